@@ -1,0 +1,311 @@
+// The page: topics in its own URL, events as they come, and the form that publishes.
+
+import { Subscription, problemDetail, readable } from "./stream.js";
+
+const LONGEST_LIST = 200;
+const LONGEST_LINE = 100;
+const RESET_SHOWN = 5_000;
+const LABELS = {
+  connecting: "Connecting",
+  live: "Live",
+  reconnecting: "Reconnecting",
+  reset: "Reset",
+  refused: "Refused",
+  closed: "Closed",
+};
+const RESET_REASONS = {
+  unknown: "the server does not know the place where this page was",
+  trimmed: "it is older than what the server keeps",
+  log_lost: "the log began anew",
+};
+
+const byId = (id) => document.getElementById(id);
+const app = byId("app");
+const eventsUrl = new URL(app.dataset.eventsUrl, location.origin);
+const publishUrl = new URL(app.dataset.publishUrl, location.origin);
+const asked = new URLSearchParams(location.search).getAll("topic");
+const topics = new Set([...asked, asked.length ? "" : app.dataset.defaultTopic].filter(Boolean));
+const query = () => new URLSearchParams([...topics].map((topic) => ["topic", topic]));
+
+// The connection
+
+let received = 0;
+let shown = ["closed", ""];
+let resetTimer = 0;
+
+const subscription = new Subscription(eventsUrl.pathname, Number(app.dataset.keepalive), {
+  state(name, detail) {
+    shown = [name, detail];
+    if (name !== "live") resetTimer = clearTimeout(resetTimer);
+    if (!resetTimer) showState(name, detail);
+  },
+  event(envelope) {
+    received += 1;
+    addRow(eventRow(envelope));
+  },
+  reset(reason) {
+    addRow(resetRow(reason));
+    showState("reset", "What came in between is lost.");
+    clearTimeout(resetTimer);
+    resetTimer = setTimeout(() => {
+      resetTimer = 0;
+      showState(...shown);
+    }, RESET_SHOWN);
+  },
+});
+
+function showState(name, detail) {
+  byId("status").dataset.state = name;
+  say(byId("state"), LABELS[name]);
+  say(byId("state-detail"), detail || (name === "live" ? listening() : ""));
+  byId("toggle").hidden = topics.size === 0;
+  byId("toggle").textContent = isClosed() ? "Connect" : "Disconnect";
+}
+
+/** Writes only what changed: a live region repeats whatever is set. */
+function say(region, text) {
+  if (region.textContent !== text) region.textContent = text;
+}
+
+const isClosed = () => ["closed", "refused"].includes(byId("status").dataset.state);
+
+const listening = () => `Listening on ${topics.size === 1 ? "1 topic" : `${topics.size} topics`}.`;
+
+function connect() {
+  if (topics.size) return subscription.open([...topics]);
+  subscription.close();
+  return showClosed("Add a topic to listen.");
+}
+
+function showClosed(detail) {
+  resetTimer = clearTimeout(resetTimer);
+  showState("closed", detail);
+}
+
+byId("toggle").addEventListener("click", () => {
+  if (isClosed()) return connect();
+  subscription.close();
+  return showClosed("Connecting goes on from where this ended.");
+});
+
+// The topics
+
+byId("topic-form").addEventListener("submit", (submit) => {
+  submit.preventDefault();
+  const topic = byId("topic-input").value.trim();
+  byId("topic-input").value = "";
+  if (!topic || topics.has(topic)) return;
+  topics.add(topic);
+  topicsChanged();
+});
+
+function topicsChanged() {
+  history.replaceState(null, "", topics.size ? `?${query()}` : location.pathname);
+  showTopics();
+  connect();
+}
+
+function showTopics() {
+  byId("topics").replaceChildren(...[...topics].map(chip));
+  const here = location.pathname + location.search;
+  const login = byId("login");
+  if (login) login.href = `${login.pathname}?${new URLSearchParams({ next: here })}`;
+  const next = document.querySelector("input[name=next]");
+  if (next) next.value = here;
+  const publishTopic = byId("publish-topic");
+  if (publishTopic) publishTopic.value ||= [...topics][0] ?? "";
+  showSnippets();
+}
+
+function chip(topic) {
+  const item = clone("chip-template");
+  item.querySelector(".chip-name").textContent = topic;
+  const remove = item.querySelector("button");
+  remove.setAttribute("aria-label", `Remove ${topic}`);
+  remove.addEventListener("click", () => {
+    topics.delete(topic);
+    topicsChanged();
+    byId("topic-input").focus();
+  });
+  return item;
+}
+
+// The events
+
+function addRow(row) {
+  const list = byId("events");
+  list.prepend(row);
+  if (list.children.length > LONGEST_LIST) list.lastElementChild.remove();
+  showCount();
+}
+
+function showCount() {
+  const listed = byId("events").querySelectorAll(".event").length;
+  const empty = byId("events").children.length === 0;
+  byId("empty").hidden = !empty;
+  byId("events").hidden = empty;
+  byId("clear").hidden = empty;
+  byId("events-count").textContent =
+    listed < received ? `the newest ${listed} of ${received}` : listed || "";
+}
+
+function eventRow({ id, topics: names, type, data, time }) {
+  const row = clone("event-template");
+  const badge = row.querySelector(".event-type");
+  badge.textContent = type || "message";
+  badge.classList.toggle("untyped", !type);
+  row.querySelector(".event-topics").append(...names.map((name) => element("span", name)));
+  const stamp = row.querySelector(".event-time");
+  stamp.dateTime = stamp.title = time;
+  stamp.textContent = localTime(time);
+  const body = row.querySelector(".event-data");
+  body.textContent = typeof data === "string" ? data : legible(data);
+  row.querySelector(".event-id").textContent = id;
+  return row;
+}
+
+function resetRow(reason) {
+  const row = clone("reset-template");
+  row.querySelector(".divider-why").textContent =
+    `What came between the events below and above this line is lost: ${RESET_REASONS[reason] ?? readable(reason)}.`;
+  return row;
+}
+
+function localTime(time) {
+  const moment = new Date(time);
+  const today = moment.toDateString() === new Date().toDateString();
+  const clock = moment.toLocaleTimeString([], { hourCycle: "h23" });
+  return today ? clock : `${moment.toLocaleDateString()} ${clock}`;
+}
+
+/** JSON on one line where it fits, else indented. */
+function legible(data) {
+  const indented = JSON.stringify(data, null, 2);
+  const line = indented.replace(/\n\s*/g, " ");
+  return line.length > LONGEST_LINE ? indented : line;
+}
+
+byId("clear").addEventListener("click", () => {
+  byId("events").replaceChildren();
+  received = 0;
+  showCount();
+  byId("topic-input").focus();
+});
+
+// Publishing. One idempotency key per event: to press the button again after an error is safe.
+
+let lastAttempt = { body: "", key: "" };
+
+byId("publish-form")?.addEventListener("submit", async (submit) => {
+  submit.preventDefault();
+  const button = submit.target.querySelector("button");
+  button.disabled = true;
+  showResult("", "Publishing…");
+  try {
+    const response = await post(written());
+    if (!response.ok) return showResult("bad", await problemDetail(response));
+    const { id, duplicate } = await response.json();
+    lastAttempt = { body: "", key: "" };
+    return showResult("good", `${duplicate ? "Was kept before" : "Kept"} as ${id}`);
+  } catch {
+    return showResult("bad", "The server cannot be reached. Publishing again is safe.");
+  } finally {
+    button.disabled = false;
+  }
+});
+
+byId("publish-data")?.addEventListener("keydown", (press) => {
+  if (press.key === "Enter" && (press.ctrlKey || press.metaKey)) {
+    byId("publish-form").requestSubmit();
+  }
+});
+
+function written() {
+  const type = byId("publish-type").value.trim();
+  const event = { topic: byId("publish-topic").value.trim(), data: dataOf(byId("publish-data").value) };
+  return type ? { ...event, type } : event;
+}
+
+function dataOf(text) {
+  try {
+    const value = JSON.parse(text);
+    return typeof value === "object" && value !== null ? value : text;
+  } catch {
+    return text;
+  }
+}
+
+function post(event) {
+  const body = JSON.stringify(event);
+  if (body !== lastAttempt.body) lastAttempt = { body, key: randomKey() };
+  return fetch(publishUrl, {
+    method: "POST",
+    headers: {
+      "Content-Type": "application/json",
+      "X-CSRFToken": document.querySelector("#publish-form [name=csrfmiddlewaretoken]").value,
+    },
+    body: JSON.stringify({ ...event, idempotency_key: lastAttempt.key }),
+  });
+}
+
+// crypto.randomUUID exists only on https and localhost.
+const randomKey = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
+
+function showResult(outcome, text) {
+  byId("publish-result").dataset.outcome = outcome;
+  byId("publish-result").textContent = text;
+}
+
+// The snippets
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+function showSnippets() {
+  const [topic = "news"] = topics;
+  const asking = topics.size ? query() : new URLSearchParams({ topic });
+  showSnippet("snippet-curl", `curl -N '${eventsUrl}?${asking}'`);
+  showSnippet(
+    "snippet-js",
+    `const events = new EventSource(\n  "${eventsUrl.pathname}?${asking}"\n);\n` +
+      "events.onmessage = (event) =>\n  console.log(event.data);\n" +
+      "// typed events: addEventListener(type, …)",
+  );
+  showSnippet(
+    "snippet-publish",
+    `curl ${publishUrl} \\\n  -H "Authorization: Bearer $KEY" \\\n` +
+      `  --data-urlencode ${quoted(`topic=${topic}`)} \\\n  --data-urlencode 'data=Hello'`,
+  );
+}
+
+/** Lines may break after `&`, which copying does not see. */
+function showSnippet(id, text) {
+  const parts = text.split(/(?<=&)/).flatMap((part) => [part, document.createElement("wbr")]);
+  byId(id).replaceChildren(...parts.slice(0, -1));
+}
+
+for (const button of document.querySelectorAll("[data-copies]")) {
+  const label = button.firstChild;
+  button.addEventListener("click", async () => {
+    const source = byId(button.dataset.copies);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      label.data = "Copied";
+    } catch {
+      getSelection().selectAllChildren(source); // no clipboard without https: leave it selected
+      label.data = "Selected";
+    }
+    setTimeout(() => (label.data = "Copy"), 2_000);
+  });
+}
+
+// Small things
+
+const clone = (id) => byId(id).content.firstElementChild.cloneNode(true);
+
+function element(name, text) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  return made;
+}
+
+topicsChanged();

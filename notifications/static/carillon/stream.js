@@ -1,0 +1,167 @@
+// An EventSource that also outlives what makes a browser's own one give up.
+//
+// When a stream drops, the browser comes back by itself with its last event id. It gives up for
+// good on any HTTP status but 200, a passing 503 of some proxy included, and it cannot say why.
+// So then we ask the server with fetch, and either stop (the request itself is refused) or make a
+// new EventSource with the last cursor after a jittered pause.
+
+const FIRST_PAUSE = 1_000;
+const LONGEST_PAUSE = 30_000;
+const SLOW_CONNECT = 8_000;
+const PASSING = new Set([408, 425, 429]); // of the 4xx, those that are not about the request
+
+export class Subscription {
+  /** The place in the log that this page has come to: what a new EventSource goes on from. */
+  cursor = "";
+
+  #endpoint;
+  #longestSilence;
+  #listener;
+  #topics = [];
+  #failures = 0;
+  #source = null;
+  #probe = null;
+  #closingReason = "";
+  #timers = { retry: 0, silence: 0, slow: 0 };
+
+  /**
+   * `keepalive` is the mean pause between two keep-alives in seconds. The listener has
+   * `state(name, detail)` with connecting, live, reconnecting or refused; `event(envelope)`;
+   * `reset(reason)`, when what came between is lost.
+   */
+  constructor(endpoint, keepalive, listener) {
+    this.#endpoint = endpoint;
+    this.#longestSilence = keepalive * 2_500 + 5_000;
+    this.#listener = listener;
+    // A laptop that wakes up need not wait for the pause to end.
+    addEventListener("online", () => this.#timers.retry && this.#connect());
+  }
+
+  /** Goes on from the cursor, if there is one, also when the topics are others than before. */
+  open(topics) {
+    this.#topics = topics;
+    this.#failures = 0;
+    this.#listener.state("connecting", "");
+    this.#connect();
+  }
+
+  close() {
+    this.#source?.close();
+    this.#source = null;
+    this.#probe?.abort();
+    this.#probe = null;
+    Object.values(this.#timers).forEach(clearTimeout);
+    this.#timers = { retry: 0, silence: 0, slow: 0 };
+  }
+
+  #url() {
+    const query = new URLSearchParams(this.#topics.map((topic) => ["topic", topic]));
+    query.set("envelope", "1");
+    if (this.cursor) query.set("last_event_id", this.cursor);
+    return `${this.#endpoint}?${query}`;
+  }
+
+  #connect() {
+    this.close();
+    const source = new EventSource(this.#url());
+    source.onmessage = (message) => {
+      this.#hear(message);
+      this.#listener.event(JSON.parse(message.data));
+    };
+    source.addEventListener("stream.cursor", (message) => this.#hear(message));
+    source.addEventListener("stream.reset", (message) => {
+      this.#hear(message);
+      this.#listener.reset(JSON.parse(message.data).reason);
+    });
+    source.addEventListener("stream.closing", (message) => {
+      this.cursor = message.lastEventId || this.cursor;
+      this.#closingReason = JSON.parse(message.data).reason;
+    });
+    source.onerror = () => {
+      if (source.readyState === EventSource.CLOSED) this.#diagnose();
+      else this.#awaitBrowser();
+    };
+    this.#source = source;
+    this.#watch();
+    this.#timers.slow = setTimeout(() => this.#explainSlowness(), SLOW_CONNECT);
+  }
+
+  #hear(message) {
+    this.cursor = message.lastEventId || this.cursor;
+    this.#failures = 0;
+    this.#closingReason = "";
+    clearTimeout(this.#timers.slow);
+    this.#watch();
+    this.#listener.state("live", "");
+  }
+
+  // Keep-alives stop where a network dies without a word: then no error ever comes.
+  #watch() {
+    clearTimeout(this.#timers.silence);
+    this.#timers.silence = setTimeout(() => {
+      this.#listener.state("reconnecting", "The stream fell silent.");
+      this.#connect();
+    }, this.#longestSilence);
+  }
+
+  #explainSlowness() {
+    const why = "No answer yet. Over HTTP/1.1 a browser opens six connections to a host: do other tabs hold them?";
+    if (this.#source?.readyState === EventSource.CONNECTING) this.#listener.state("connecting", why);
+  }
+
+  #awaitBrowser() {
+    clearTimeout(this.#timers.slow);
+    const why = this.#closingReason
+      ? `The server ended the stream (${readable(this.#closingReason)}).`
+      : "The connection was lost.";
+    this.#listener.state("reconnecting", `${why} The browser is coming back.`);
+  }
+
+  async #diagnose() {
+    this.close();
+    const probe = new AbortController();
+    this.#probe = probe;
+    const { permanent, why } = await refusal(this.#url(), probe.signal);
+    if (this.#probe !== probe) return; // closed or opened anew meanwhile
+    this.close();
+    if (permanent) this.#listener.state("refused", why);
+    else this.#retry(why);
+  }
+
+  #retry(why) {
+    const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#failures);
+    const pause = longest * (0.5 + Math.random() / 2);
+    this.#failures += 1;
+    this.#timers.retry = setTimeout(() => this.#connect(), pause);
+    this.#listener.state("reconnecting", `${why} Trying again in ${Math.ceil(pause / 1_000)} s.`);
+  }
+}
+
+/** Why the server would not open the stream, and whether asking again can help. */
+async function refusal(url, signal) {
+  try {
+    const response = await fetch(url, { signal, cache: "no-store" });
+    if (response.ok) return { permanent: false, why: "The connection was lost." };
+    return {
+      permanent: response.status < 500 && !PASSING.has(response.status),
+      why: await problemDetail(response),
+    };
+  } catch {
+    return { permanent: false, why: "The server cannot be reached." };
+  }
+}
+
+/** What an error response says in words: the `detail` of RFC 9457, or else its status. */
+export async function problemDetail(response) {
+  const fallback = `The server answered ${response.status}.`;
+  try {
+    const problem = await response.json();
+    return problem.detail || problem.title || fallback;
+  } catch {
+    return fallback;
+  }
+}
+
+export function readable(reason) {
+  return String(reason).replaceAll("_", " ");
+}

@@ -1,0 +1,42 @@
+"""The page at `/`: topics of the visitor's choice, live, and a form for those who may publish."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from notifications.conf import get_settings
+
+# Nothing inline and nothing from elsewhere: whatever an event contains, it can only be text.
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+
+
+@never_cache
+@require_safe
+def page(request: HttpRequest) -> HttpResponse:
+    context = {
+        "default_topic": _default_topic(request),
+        "keepalive": get_settings().KEEPALIVE,
+        "may_publish": request.user.has_perm("carillon.publish_event"),
+    }
+    response = render(request, "carillon/page.html", context)
+    response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    return response
+
+
+def _default_topic(request: HttpRequest) -> str:
+    """What a visitor who names no topic may surely hear, or nothing."""
+    for prefix in get_settings().PUBLIC_TOPICS:
+        return f"{prefix}chat" if prefix.endswith(".") else prefix
+    return f"user.{request.user.pk}" if request.user.is_authenticated else ""
