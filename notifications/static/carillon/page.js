@@ -1,6 +1,7 @@
 // The page: topics in its own URL, events as they come, and the form that publishes.
 
-import { Subscription, problemDetail, readable } from "./stream.js";
+import { preparePublishing } from "./publish.js";
+import { Subscription, readable } from "./stream.js";
 
 const LONGEST_LIST = 200;
 const LONGEST_LINE = 100;
@@ -159,7 +160,7 @@ function eventRow({ id, topics: names, type, data, time }) {
   stamp.dateTime = stamp.title = time;
   stamp.textContent = localTime(time);
   const body = row.querySelector(".event-data");
-  body.textContent = typeof data === "string" ? data : legible(data);
+  body.textContent = typeof data === "string" ? data : legible(data ?? null);
   row.querySelector(".event-id").textContent = id;
   return row;
 }
@@ -191,70 +192,6 @@ byId("clear").addEventListener("click", () => {
   showCount();
   byId("topic-input").focus();
 });
-
-// Publishing. One idempotency key per event: to press the button again after an error is safe.
-
-let lastAttempt = { body: "", key: "" };
-
-byId("publish-form")?.addEventListener("submit", async (submit) => {
-  submit.preventDefault();
-  const button = submit.target.querySelector("button");
-  button.disabled = true;
-  showResult("", "Publishing…");
-  try {
-    const response = await post(written());
-    if (!response.ok) return showResult("bad", await problemDetail(response));
-    const { id, duplicate } = await response.json();
-    lastAttempt = { body: "", key: "" };
-    return showResult("good", `${duplicate ? "Was kept before" : "Kept"} as ${id}`);
-  } catch {
-    return showResult("bad", "The server cannot be reached. Publishing again is safe.");
-  } finally {
-    button.disabled = false;
-  }
-});
-
-byId("publish-data")?.addEventListener("keydown", (press) => {
-  if (press.key === "Enter" && (press.ctrlKey || press.metaKey)) {
-    byId("publish-form").requestSubmit();
-  }
-});
-
-function written() {
-  const type = byId("publish-type").value.trim();
-  const event = { topic: byId("publish-topic").value.trim(), data: dataOf(byId("publish-data").value) };
-  return type ? { ...event, type } : event;
-}
-
-function dataOf(text) {
-  try {
-    const value = JSON.parse(text);
-    return typeof value === "object" && value !== null ? value : text;
-  } catch {
-    return text;
-  }
-}
-
-function post(event) {
-  const body = JSON.stringify(event);
-  if (body !== lastAttempt.body) lastAttempt = { body, key: randomKey() };
-  return fetch(publishUrl, {
-    method: "POST",
-    headers: {
-      "Content-Type": "application/json",
-      "X-CSRFToken": document.querySelector("#publish-form [name=csrfmiddlewaretoken]").value,
-    },
-    body: JSON.stringify({ ...event, idempotency_key: lastAttempt.key }),
-  });
-}
-
-// crypto.randomUUID exists only on https and localhost.
-const randomKey = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
-
-function showResult(outcome, text) {
-  byId("publish-result").dataset.outcome = outcome;
-  byId("publish-result").textContent = text;
-}
 
 // The snippets
 
@@ -308,4 +245,6 @@ function element(name, text) {
   return made;
 }
 
+const publishForm = byId("publish-form");
+if (publishForm) preparePublishing(publishForm, publishUrl);
 topicsChanged();
