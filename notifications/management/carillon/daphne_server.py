@@ -1,0 +1,34 @@
+"""Daphne, whose streams are told of its end before they are cut."""
+
+import asyncio
+from contextlib import suppress
+
+from daphne.server import Server  # type: ignore[import-untyped]
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from notifications import runtime
+
+FAREWELL = 5.0
+
+
+class DaphneServer(Server):  # type: ignore[misc]
+    def run(self) -> None:
+        # Daphne speaks no lifespan, and the window should be loaded before the first subscriber.
+        reactor.callLater(0, runtime.start)
+        super().run()
+
+    def kill_all_applications(self) -> Deferred[None]:
+        """Before Twisted shuts down, which waits for it."""
+        return Deferred.fromFuture(asyncio.ensure_future(self._end()))
+
+    async def _end(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await runtime.stop()
+        # Daphne would stumble over a connection that has no application running: none yet, or none
+        # any more, and cancel nothing.
+        for protocol, details in list(self.connections.items()):
+            if "application_instance" not in details:
+                del self.connections[protocol]
+        await super().kill_all_applications()

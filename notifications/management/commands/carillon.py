@@ -1,0 +1,25 @@
+"""`manage.py carillon`: one command, whose subcommands are the modules of `management/carillon`."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from notifications.management.carillon import dev, serve
+from notifications.management.carillon.subcommand import Subcommand
+
+SUBCOMMANDS: dict[str, Subcommand] = {"dev": dev, "serve": serve}
+
+
+class Command(BaseCommand):
+    help = "Runs Carillon, the Server-Sent Events notification service, and talks to it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        subparsers = parser.add_subparsers(
+            title="subcommands", dest="subcommand", metavar="SUBCOMMAND", required=True
+        )
+        for name, module in SUBCOMMANDS.items():
+            subparser = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
+            module.add_arguments(subparser)
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        SUBCOMMANDS[options["subcommand"]].handle(self, options)
