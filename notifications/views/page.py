@@ -5,7 +5,9 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from notifications.access import PUBLISH_PERMISSION
 from notifications.conf import get_settings
+from notifications.topics import user_topic
 
 # Nothing inline and nothing from elsewhere: whatever an event contains, it can only be text.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -28,7 +30,7 @@ def page(request: HttpRequest) -> HttpResponse:
     context = {
         "default_topic": _default_topic(request),
         "keepalive": get_settings().KEEPALIVE,
-        "may_publish": request.user.has_perm("carillon.publish_event"),
+        "may_publish": request.user.has_perm(PUBLISH_PERMISSION),
     }
     response = render(request, "carillon/page.html", context)
     response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
@@ -39,4 +41,4 @@ def _default_topic(request: HttpRequest) -> str:
     """What a visitor who names no topic may surely hear, or nothing."""
     for prefix in get_settings().PUBLIC_TOPICS:
         return f"{prefix}chat" if prefix.endswith(".") else prefix
-    return f"user.{request.user.pk}" if request.user.is_authenticated else ""
+    return user_topic(request.user) if request.user.is_authenticated else ""

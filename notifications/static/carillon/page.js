@@ -36,9 +36,9 @@ let resetTimer = 0;
 
 const subscription = new Subscription(eventsUrl.pathname, Number(app.dataset.keepalive), {
   state(name, detail) {
-    shown = [name, detail];
+    shown = [name, name === "refused" ? `${detail} ${cure()}` : detail];
     if (name !== "live") resetTimer = clearTimeout(resetTimer);
-    if (!resetTimer) showState(name, detail);
+    if (!resetTimer) showState(...shown);
   },
   event(envelope) {
     received += 1;
@@ -69,6 +69,8 @@ function say(region, text) {
 }
 
 const isClosed = () => ["closed", "refused"].includes(byId("status").dataset.state);
+
+const cure = () => `Change the topics${byId("login") ? " or log in" : ""} to go on.`;
 
 const listening = () => `Listening on ${topics.size === 1 ? "1 topic" : `${topics.size} topics`}.`;
 
