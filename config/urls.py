@@ -1,0 +1,21 @@
+"""Where everything is: the page, the service, its health, and the admin."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from notifications.views import health
+from notifications.views.page import page
+
+handler400 = "notifications.views.problems.bad_request"
+handler403 = "notifications.views.problems.forbidden"
+handler404 = "notifications.views.problems.not_found"
+handler500 = "notifications.views.problems.server_error"
+
+urlpatterns = [
+    path("", page, name="page"),
+    path("", include("notifications.urls")),
+    path("health/live", health.live, name="health-live"),
+    path("health/ready", health.ready, name="health-ready"),
+    path("health/publish", health.publish, name="health-publish"),
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,27 @@
+"""Carillon: Server-Sent Events for Django. What an application needs is here."""
+
+from notifications.errors import CarillonError, Conflict, Invalid, TooLarge, Unavailable
+from notifications.events import Event
+from notifications.publishing import (
+    apublish,
+    apublish_many,
+    publish,
+    publish_many,
+    publish_on_commit,
+)
+from notifications.topics import user_topic
+
+__all__ = [
+    "CarillonError",
+    "Conflict",
+    "Event",
+    "Invalid",
+    "TooLarge",
+    "Unavailable",
+    "apublish",
+    "apublish_many",
+    "publish",
+    "publish_many",
+    "publish_on_commit",
+    "user_topic",
+]

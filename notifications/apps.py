@@ -1,0 +1,13 @@
+"""The application, known to Django as `carillon`."""
+
+from django.apps import AppConfig
+
+
+class CarillonConfig(AppConfig):
+    name = "notifications"
+    label = "carillon"
+    verbose_name = "Carillon"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from notifications import checks  # noqa: F401 - registers them, once apps are loaded

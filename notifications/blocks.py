@@ -1,0 +1,66 @@
+"""What a stream says: events and the service's own signals, as blocks of bytes."""
+
+import json
+import random
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any
+
+from notifications import sse
+from notifications.cursors import Cursor, position_ms
+from notifications.events import compact_json
+from notifications.log.base import Entry, ResetReason
+
+RETRY_MS = 2_000, 5_000
+"""Browsers come back after a pause in this range, so that they do not all come at once."""
+
+
+def event(epoch: str, entry: Entry) -> bytes:
+    return sse.block(entry.data, id=_cursor(epoch, entry), type=entry.type, retry=entry.retry)
+
+
+def enveloped(epoch: str, entry: Entry, asked: Collection[str]) -> bytes:
+    """The event as an untyped message that holds all of it, with the topics that were asked for."""
+    data = json.dumps(entry.data.decode()) if entry.is_text else entry.data.decode()
+    head = compact_json(
+        {
+            "id": entry.id.decode(),
+            "topics": [topic for topic in entry.topics if topic in asked],
+            "type": entry.type.decode() if entry.type else None,
+            "time": _iso(position_ms(entry.position)),
+        }
+    )
+    envelope = f'{head[:-1]},"data":{data}}}'
+    return sse.block(envelope.encode(), id=_cursor(epoch, entry), retry=entry.retry)
+
+
+def cursor(at: Cursor) -> bytes:
+    """The opening of a stream, and its keep-alive: the place that it goes on from."""
+    return _signal("cursor", {}, at=at)
+
+
+def reset(at: Cursor, reason: ResetReason) -> bytes:
+    """What came before `at` may be incomplete: fetch the state anew, then go on from here."""
+    return _signal("reset", {"reason": reason}, at=at)
+
+
+def closing(reason: str) -> bytes:
+    """The stream ends, and this is why. It names no place: the client keeps the one it has."""
+    return _signal("closing", {"reason": reason}, at=None)
+
+
+def _signal(name: str, data: dict[str, Any], *, at: Cursor | None) -> bytes:
+    return sse.block(
+        compact_json(data).encode(),
+        id=str(at).encode() if at else None,
+        type=f"stream.{name}".encode(),
+        retry=random.randint(*RETRY_MS),
+    )
+
+
+def _cursor(epoch: str, entry: Entry) -> bytes:
+    return str(Cursor(epoch, entry.position)).encode()
+
+
+def _iso(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")

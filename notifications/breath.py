@@ -1,0 +1,21 @@
+"""Work that is long in sum, in slices that are not."""
+
+import asyncio
+
+
+class Breath:
+    """Lets the event loop go on when a piece of work has held it for long enough."""
+
+    SLICE = 0.004
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._until = self._loop.time() + self.SLICE
+
+    @property
+    def due(self) -> bool:
+        return self._loop.time() > self._until
+
+    async def take(self) -> None:
+        await asyncio.sleep(0)
+        self._until = self._loop.time() + self.SLICE

@@ -1,0 +1,114 @@
+"""`CARILLON`, the one settings dict: its keys, their defaults and their limits.
+
+The app reads settings here and nowhere else, when they are used, and never from the environment.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+KIB = 1024
+MIB = 1024 * KIB
+
+type TopicPrefix = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+type PublishKey = Annotated[str, StringConstraints(min_length=16)]
+
+type Several[T] = Annotated[tuple[T, ...], Field(strict=False)]
+
+
+class Settings(BaseModel):
+    """Durations are seconds and sizes are bytes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    LOG: Literal["redis", "memory", "embedded"] = "redis"
+    """Where events are kept: a Redis or Valkey server; this process; the embedded Valkey."""
+
+    REDIS_URL: str | None = None
+    """`redis://`, `rediss://` or `unix://`, for `LOG: redis`."""
+
+    DATA_DIR: Path | None = None
+    """The folder of the embedded server's append-only file, for `LOG: embedded`."""
+
+    KEY_PREFIX: Annotated[str, StringConstraints(pattern=r"^[\w.:-]{1,64}$")] = "carillon"
+    """What the names of all our Redis keys begin with, so that services can share a server."""
+
+    PUBLISH_KEYS: Several[PublishKey] = ()
+    """Bearer keys that may publish to every topic. At least 16 characters each."""
+
+    PUBLIC_TOPICS: Several[TopicPrefix] = ()
+    """Topics anyone may subscribe to: `news` is `news` and `news.…`, `demo.` is `demo.…`."""
+
+    CORS_ALLOWED_ORIGINS: Several[str] = ()
+    """Origins (`https://app.example.com`) whose pages may read streams, with credentials."""
+
+    HISTORY_EVENTS: Annotated[int, Field(ge=1)] = 100_000
+    HISTORY_BYTES: Annotated[int, Field(ge=64 * KIB)] = 64 * MIB
+    HISTORY_AGE: Annotated[int, Field(ge=1)] = 24 * 60 * 60
+    """The log keeps this many events, bytes and seconds, whichever is least."""
+
+    KEEPALIVE: Annotated[float, Field(gt=0, le=300)] = 20
+    """The mean pause between two keep-alives of a stream; each is jittered by a quarter."""
+
+    WRITE_DEADLINE: Annotated[float, Field(gt=0)] = 30
+    """How long a subscriber may take to accept one chunk before its stream is closed."""
+
+    MAX_EVENT_BYTES: Annotated[int, Field(ge=1)] = 64 * KIB
+    """The largest `data` of one event, as it is sent."""
+
+    MAX_BATCH_EVENTS: Annotated[int, Field(ge=1)] = 1_000
+    MAX_BATCH_BYTES: Annotated[int, Field(ge=1)] = 8 * MIB
+    """The limits of one publish request."""
+
+    PUBLISH_TIMEOUT: Annotated[float, Field(gt=0)] = 2
+    """How long publishing waits for the log's acknowledgement."""
+
+    IDEMPOTENCY_AGE: Annotated[int, Field(ge=1)] = 10 * 60
+    """How long an idempotency key is remembered."""
+
+    @model_validator(mode="after")
+    def _log_has_its_place(self) -> Self:
+        if self.LOG == "redis" and not self.REDIS_URL:
+            raise ValueError('REDIS_URL is not set: name a Redis server, or set LOG to "memory"')
+        if self.LOG == "embedded" and self.DATA_DIR is None:
+            raise ValueError("DATA_DIR is not set: the embedded server needs a folder for its file")
+        return self
+
+
+@cache
+def get_settings() -> Settings:
+    """The validated settings. Raises `ImproperlyConfigured`, naming every key that is wrong."""
+    given: dict[str, Any] = getattr(django_settings, "CARILLON", {})
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise ImproperlyConfigured("\n".join(_explain(error))) from None
+
+
+def _explain(error: ValidationError) -> list[str]:
+    unknown = "there is no such setting"
+    lines = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        why = unknown if fault["type"] == "extra_forbidden" else fault["msg"]
+        lines.append(f"CARILLON[{key!r}]: {why}" if key else f"CARILLON: {why}")
+    return lines
+
+
+@receiver(setting_changed)
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == "CARILLON":
+        get_settings.cache_clear()

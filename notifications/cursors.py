@@ -1,0 +1,59 @@
+"""Positions in the log, and cursors: what a client brings back to go on where it was."""
+
+import re
+from dataclasses import dataclass
+from typing import NewType
+
+from notifications.errors import Invalid
+
+Position = NewType("Position", int)
+"""A place in the log. Ordered; opaque outside this module and the log.
+
+It is a Redis stream id `<ms>-<n>` as one number (`ms << 64 | n`), because a window holds a hundred
+thousand of them and a number is a quarter of a tuple.
+"""
+
+START = Position(0)
+_COUNTER_BITS = 64
+_COUNTER_MASK = (1 << _COUNTER_BITS) - 1
+
+_VERSION = "1"
+_CURSOR = re.compile(r"1\.([0-9a-z]{8,32})\.([0-9]{1,18})-([0-9]{1,19})", re.ASCII)
+
+
+def position(ms: int, n: int = 0) -> Position:
+    return Position(ms << _COUNTER_BITS | n)
+
+
+def parse_position(text: str) -> Position:
+    """From the form that Redis uses, `<ms>-<n>`."""
+    ms, _, n = text.partition("-")
+    return position(int(ms), int(n))
+
+
+def format_position(value: Position) -> str:
+    return f"{value >> _COUNTER_BITS}-{value & _COUNTER_MASK}"
+
+
+def position_ms(value: Position) -> int:
+    """The time of a position: milliseconds since 1970, by the clock of the log."""
+    return value >> _COUNTER_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A position and the epoch that it is a position in. Its text is the `id:` of the stream."""
+
+    epoch: str
+    position: Position
+
+    def __str__(self) -> str:
+        return f"{_VERSION}.{self.epoch}.{format_position(self.position)}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """Raises `Invalid` for anything that `str(cursor)` cannot have made."""
+        match = _CURSOR.fullmatch(text)
+        if match is None or int(match[3]) > _COUNTER_MASK:
+            raise Invalid("This is not a cursor.")
+        return cls(match[1], position(int(match[2]), int(match[3])))

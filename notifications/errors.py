@@ -1,0 +1,104 @@
+"""Every error Carillon raises, each knowing its code, its HTTP status and what to do about it.
+
+`code` is permanent: it is the last part of the problem's `type` and what programs compare.
+The translation to a response (RFC 9457) is in `views/problems.py`, and only there.
+"""
+
+from typing import Any, ClassVar, Literal
+
+type Outcome = Literal["not_sent", "unknown"]
+
+
+class CarillonError(Exception):
+    """The root of the tree. `extensions` become further members of the problem document."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Something went wrong"
+
+    def __init__(self, detail: str, **extensions: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.extensions = extensions
+
+
+class BadRequest(CarillonError):
+    code, status, title = "bad-request", 400, "The request cannot be understood"
+
+
+class Unauthenticated(CarillonError):
+    """Answered with `WWW-Authenticate`, as RFC 9110 §15.5.2 requires."""
+
+    code, status, title = "unauthenticated", 401, "Credentials are missing or wrong"
+
+
+class Forbidden(CarillonError):
+    code, status, title = "forbidden", 403, "Not allowed"
+
+
+class NotFound(CarillonError):
+    code, status, title = "not-found", 404, "There is nothing here"
+
+
+class MethodNotAllowed(CarillonError):
+    """Answered with `Allow`, from the extension `allowed`."""
+
+    code, status, title = "method-not-allowed", 405, "The method is not allowed here"
+
+
+class NotAcceptable(CarillonError):
+    code, status, title = "not-acceptable", 406, "The answer is an event stream"
+
+
+class TooLarge(CarillonError):
+    code, status, title = "too-large", 413, "The content is too large"
+
+
+class TargetTooLong(CarillonError):
+    code, status, title = "uri-too-long", 414, "The request target is too long"
+
+
+class UnsupportedMediaType(CarillonError):
+    code, status, title = "unsupported-media-type", 415, "The content type is not supported"
+
+
+class Invalid(CarillonError, ValueError):
+    """A value that cannot be an event, a topic or a cursor. `errors`, if any, lists each fault."""
+
+    code, status, title = "invalid", 422, "The event is not valid"
+
+
+class Conflict(CarillonError):
+    """An idempotency key that was used before, with another body."""
+
+    code, status, title = "idempotency-conflict", 422, "The idempotency key was used before"
+
+    @classmethod
+    def at(cls, index: int) -> "Conflict":
+        return cls(
+            "This idempotency key was used with a different body in the last minutes: "
+            "repeat the body unchanged, or use a new key.",
+            index=index,
+        )
+
+
+class Unavailable(CarillonError):
+    """The log did not acknowledge in time.
+
+    `outcome` is `not_sent` where the event is known not to have been kept and `unknown` where it
+    may have been: publishing again with the same idempotency key is safe in both cases.
+    """
+
+    code, status, title = "unavailable", 503, "The log cannot be reached"
+
+    def __init__(self, detail: str, *, outcome: Outcome) -> None:
+        super().__init__(detail, outcome=outcome)
+        self.outcome = outcome
+
+
+class NotReady(CarillonError):
+    code, status, title = "not-ready", 503, "Streams are not served here now"
+
+
+class NeedsAsgi(CarillonError):
+    code, status, title = "needs-asgi", 501, "Event streams need an ASGI server"

@@ -1,0 +1,96 @@
+"""Events: what is published. One that could break the stream cannot be built."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from notifications.errors import Invalid
+from notifications.topics import topics as check_topics
+
+MAX_NAME_BYTES = 255
+MIN_RETRY, MAX_RETRY = 500, 24 * 60 * 60 * 1000
+RESERVED_PREFIX = "stream."
+RESERVED_TYPES = frozenset({"open", "error"})
+
+
+def _name_event() -> str:
+    return f"urn:uuid:{uuid4()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Data for everyone subscribed to one of its topics.
+
+    `data` is text, sent as it is, or anything `DjangoJSONEncoder` can encode, sent as compact JSON.
+    `type` is what a browser's `addEventListener` is given; without one, `onmessage` gets the event.
+    `id` only names the event: order and de-duplication never depend on it. `retry` (milliseconds)
+    tells the browsers that receive the event how long to wait before they reconnect. `cursor` is
+    set once the log has the event. Raises `Invalid`.
+    """
+
+    topics: Sequence[str]
+    data: Any
+    type: str | None = None
+    id: str = field(default_factory=_name_event)
+    retry: int | None = None
+    cursor: str | None = None
+    encoded: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        topics = (self.topics,) if isinstance(self.topics, str) else self.topics
+        object.__setattr__(self, "topics", check_topics(topics))
+        object.__setattr__(self, "encoded", _encode(self.data))
+        _check_name("id", self.id)
+        if self.type is not None:
+            _check_name("type", self.type)
+            _check_type(self.type)
+        if self.retry is not None and not MIN_RETRY <= self.retry <= MAX_RETRY:
+            raise Invalid(f"retry is milliseconds, from {MIN_RETRY} to {MAX_RETRY}.", field="retry")
+
+    @property
+    def is_text(self) -> bool:
+        return isinstance(self.data, str)
+
+
+def compact_json(value: Any) -> str:
+    """One line of JSON. Raises `ValueError` or `TypeError` for what JSON cannot hold."""
+    return json.dumps(
+        value, cls=DjangoJSONEncoder, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def _encode(data: Any) -> bytes:
+    try:
+        return (data if isinstance(data, str) else compact_json(data)).encode()
+    except UnicodeEncodeError:
+        raise Invalid(
+            "data has a lone surrogate, which UTF-8 cannot carry.", field="data"
+        ) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Invalid(f"data cannot be written as JSON: {error}.", field="data") from None
+
+
+def _check_name(what: str, value: str) -> None:
+    if not value:
+        raise Invalid(f"{what} cannot be empty: leave it out instead.", field=what)
+    if any(character in value for character in "\r\n\0"):
+        raise Invalid(f"{what} cannot have a line break or NUL: it is one line.", field=what)
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise Invalid(f"{what} is not valid Unicode.", field=what) from None
+    if size > MAX_NAME_BYTES:
+        raise Invalid(f"{what} has at most {MAX_NAME_BYTES} bytes; this has {size}.", field=what)
+
+
+def _check_type(value: str) -> None:
+    if value.startswith(RESERVED_PREFIX):
+        raise Invalid(
+            f"Types that begin with {RESERVED_PREFIX!r} are the service's own.", field="type"
+        )
+    if value in RESERVED_TYPES:
+        raise Invalid(f"Browsers take the type {value!r} for a signal of their own.", field="type")

@@ -1,0 +1,129 @@
+"""Django's ASGI handler, with the hand-off: an open stream holds no request, thread or connection.
+
+Stock Django keeps a thread, a request and what hangs on them for as long as a response streams.
+Here an `EventStreamResponse` gives Django its headers and nothing more, so that the request ends in
+good order (`response.close`, `request_finished`, the thread released), and streams only then.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from django.core.handlers.asgi import ASGIHandler
+from django.http.response import HttpResponseBase
+
+from notifications import runtime
+from notifications.responses import EventStream, EventStreamResponse
+from notifications.subscribers import CloseReason
+from notifications.wire import Message, Receive, Send, wire_for
+
+logger = logging.getLogger("carillon")
+
+
+class Latch:
+    """`receive` that remembers a disconnect: Django listens too, and may be who hears it."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._disconnect: Message | None = None
+
+    async def __call__(self) -> Message:
+        if self._disconnect is not None:
+            return self._disconnect
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._disconnect = message
+        return message
+
+
+class Handoff:
+    """`send` for Django; with a stream, the headers pass and Django's empty body does not."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.stream: EventStream | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if self.stream is None or message["type"] == "http.response.start":
+            await self._send(message)
+
+
+class CarillonASGIHandler(ASGIHandler):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        stream, latch = await self._respond(scope, receive, send)
+        if stream is not None:
+            await _carry(stream, latch, send)
+
+    async def _respond(
+        self, scope: Any, receive: Receive, send: Send
+    ) -> tuple[EventStream | None, Receive]:
+        latch, handoff = Latch(receive), Handoff(send)
+        await super().__call__(scope, latch, handoff)
+        return handoff.stream, latch
+
+    async def send_response(self, response: HttpResponseBase, send: Any) -> None:
+        if isinstance(response, EventStreamResponse) and isinstance(send, Handoff):
+            send.stream = response.untouched_stream
+            if send.stream is None:
+                _say_once(response)
+            else:
+                response.streaming_content = _nothing()
+        await super().send_response(response, send)
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield
+
+
+async def _carry(stream: EventStream, receive: Receive, send: Send) -> None:
+    """Until the client leaves. The hub writes; this only waits."""
+    task = asyncio.current_task()
+    assert task is not None
+    given_up = False
+
+    def give_up() -> None:
+        nonlocal given_up
+        given_up = True
+        task.cancel()
+
+    hub, subscriber = stream.open(wire_for(send, give_up=give_up))
+    try:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    except asyncio.CancelledError:
+        if not given_up:
+            raise
+        task.uncancel()
+    finally:
+        hub.leave(subscriber, CloseReason.CLIENT_LEFT)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Start and stop with the server, where it speaks ASGI's lifespan."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            runtime.start()
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await runtime.stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+_said: set[type] = set()
+
+
+def _say_once(response: EventStreamResponse) -> None:
+    if type(response) not in _said:
+        _said.add(type(response))
+        logger.warning(
+            "handoff.refused: a middleware wraps the iterator of streaming responses, so each "
+            "stream keeps a thread and a request. Let it pass those of type %s.",
+            response.headers["Content-Type"],
+        )

@@ -1,0 +1,124 @@
+"""What a log promises: one order of events, shared by every process, and no silent hole in it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+
+from notifications.cursors import Cursor, Position
+from notifications.events import Event
+
+
+class ResetReason(StrEnum):
+    """Why what follows a cursor is not known."""
+
+    UNKNOWN = "unknown"
+    """The cursor cannot be read, or is ahead of the log."""
+    TRIMMED = "trimmed"
+    """The log no longer reaches back that far."""
+    LOG_LOST = "log_lost"
+    """The log lost what it had: the cursor is of an earlier epoch."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """An event as the log holds it. Not frozen: a window holds 100,000, and freezing costs time."""
+
+    position: Position
+    topics: tuple[str, ...]
+    id: bytes
+    type: bytes | None
+    data: bytes
+    is_text: bool
+    retry: int | None
+
+    @property
+    def size(self) -> int:
+        """Bytes, as retention counts them."""
+        return len(self.data) + len(self.id) + sum(map(len, self.topics))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Everything in the log after `prev` and up to `last`, which may be no event at all."""
+
+    prev: Position
+    last: Position
+    entries: Sequence[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What follows is not known for certain. A tail ends with it: open the log anew."""
+
+    reason: ResetReason
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event on its way into the log.
+
+    With a `key`, the event is appended unless that key was used in the last `IDEMPOTENCY_AGE`; the
+    `fingerprint` tells a repetition from another event under the same key.
+    """
+
+    event: Event
+    key: str | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The log has the event `id` at `cursor`; `duplicate` if it had it before this call."""
+
+    id: str
+    cursor: Cursor
+    duplicate: bool = False
+
+
+class Appender(ABC):
+    """The way into the log for synchronous code: any thread, any process, also after a fork."""
+
+    @abstractmethod
+    def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        """As `Log.append`."""
+
+
+class Log(AbstractAsyncContextManager["Log"], ABC):
+    """The log, for one event loop. Entering it neither connects nor fails; leaving it closes all.
+
+    Wherever the log cannot be reached, `state`, `append`, `read` and `ping` raise `Unavailable`
+    after a bounded time; `tail` never does.
+    """
+
+    @abstractmethod
+    async def state(self) -> Cursor:
+        """The epoch and the head. A log without an epoch is given one."""
+
+    @abstractmethod
+    async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        """Append all, adjacent and in order, or none; a receipt for each, in order.
+
+        Raises `Conflict` (extension `index`) where a key was used with another fingerprint.
+        """
+
+    @abstractmethod
+    def read(self, *, until: Position) -> AsyncGenerator[Batch]:
+        """The retained log up to `until`, oldest first, each batch joined to the one before it.
+
+        Where the log has a hole, the batch after it begins a new run: its `prev` is not the `last`
+        of the batch before.
+        """
+
+    @abstractmethod
+    def tail(self, after: Cursor) -> AsyncGenerator[Batch | Gap]:
+        """Everything appended after a cursor, as it comes, for ever, or until a `Gap`.
+
+        While the log cannot be reached it waits, and then goes on where it was. Whatever it cannot
+        vouch for (trimmed, flushed, lost in a failover, another epoch) is a `Gap`, never silence.
+        """
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """The log took a write and gave it back."""

@@ -1,0 +1,64 @@
+"""Which log the settings name."""
+
+import logging
+from functools import cache
+
+from notifications.conf import Settings
+from notifications.log import embedded
+from notifications.log.appender import RedisAppender
+from notifications.log.base import Appender, Log
+from notifications.log.commands import Retention
+from notifications.log.memory import MemoryAppender, MemoryLog, MemoryStore
+from notifications.log.redis import RedisLog
+
+logger = logging.getLogger("carillon")
+
+
+def retention(settings: Settings) -> Retention:
+    return Retention(
+        events=settings.HISTORY_EVENTS,
+        bytes=settings.HISTORY_BYTES,
+        age=settings.HISTORY_AGE,
+        idempotency_age=settings.IDEMPOTENCY_AGE,
+    )
+
+
+def open_log(settings: Settings) -> Log:
+    if settings.LOG == "memory":
+        return MemoryLog(_memory(settings))
+    return RedisLog(
+        _url(settings),
+        prefix=settings.KEY_PREFIX,
+        retention=retention(settings),
+        timeout=settings.PUBLISH_TIMEOUT,
+    )
+
+
+@cache
+def appender(settings: Settings) -> Appender:
+    """The one of this process. Settings are values, so others get others."""
+    if settings.LOG == "memory":
+        return MemoryAppender(_memory(settings))
+    return RedisAppender(
+        _url(settings),
+        prefix=settings.KEY_PREFIX,
+        retention=retention(settings),
+        timeout=settings.PUBLISH_TIMEOUT,
+    )
+
+
+def _url(settings: Settings) -> str:
+    if settings.LOG == "embedded":
+        assert settings.DATA_DIR is not None
+        return embedded.url(settings.DATA_DIR)
+    assert settings.REDIS_URL is not None
+    return settings.REDIS_URL
+
+
+@cache
+def _memory(settings: Settings) -> MemoryStore:
+    logger.warning(
+        "log.memory: events are kept in this process only, and are lost when it ends: "
+        "other processes neither see them nor are seen. Set CARILLON['REDIS_URL'] for more."
+    )
+    return MemoryStore(retention(settings))

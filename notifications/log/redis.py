@@ -1,0 +1,214 @@
+"""The log in a Redis or Valkey stream."""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from notifications.cursors import START, Cursor, Position, format_position
+from notifications.errors import Unavailable
+from notifications.log import commands
+from notifications.log.base import Batch, Draft, Gap, Log, Receipt, ResetReason
+
+logger = logging.getLogger("carillon")
+
+READ_COUNT = 1_000
+BLOCK_MS = 2_000
+REPLY_MARGIN = 3.0
+GATHER_BELOW = 100
+GATHER_PAUSE = 0.001
+MAX_CONNECTIONS = 16
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+
+# What redis-py and the sockets below it raise when the server is away.
+AWAY = (RedisError, OSError, TimeoutError)
+
+
+class RedisLog(Log):
+    """`url` as redis-py reads it; `timeout` (seconds) bounds all but `tail`."""
+
+    def __init__(
+        self, url: str, *, prefix: str, retention: commands.Retention, timeout: float
+    ) -> None:
+        self._url = url
+        self._keys = commands.Keys(prefix)
+        self._retention = retention
+        self._timeout = timeout
+        self._pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=MAX_CONNECTIONS,
+            timeout=timeout,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            # Repeating a read or an append is ours to decide: redis-py would do it behind our back.
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+        self._identity = f"{url}#{prefix}"
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._pool.aclose()
+
+    async def state(self) -> Cursor:
+        return commands.read_state(await self._ask(commands.state(self._keys)))
+
+    async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        call = commands.append(self._keys, self._retention, drafts)
+        receipts = commands.read_receipts(await self._ask(call))
+        commands.acknowledged.note(self._identity, receipts)
+        return receipts
+
+    async def ping(self) -> None:
+        token = secrets.token_hex(8)
+        await self._ask(["SET", self._keys.canary, token, "EX", 60])
+        if await self._ask(["GET", self._keys.canary]) != token.encode():
+            raise Unavailable("Redis did not give back what it took.", outcome="unknown")
+
+    async def read(self, *, until: Position) -> AsyncGenerator[Batch]:
+        reader = commands.Reader()
+        last = format_position(START)
+        end = format_position(until)
+        while True:
+            call = ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", READ_COUNT]
+            raw = _entries(await self._ask(call))
+            for batch in reader.batch(raw):
+                yield batch
+            if len(raw) < READ_COUNT:
+                return
+            last = raw[-1][0].decode()
+
+    async def tail(self, after: Cursor) -> AsyncGenerator[Batch | Gap]:
+        place = after
+        pause = FIRST_PAUSE
+        away = False
+        while True:
+            try:
+                connection = await self._pool.get_connection()
+                try:
+                    async with aclosing(self._follow(connection, place)) as follow:
+                        async for said in follow:
+                            if away:
+                                logger.info("log.back")
+                                away = False
+                            pause = FIRST_PAUSE
+                            if said is None:
+                                continue
+                            yield said
+                            if isinstance(said, Gap):
+                                return
+                            place = Cursor(place.epoch, said.last)
+                finally:
+                    await self._pool.release(connection)
+            except AWAY as error:
+                if not away:
+                    logger.warning("log.away error=%r", str(error) or type(error).__name__)
+                    away = True
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _follow(
+        self, connection: AbstractConnection, place: Cursor
+    ) -> AsyncGenerator[Batch | Gap | None]:
+        """As `tail`, on one connection; None says that there was nothing, and that it is sound."""
+        reader = commands.Reader()
+        read = format_position(place.position)
+        yield await self._check(connection, place)
+        while True:
+            raw = await self._xread(connection, read)
+            if not raw:
+                yield await self._check(connection, place)
+                continue
+            read = raw[-1][0].decode()
+            for batch in reader.batch(raw):
+                if batch.prev != place.position:
+                    gap = await self._check(connection, place, prev=batch.prev)
+                    yield gap or Gap(ResetReason.TRIMMED)
+                    return
+                place = Cursor(place.epoch, batch.last)
+                yield batch
+            if len(raw) < GATHER_BELOW:
+                # A round trip costs far more than an entry: let a burst gather.
+                await asyncio.sleep(GATHER_PAUSE)
+
+    async def _xread(self, connection: AbstractConnection, read: str) -> list[commands.Raw]:
+        reply = await self._converse(
+            connection,
+            ["XREAD", "COUNT", READ_COUNT, "BLOCK", BLOCK_MS, "STREAMS", self._keys.stream, read],
+            timeout=BLOCK_MS / 1000 + REPLY_MARGIN,
+        )
+        return _entries(reply[0][1]) if reply else []
+
+    async def _check(
+        self, connection: AbstractConnection, place: Cursor, *, prev: Position | None = None
+    ) -> Gap | None:
+        """Whether the log still holds what was read at `place`, and what was acknowledged.
+
+        If it lost any of it, its epoch ends here: what cursors of that epoch mean is not known.
+        `prev` is what the next entry names as its predecessor.
+        """
+        acknowledged = commands.acknowledged.mark(self._identity)
+        state = commands.read_state(
+            await self._converse(connection, commands.state(self._keys), timeout=self._timeout)
+        )
+        if state.epoch != place.epoch:
+            return Gap(ResetReason.LOG_LOST)
+        lost = state.position < place.position or (prev is not None and prev < place.position)
+        if acknowledged is not None and acknowledged.epoch == state.epoch:
+            lost = lost or acknowledged.position > state.position
+        if not lost:
+            return None
+        call = commands.end(self._keys, state.epoch)
+        await self._converse(connection, call, timeout=self._timeout)
+        return Gap(ResetReason.LOG_LOST)
+
+    async def _ask(self, call: Sequence[Any]) -> Any:
+        """One call on a connection of the pool. Raises `Unavailable`, and when it is known, how."""
+        sent = False
+        try:
+            async with asyncio.timeout(self._timeout):
+                connection = await self._pool.get_connection()
+                try:
+                    sent = True
+                    return await self._converse(connection, call, timeout=self._timeout)
+                finally:
+                    await self._pool.release(connection)
+        except AWAY as error:
+            raise unavailable(error, sent=sent) from error
+
+    async def _converse(
+        self, connection: AbstractConnection, call: Sequence[Any], *, timeout: float
+    ) -> Any:
+        try:
+            await connection.send_command(*call)
+            return await connection.read_response(timeout=timeout)
+        except NoScriptError:
+            await connection.send_command(*commands.as_eval(call))
+            return await connection.read_response(timeout=timeout)
+
+
+def unavailable(error: BaseException, *, sent: bool) -> Unavailable:
+    """What a failed call means. A refusal by the server itself kept nothing."""
+    refused = isinstance(error, ResponseError)
+    why = str(error) or "no answer in time"
+    return Unavailable(
+        f"Redis {'refused' if refused else 'did not acknowledge'} it: {why}.",
+        outcome="unknown" if sent and not refused else "not_sent",
+    )
+
+
+def _entries(raw: list[Any]) -> list[commands.Raw]:
+    return [(name, dict(zip(fields[::2], fields[1::2], strict=True))) for name, fields in raw]

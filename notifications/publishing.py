@@ -1,0 +1,160 @@
+"""Publishing: from Python, and what the publish endpoint stands on."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+
+from notifications import runtime
+from notifications.conf import get_settings
+from notifications.errors import TooLarge, Unavailable
+from notifications.events import Event
+from notifications.log.base import Draft, Receipt
+from notifications.log.choice import appender
+
+FROM_CODE = "code"
+
+
+def publish(
+    topic: str | Iterable[str],
+    data: Any,
+    *,
+    type: str | None = None,  # noqa: A002 - the standard's name for the field
+    id: str | None = None,  # noqa: A002
+    idempotency_key: str | None = None,
+    fail_silently: bool = False,
+) -> Event:
+    """Publish one event to one topic or several, and return it with its `cursor`.
+
+    From any thread or process. A repeated `idempotency_key` publishes nothing and returns what was
+    returned first. Raises `Invalid` or `TooLarge` for what cannot be an event, `Conflict` for a key
+    used with another one, and `Unavailable` after a bounded wait (`PUBLISH_TIMEOUT`), which
+    `fail_silently` turns into an event without a cursor.
+    """
+    event = build(topic, data, type=type, id=id)
+    drafts = [draft(event, named=id is not None, key=idempotency_key)]
+    try:
+        receipts = append(drafts)
+    except Unavailable:
+        if not fail_silently:
+            raise
+        return event
+    return _kept(event, receipts[0])
+
+
+async def apublish(
+    topic: str | Iterable[str],
+    data: Any,
+    *,
+    type: str | None = None,  # noqa: A002
+    id: str | None = None,  # noqa: A002
+    idempotency_key: str | None = None,
+    fail_silently: bool = False,
+) -> Event:
+    """As `publish`, from any event loop."""
+    event = build(topic, data, type=type, id=id)
+    drafts = [draft(event, named=id is not None, key=idempotency_key)]
+    try:
+        receipts = await aappend(drafts)
+    except Unavailable:
+        if not fail_silently:
+            raise
+        return event
+    return _kept(event, receipts[0])
+
+
+def publish_many(events: Iterable[Event]) -> list[Event]:
+    """Publish events adjacent and in order, or none of them. Raises as `publish`."""
+    given = list(events)
+    receipts = append([draft(event, named=True) for event in given])
+    return [_kept(event, receipt) for event, receipt in zip(given, receipts, strict=True)]
+
+
+async def apublish_many(events: Iterable[Event]) -> list[Event]:
+    """As `publish_many`, from any event loop."""
+    given = list(events)
+    receipts = await aappend([draft(event, named=True) for event in given])
+    return [_kept(event, receipt) for event, receipt in zip(given, receipts, strict=True)]
+
+
+def publish_on_commit(
+    topic: str | Iterable[str],
+    data: Any,
+    *,
+    type: str | None = None,  # noqa: A002
+    id: str | None = None,  # noqa: A002
+    using: str | None = None,
+) -> None:
+    """Publish when the database's transaction commits, at once outside of one, on rollback never.
+
+    What cannot be an event raises here and now. By the time it is published the transaction is
+    history, so a log that is away is told to Django's logger and not to the caller.
+    """
+    event = build(topic, data, type=type, id=id)
+    transaction.on_commit(partial(publish_many, [event]), using=using, robust=True)
+
+
+def build(
+    topic: str | Iterable[str],
+    data: Any,
+    *,
+    type: str | None = None,  # noqa: A002
+    id: str | None = None,  # noqa: A002
+    retry: int | None = None,
+) -> Event:
+    """The event, within the limits of the settings."""
+    topics = (topic,) if isinstance(topic, str) else tuple(topic)
+    name = {} if id is None else {"id": id}
+    event = Event(topics=topics, data=data, type=type, retry=retry, **name)
+    limit = get_settings().MAX_EVENT_BYTES
+    if len(event.encoded) > limit:
+        raise TooLarge(
+            f"data is {len(event.encoded)} bytes; at most {limit} are allowed. "
+            "Publish a reference to what is larger.",
+            field="data",
+        )
+    return event
+
+
+def draft(
+    event: Event, *, named: bool, key: str | None = None, publisher: str = FROM_CODE
+) -> Draft:
+    """The event on its way, its key in the scope of the publisher.
+
+    An id that was made for the event, not `named` by the publisher, differs at each repetition.
+    """
+    if key is None:
+        return Draft(event)
+    content = repr(
+        (event.topics, event.type, event.id if named else "", event.retry, event.encoded)
+    )
+    return Draft(event, once(publisher, key), fingerprint(content.encode()))
+
+
+def once(publisher: str, *key: str) -> str:
+    """The name under which a publisher's idempotency key is remembered."""
+    return hashlib.sha256("\0".join((publisher, *key)).encode()).hexdigest()
+
+
+def fingerprint(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def append(drafts: Sequence[Draft]) -> list[Receipt]:
+    return appender(get_settings()).append(drafts)
+
+
+async def aappend(drafts: Sequence[Draft]) -> list[Receipt]:
+    """By the log that is open in this event loop, or else by a thread's."""
+    here = runtime.here()
+    if here is not None:
+        return await here.log.append(drafts)
+    return await asyncio.to_thread(append, drafts)
+
+
+def _kept(event: Event, receipt: Receipt) -> Event:
+    return replace(event, id=receipt.id, cursor=str(receipt.cursor))

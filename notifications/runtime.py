@@ -1,0 +1,184 @@
+"""What a process runs to serve streams: the log's tail, the hub, and the keep-alives.
+
+One for each event loop. It starts when a server says so (ASGI lifespan) or when it is first needed,
+since not every server speaks lifespan, and ends with `stop` or with the loop.
+"""
+
+import asyncio
+import logging
+import random
+from asyncio import AbstractEventLoop
+from collections.abc import Coroutine
+from contextlib import aclosing
+
+from notifications.breath import Breath
+from notifications.conf import Settings, get_settings
+from notifications.cursors import Cursor
+from notifications.errors import Unavailable
+from notifications.hub import Hub
+from notifications.keepalive import KeepAlive
+from notifications.log.base import Gap, Log, ResetReason
+from notifications.log.choice import open_log, retention
+from notifications.subscribers import CloseReason, Start, Subscriber
+from notifications.window import Window
+from notifications.wire import Wire
+
+logger = logging.getLogger("carillon")
+
+LOAD_PAUSE = 0.5
+
+
+class Runtime:
+    def __init__(self, settings: Settings, log: Log) -> None:
+        self.log = log
+        self._settings = settings
+        self._hub: Hub | None = None
+        self._keepalive: KeepAlive | None = None
+        self._loaded = asyncio.Event()
+        self._stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._spawn(self._run())
+
+    @property
+    def ready(self) -> bool:
+        """Whether new streams are served here: the window was loaded, and nothing is draining."""
+        return self._loaded.is_set() and not self._stopping
+
+    async def wait_ready(self, *, timeout: float) -> bool:
+        try:
+            async with asyncio.timeout(timeout):
+                await self._loaded.wait()
+        except TimeoutError:
+            return False
+        return self.ready
+
+    @property
+    def hub(self) -> Hub:
+        """Raises `RuntimeError` while not `ready`."""
+        if self._hub is None:
+            raise RuntimeError("The window has not been loaded.")
+        return self._hub
+
+    def subscribe(
+        self, topics: frozenset[str], wire: Wire, start: Start, *, envelope: bool = False
+    ) -> Subscriber:
+        subscriber = self.hub.subscribe(topics, wire, start, envelope=envelope)
+        if self._keepalive is not None:
+            self._keepalive.add(subscriber)
+        if subscriber.position > self.hub.head.position:
+            self._spawn(self._verify(subscriber, Cursor(self.hub.head.epoch, subscriber.position)))
+        return subscriber
+
+    async def stop(self) -> None:
+        """Close every stream, then everything else."""
+        self._stopping = True
+        if self._hub is not None:
+            await self._hub.close_all(CloseReason.STOPPING)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _run(self) -> None:
+        async with self.log:
+            reason: ResetReason | None = None
+            while True:
+                try:
+                    epoch, window = await self._load()
+                except Unavailable as error:
+                    logger.warning("window.unavailable error=%r", error.detail)
+                    await asyncio.sleep(LOAD_PAUSE * random.uniform(0.5, 1.5))
+                    continue
+                await self._install(epoch, window, reason)
+                try:
+                    reason = await self._follow()
+                except Exception:
+                    # Whatever it was, streams must not go on as if all were well.
+                    logger.exception("tail.failed")
+                    reason = ResetReason.UNKNOWN
+                    await asyncio.sleep(LOAD_PAUSE)
+                logger.warning("log.gap reason=%s", reason)
+
+    async def _load(self) -> tuple[str, Window]:
+        state = await self.log.state()
+        window = Window(retention(self._settings))
+        breath = Breath()
+        async with aclosing(self.log.read(until=state.position)) as history:
+            async for batch in history:
+                window.append(batch)
+                if breath.due:
+                    await breath.take()
+        if window.head != state.position:
+            window.restart(state.position)
+        logger.info("window.loaded events=%d bytes=%d", len(window), window.size)
+        return state.epoch, window
+
+    async def _install(self, epoch: str, window: Window, reason: ResetReason | None) -> None:
+        if self._hub is not None:
+            await self._hub.reload(epoch, window, reason or ResetReason.UNKNOWN)
+            return
+        self._hub = Hub(epoch, window)
+        self._keepalive = KeepAlive(
+            self._hub,
+            period=self._settings.KEEPALIVE,
+            write_deadline=self._settings.WRITE_DEADLINE,
+        )
+        self._spawn(self._keepalive.run())
+        self._loaded.set()
+
+    async def _follow(self) -> ResetReason:
+        """Bring what the tail reads to the hub, until there is a gap."""
+        async with aclosing(self.log.tail(self.hub.head)) as tail:
+            async for said in tail:
+                if isinstance(said, Gap):
+                    return said.reason
+                await self.hub.deliver(said)
+        raise AssertionError("A tail ends with a gap.")
+
+    async def _verify(self, subscriber: Subscriber, cursor: Cursor) -> None:
+        """A cursor ahead of this process: the log knows it, or the subscriber is told to reset."""
+        while subscriber.open and self.hub.head.epoch == cursor.epoch:
+            try:
+                state = await self.log.state()
+            except Unavailable:
+                await asyncio.sleep(LOAD_PAUSE * random.uniform(0.5, 1.5))
+                continue
+            if state.epoch == cursor.epoch and state.position < cursor.position:
+                self.hub.reset(subscriber, ResetReason.UNKNOWN)
+            return
+
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.critical("runtime.failed", exc_info=error)
+
+
+_runtimes: dict[AbstractEventLoop, Runtime] = {}
+
+
+def here() -> Runtime | None:
+    """The runtime of the running event loop, if it has been started."""
+    return _runtimes.get(asyncio.get_running_loop())
+
+
+def start() -> Runtime:
+    """The runtime of the running event loop, started if need be."""
+    loop = asyncio.get_running_loop()
+    runtime = _runtimes.get(loop)
+    if runtime is None:
+        for closed in [known for known in _runtimes if known.is_closed()]:
+            del _runtimes[closed]
+        settings = get_settings()
+        runtime = _runtimes[loop] = Runtime(settings, open_log(settings))
+    return runtime
+
+
+async def stop() -> None:
+    """Stop the runtime of the running event loop, if there is one."""
+    runtime = _runtimes.pop(asyncio.get_running_loop(), None)
+    if runtime is not None:
+        await runtime.stop()

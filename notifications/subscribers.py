@@ -1,0 +1,78 @@
+"""Subscribers, and the audiences that they form: what the hub keeps of each open stream."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from notifications.cursors import Position
+from notifications.log.base import ResetReason
+from notifications.wire import Wire
+
+
+class CloseReason(StrEnum):
+    """Why a stream ended, or did not begin."""
+
+    CLIENT_LEFT = "client_left"
+    WRITE_FAILED = "write_failed"
+    TOO_SLOW = "too_slow"
+    """The client took longer than the write deadline to accept one chunk."""
+    FELL_BEHIND = "fell_behind"
+    """The window no longer has what the client was to get next."""
+    STOPPING = "stopping"
+    """This process stops."""
+    STARTING = "starting"
+    """This process has not loaded its window yet."""
+    USER_UNKNOWN = "user_unknown"
+    """Who asks cannot be told now: the sessions are out of reach."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where a stream begins: after a cursor, at a time (ms since 1970), or, with neither, now."""
+
+    cursor: str | None = None
+    since_ms: int | None = None
+
+
+class Keeper(Protocol):
+    """Who looks after subscribers: the hub."""
+
+    def drained(self, subscriber: "Subscriber") -> None: ...
+
+    def lost(self, subscriber: "Subscriber") -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Audience:
+    """The subscribers that want exactly the same bytes."""
+
+    topics: frozenset[str]
+    envelope: bool
+    members: dict["Subscriber", None] = field(default_factory=dict)
+
+
+class Subscriber:
+    """One open stream: a cursor into the window, and the wire to fill from there.
+
+    `behind`: there may be more for it in the window after `position`. `reset`: it is to be told so
+    before anything else.
+    """
+
+    __slots__ = ("_keeper", "audience", "behind", "open", "position", "reset", "wire")
+
+    def __init__(self, keeper: Keeper, audience: Audience, wire: Wire, position: Position) -> None:
+        self._keeper = keeper
+        self.audience = audience
+        self.wire = wire
+        self.position = position
+        self.behind = False
+        self.reset: ResetReason | None = None
+        self.open = True
+        audience.members[self] = None
+        wire.owner = self
+
+    def drained(self) -> None:
+        self._keeper.drained(self)
+
+    def lost(self) -> None:
+        self._keeper.lost(self)

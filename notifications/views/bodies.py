@@ -1,0 +1,160 @@
+"""The body of a publish request, in each of its forms."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
+from django.http import HttpRequest
+from django.http.multipartparser import MultiPartParserError
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import from_json
+
+from notifications.conf import get_settings
+from notifications.errors import BadRequest, Invalid, TooLarge, UnsupportedMediaType
+from notifications.events import Event
+from notifications.publishing import build
+
+JSON = "application/json"
+NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+FORM = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
+MAX_FAULTS = 20
+
+
+class Fields(BaseModel):
+    """What one event may say of itself. An empty `type` or `id` is one that was left out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    topic: str | list[str]
+    data: Any
+    type: str | None = None
+    id: str | None = None
+    retry: int | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    event: Event
+    named: bool
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Publications:
+    """Every event of a request, each valid, and the body that said so."""
+
+    publications: list[Publication]
+    is_batch: bool
+    body: bytes
+
+
+def publications_of(request: HttpRequest) -> Publications:
+    """Raises `Invalid`, listing each fault with its index, field and reason, or `TooLarge`."""
+    content_type = request.content_type
+    if content_type in FORM:
+        return _publications([_form(request)], is_batch=False, body=_form_body(request))
+    if content_type != JSON and content_type not in NDJSON:
+        raise UnsupportedMediaType(
+            f"Send {JSON}, application/x-ndjson or a form, not {content_type or 'nothing'!r}."
+        )
+    body = _body(request)
+    if content_type in NDJSON:
+        lines = [line for line in body.split(b"\n") if line.strip()]
+        return _publications([_json(line) for line in lines], is_batch=True, body=body)
+    content = _json(body)
+    is_batch = isinstance(content, list)
+    return _publications(content if is_batch else [content], is_batch=is_batch, body=body)
+
+
+def _body(request: HttpRequest) -> bytes:
+    limit = get_settings().MAX_BATCH_BYTES
+    # Not `request.body`: its limit is the project's, for forms, and lower.
+    body = request.read(limit + 1)
+    if len(body) > limit:
+        raise TooLarge(f"A request has at most {limit} bytes: send several.")
+    return body
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise BadRequest(f"This is not JSON: {error}.") from None
+
+
+def _form(request: HttpRequest) -> dict[str, Any]:
+    try:
+        fields: dict[str, Any] = {
+            name: values if name == "topic" else values[-1]
+            for name, values in request.POST.lists()
+            if name != "csrfmiddlewaretoken"
+        }
+    except RequestDataTooBig as error:
+        raise TooLarge(f"The form is too large: {error}") from None
+    except (TooManyFieldsSent, MultiPartParserError) as error:
+        raise BadRequest(f"The form cannot be read: {error}") from None
+    # A form sends its empty fields too.
+    return {name: value for name, value in fields.items() if value != "" or name == "data"}
+
+
+def _form_body(request: HttpRequest) -> bytes:
+    return repr(sorted(request.POST.lists())).encode()
+
+
+def _publications(contents: list[Any], *, is_batch: bool, body: bytes) -> Publications:
+    limit = get_settings().MAX_BATCH_EVENTS
+    if not contents:
+        raise Invalid("There is no event in the body.")
+    if len(contents) > limit:
+        raise TooLarge(f"A batch has at most {limit} events; this one has {len(contents)}.")
+    publications: list[Publication] = []
+    faults: list[dict[str, Any]] = []
+    too_large: TooLarge | None = None
+    for index, content in enumerate(contents):
+        try:
+            publications.append(_publication(content))
+        except ValidationError as error:
+            faults += ({"index": index, **fault} for fault in _faults(error))
+        except (Invalid, TooLarge) as error:
+            field = error.extensions.get("field")
+            faults.append({"index": index, "field": field, "reason": error.detail})
+            too_large = error if isinstance(error, TooLarge) else too_large
+    if faults:
+        kind = type(too_large) if too_large and len(faults) == 1 else Invalid
+        raise kind(_summary(faults, is_batch=is_batch), errors=faults[:MAX_FAULTS])
+    return Publications(publications, is_batch, body)
+
+
+def _publication(content: Any) -> Publication:
+    fields = Fields.model_validate(content)
+    event = build(
+        fields.topic,
+        fields.data,
+        type=fields.type or None,
+        id=fields.id or None,
+        retry=fields.retry,
+    )
+    if fields.idempotency_key is not None and not 0 < len(fields.idempotency_key) <= 255:
+        raise Invalid("idempotency_key has 1 to 255 characters.", field="idempotency_key")
+    return Publication(event, bool(fields.id), fields.idempotency_key)
+
+
+def _faults(error: ValidationError) -> Iterator[dict[str, str | None]]:
+    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+        unknown = fault["type"] == "extra_forbidden"
+        known = ", ".join(Fields.model_fields)
+        yield {
+            "field": str(fault["loc"][0]) if fault["loc"] else None,
+            "reason": f"There is no such field: there are {known}." if unknown else fault["msg"],
+        }
+
+
+def _summary(faults: list[dict[str, Any]], *, is_batch: bool) -> str:
+    first = faults[0]
+    where = f"Event {first['index']}, " if is_batch else ""
+    field = f"{first['field']}: " if first["field"] else ""
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    kept = " Nothing was kept." if is_batch else ""
+    return f"{where}{field}{first['reason']}{more}{kept}"

@@ -1,0 +1,95 @@
+"""`GET /events/?topic=…`: the event stream."""
+
+import logging
+from urllib.parse import unquote_to_bytes
+
+from django.db import Error as DatabaseError
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from notifications import runtime, sse
+from notifications.access import subscribed_topics
+from notifications.errors import (
+    BadRequest,
+    Invalid,
+    MethodNotAllowed,
+    NeedsAsgi,
+    NotAcceptable,
+    TargetTooLong,
+)
+from notifications.responses import HEADERS, EventStreamResponse, closing_response
+from notifications.subscribers import CloseReason
+from notifications.topics import topics as check_topics
+from notifications.views.cors import allow_origin, allow_preflight
+from notifications.views.problems import tells_problems
+from notifications.views.starting import start_of
+
+logger = logging.getLogger("carillon")
+
+MAX_TARGET_BYTES = 8_000
+METHODS = ("GET", "HEAD", "OPTIONS")
+READY_TIMEOUT = 2.0
+
+
+@tells_problems
+async def events(request: HttpRequest) -> HttpResponseBase:
+    """Streams what the `topic` parameters name, from where the client was or `since` says."""
+    response = await _without_cors(request)
+    allow_origin(request, response)
+    return response
+
+
+@tells_problems
+async def _without_cors(request: HttpRequest) -> HttpResponseBase:
+    if request.method == "OPTIONS":
+        options = HttpResponse(status=204, headers={"Allow": ", ".join(METHODS)})
+        allow_preflight(options)
+        return options
+    response = await _stream(request)
+    if request.method == "HEAD":
+        return HttpResponse(headers=HEADERS)
+    return response
+
+
+async def _stream(request: HttpRequest) -> HttpResponseBase:
+    _check(request)
+    start = start_of(request)
+    envelope = request.GET.get("envelope", "") not in ("", "0")
+    try:
+        topics = await subscribed_topics(request, _asked(request))
+    except DatabaseError:
+        logger.exception("subscribe.user_unknown")
+        return closing_response(CloseReason.USER_UNKNOWN)
+    if not await runtime.start().wait_ready(timeout=READY_TIMEOUT):
+        return closing_response(CloseReason.STARTING)
+    return EventStreamResponse(topics, start=start, envelope=envelope)
+
+
+def _check(request: HttpRequest) -> None:
+    if request.method not in METHODS:
+        raise MethodNotAllowed("Subscribing is a GET.", allowed=METHODS)
+    if not hasattr(request, "scope"):
+        raise NeedsAsgi(
+            "Under WSGI a stream would hang without a byte. Serve this URL with an ASGI server: "
+            "'manage.py carillon serve', Daphne or uvicorn."
+        )
+    target = len(request.META["QUERY_STRING"]) + len(request.path.encode()) + 1
+    if target > MAX_TARGET_BYTES:
+        raise TargetTooLong(
+            f"The request target has {target} bytes; at most {MAX_TARGET_BYTES} are read. "
+            "Subscribe to fewer topics, or publish to one that stands for several."
+        )
+    if not request.accepts(sse.CONTENT_TYPE):
+        raise NotAcceptable(f"The answer is {sse.CONTENT_TYPE}, which Accept rules out.")
+
+
+def _asked(request: HttpRequest) -> tuple[str, ...]:
+    try:
+        unquote_to_bytes(request.META["QUERY_STRING"]).decode()
+    except UnicodeDecodeError:
+        raise BadRequest("The query is not valid UTF-8.") from None
+    given = request.GET.getlist("topic")
+    try:
+        return check_topics(given) if given else ()
+    except Invalid as error:
+        raise BadRequest(error.detail) from None

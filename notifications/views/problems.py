@@ -1,0 +1,94 @@
+"""Errors as RFC 9457 problem details; as a page for who asks for one."""
+
+import logging
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+
+from notifications.errors import (
+    BadRequest,
+    CarillonError,
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    NotReady,
+    Unauthenticated,
+    Unavailable,
+)
+
+logger = logging.getLogger("carillon")
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER = "1"
+
+type AsyncView = Callable[[HttpRequest], Coroutine[Any, Any, HttpResponseBase]]
+
+
+def problem(error: CarillonError) -> JsonResponse:
+    body = {
+        "type": f"urn:carillon:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        **error.extensions,
+    }
+    response = JsonResponse(body, status=error.status, content_type=CONTENT_TYPE)
+    response["Cache-Control"] = "no-store"
+    if isinstance(error, Unauthenticated):
+        response["WWW-Authenticate"] = 'Bearer realm="carillon"'
+    if isinstance(error, MethodNotAllowed):
+        response["Allow"] = ", ".join(error.extensions["allowed"])
+    if isinstance(error, Unavailable | NotReady):
+        response["Retry-After"] = RETRY_AFTER
+    return response
+
+
+def tells_problems(view: AsyncView) -> AsyncView:
+    """The view, its `CarillonError`s answered as problems.
+
+    Not in a transaction of Django's making: `ATOMIC_REQUESTS` refuses async views.
+    """
+
+    @wraps(view)
+    async def answering(request: HttpRequest) -> HttpResponseBase:
+        try:
+            return await view(request)
+        except CarillonError as error:
+            return problem(error)
+
+    return transaction.non_atomic_requests(answering)
+
+
+def problem_or_page(request: HttpRequest, error: CarillonError) -> HttpResponse:
+    if request.get_preferred_type([CONTENT_TYPE, "text/html"]) != "text/html":
+        return problem(error)
+    context = {"status": error.status, "title": error.title, "detail": error.detail}
+    return render(request, "carillon/error.html", context, status=error.status)
+
+
+# For a project's `handler400` to `handler500` and `CSRF_FAILURE_VIEW`.
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return problem_or_page(request, BadRequest("The request is malformed or not for this host."))
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return problem_or_page(request, Forbidden("You may not do this."))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return problem_or_page(request, NotFound(f"There is nothing at {request.path}."))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return problem_or_page(request, CarillonError("The error has been logged."))
+
+
+def csrf_failure(request: HttpRequest, reason: str = "", **_: Any) -> HttpResponse:
+    return problem_or_page(request, Forbidden(f"The CSRF check failed: {reason}"))

@@ -1,0 +1,69 @@
+"""`POST /publish/`: one event, or a batch, into the log."""
+
+import logging
+from typing import Any
+
+from django.db import Error as DatabaseError
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+
+from notifications.access import publisher
+from notifications.errors import Invalid, MethodNotAllowed, Unavailable
+from notifications.events import Event
+from notifications.log.base import Draft, Receipt
+from notifications.publishing import aappend, draft, fingerprint, once
+from notifications.views.bodies import Publications, publications_of
+from notifications.views.problems import tells_problems
+
+logger = logging.getLogger("carillon")
+
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+MAX_KEY_CHARACTERS = 255
+
+
+# Whoever authenticates by session is checked for CSRF by `publisher`; a key cannot be forged.
+@csrf_exempt
+@tells_problems
+async def publish(request: HttpRequest) -> HttpResponseBase:
+    """201 once the log has it, 200 if it had all of it before."""
+    if request.method != "POST":
+        raise MethodNotAllowed("Publishing is a POST.", allowed=("POST",))
+    try:
+        who = await publisher(request)
+    except DatabaseError as error:
+        logger.exception("publish.user_unknown")
+        raise Unavailable("The sessions cannot be read now.", outcome="not_sent") from error
+    given = publications_of(request)
+    receipts = await aappend(_drafts(request, given, who))
+    answers = [
+        _answer(publication.event, receipt)
+        for publication, receipt in zip(given.publications, receipts, strict=True)
+    ]
+    fresh = not all(receipt.duplicate for receipt in receipts)
+    body = {"events": answers} if given.is_batch else answers[0]
+    return JsonResponse(body, status=201 if fresh else 200)
+
+
+def _drafts(request: HttpRequest, given: Publications, who: str) -> list[Draft]:
+    key = request.headers.get(IDEMPOTENCY_HEADER)
+    if key is None:
+        return [
+            draft(each.event, named=each.named, key=each.idempotency_key, publisher=who)
+            for each in given.publications
+        ]
+    if not key or len(key) > MAX_KEY_CHARACTERS:
+        raise Invalid(f"{IDEMPOTENCY_HEADER} has 1 to {MAX_KEY_CHARACTERS} characters.")
+    if any(each.idempotency_key is not None for each in given.publications):
+        raise Invalid(f"Use {IDEMPOTENCY_HEADER} or idempotency_key, not both in one request.")
+    # The key is for the request as a whole: each event has a part of it, and the same fingerprint.
+    whole = fingerprint(given.body)
+    return [
+        Draft(each.event, once(who, "request", key, str(index)), whole)
+        for index, each in enumerate(given.publications)
+    ]
+
+
+def _answer(event: Event, receipt: Receipt) -> dict[str, Any]:
+    answer = {"id": receipt.id, "cursor": str(receipt.cursor), "topics": event.topics}
+    return {**answer, "duplicate": True} if receipt.duplicate else answer

@@ -1,0 +1,23 @@
+"""The project's settings, as tests want them: nothing written into the checkout, no waiting."""
+
+import os
+import tempfile
+
+os.environ.setdefault("DEBUG", "0")
+os.environ.setdefault("SECRET_KEY", "for tests alone: not a secret, and long enough for the checks")
+os.environ.setdefault("REDIS_URL", "redis://127.0.0.1:1/0")
+os.environ.setdefault("DATA_DIR", tempfile.mkdtemp(prefix="carillon-tests-"))
+
+from config.settings import *  # noqa: F403
+
+CARILLON = {
+    "LOG": "memory",
+    "PUBLIC_TOPICS": ["demo."],
+    "PUBLISH_KEYS": ["a-publish-key-for-the-tests"],
+}
+ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
