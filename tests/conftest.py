@@ -1,4 +1,4 @@
-"""What every test has at hand: one Redis for the session, emptied for each test that asks for it."""
+"""What every test has at hand: one Redis for the session, emptied for each test that asks."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -13,7 +13,7 @@ SIGNALS = "stream."
 
 
 class Stream:
-    """One connection. Reads are bounded by `DEADLINE`; `bytes_read` counts the stream's own bytes."""
+    """One connection. Reads are bounded by `DEADLINE`; `bytes_read` counts what was read."""
 
     def __init__(self, port: int, path: str, *, headers: dict[str, str] | None = None) -> None:
         self._port = port

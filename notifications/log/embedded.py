@@ -121,6 +121,8 @@ class _Server:
                 logger.warning("embedded.stuck log_file=%s", self._log_file)
                 return
             time.sleep(POLL)
+        with suppress(OSError):
+            self._socket.parent.rmdir()
 
     def _answers(self) -> bool:
         try:
@@ -134,6 +136,8 @@ class _Server:
 
     def _spawn(self, lock: IO[bytes]) -> None:
         """As a daemon it leaves our terminal's Ctrl-C, and is nobody's child, like an orphan."""
+        with suppress(FileExistsError):
+            self._socket.parent.mkdir(mode=0o700)
         options = {
             "daemonize": "yes",
             "port": "0",
@@ -184,18 +188,15 @@ def _socket(data_dir: Path) -> Path:
     Not in XDG_RUNTIME_DIR: cron and `su` do not have it, and it goes when its user logs out.
     """
     if sys.platform == "win32":
-        raise ImproperlyConfigured(_cannot("there is no embedded server for Windows"))
+        raise ImproperlyConfigured(_cannot("there is none for Windows"))
     name = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:12]
-    folder = Path(tempfile.gettempdir(), f"carillon-{os.getuid()}-{name}")
-    socket = folder / "valkey.sock"
+    socket = Path(tempfile.gettempdir(), f"carillon-{os.getuid()}-{name}", "valkey.sock")
     if len(os.fsencode(socket)) > SOCKET_PATH_MAX:
         raise ImproperlyConfigured(f"{socket} is too long for a socket: set TMPDIR to a short path")
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise ImproperlyConfigured(f"{folder} belongs to somebody else: remove it, or set TMPDIR")
-    folder.chmod(0o700)
+    with suppress(FileNotFoundError):
+        status = socket.parent.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            raise ImproperlyConfigured(f"{socket.parent} is not ours: remove it, or set TMPDIR")
     return socket
 
 

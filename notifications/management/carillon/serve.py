@@ -56,7 +56,7 @@ def _work(listener: socket.socket) -> None:
     """A worker ends when its master does, however that ends: it holds the other end of stdin."""
 
     def end_with_master() -> None:
-        sys.stdin.buffer.read()
+        os.read(sys.stdin.fileno(), 1)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=end_with_master, daemon=True).start()
