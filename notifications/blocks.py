@@ -1,6 +1,5 @@
 """What a stream says: events and the service's own signals, as blocks of bytes."""
 
-import json
 import random
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -21,8 +20,14 @@ def event(epoch: str, entry: Entry) -> bytes:
 
 def enveloped(epoch: str, entry: Entry, asked: Collection[str]) -> bytes:
     """The event as an untyped message that holds all of it, with the topics that were asked for."""
-    data = json.dumps(entry.data.decode()) if entry.is_text else entry.data.decode()
-    head = compact_json(
+    envelope = in_json(entry, asked).encode()
+    return sse.block(envelope, id=_cursor(epoch, entry), retry=entry.retry)
+
+
+def in_json(entry: Entry, asked: Collection[str]) -> str:
+    """Everything about an event, on one line."""
+    data = compact_json(entry.data.decode()) if entry.is_text else entry.data.decode()
+    rest = compact_json(
         {
             "id": entry.id.decode(),
             "topics": [topic for topic in entry.topics if topic in asked],
@@ -30,8 +35,7 @@ def enveloped(epoch: str, entry: Entry, asked: Collection[str]) -> bytes:
             "time": _iso(position_ms(entry.position)),
         }
     )
-    envelope = f'{head[:-1]},"data":{data}}}'
-    return sse.block(envelope.encode(), id=_cursor(epoch, entry), retry=entry.retry)
+    return f'{rest[:-1]},"data":{data}}}'
 
 
 def cursor(at: Cursor) -> bytes:

@@ -7,8 +7,7 @@ from heapq import merge
 from operator import attrgetter
 
 from notifications.cursors import START, Position, position, position_ms
-from notifications.log.base import Batch, Entry
-from notifications.log.commands import Retention
+from notifications.log.base import Batch, Entry, Retention
 
 _by_position = attrgetter("position")
 _GONE = Entry(START, (), b"", None, b"", is_text=True, retry=None)

@@ -9,7 +9,7 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from notifications.log import commands
-from notifications.log.base import Appender, Draft, Receipt
+from notifications.log.base import Appender, Draft, Receipt, Retention
 from notifications.log.redis import AWAY, unavailable
 
 MAX_CONNECTIONS = 16
@@ -18,9 +18,7 @@ MAX_CONNECTIONS = 16
 class RedisAppender(Appender):
     """Connects when it is first used; redis-py's pool is safe between threads and after a fork."""
 
-    def __init__(
-        self, url: str, *, prefix: str, retention: commands.Retention, timeout: float
-    ) -> None:
+    def __init__(self, url: str, *, prefix: str, retention: Retention, timeout: float) -> None:
         self._keys = commands.Keys(prefix)
         self._retention = retention
         self._identity = f"{url}#{prefix}"

@@ -21,6 +21,16 @@ class ResetReason(StrEnum):
     """The log lost what it had: the cursor is of an earlier epoch."""
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much is kept for replay: events, bytes, seconds, and seconds for idempotency keys."""
+
+    events: int
+    bytes: int
+    age: int
+    idempotency_age: int = 600
+
+
 @dataclass(slots=True)
 class Entry:
     """An event as the log holds it. Not frozen: a window holds 100,000, and freezing costs time."""

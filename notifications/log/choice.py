@@ -6,8 +6,7 @@ from functools import cache
 from notifications.conf import Settings
 from notifications.log import embedded
 from notifications.log.appender import RedisAppender
-from notifications.log.base import Appender, Log
-from notifications.log.commands import Retention
+from notifications.log.base import Appender, Log, Retention
 from notifications.log.memory import MemoryAppender, MemoryLog, MemoryStore
 from notifications.log.redis import RedisLog
 

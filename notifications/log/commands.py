@@ -4,13 +4,12 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from notifications.cursors import Cursor, Position, parse_position
 from notifications.errors import Conflict
-from notifications.log.base import Batch, Draft, Entry, Receipt
+from notifications.log.base import Batch, Draft, Entry, Receipt, Retention
 
 SCRIPT = (files(__package__) / "log.lua").read_text()
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -20,16 +19,6 @@ SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 SLACK_EVENTS = 10_000
 SLACK_BYTES = 16 * 1024 * 1024
 SLACK_MS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How much is kept for replay: events, bytes, seconds, and seconds for idempotency keys."""
-
-    events: int
-    bytes: int
-    age: int
-    idempotency_age: int = 600
 
 
 class Keys:

@@ -20,8 +20,9 @@ from notifications.log.base import (
     Log,
     Receipt,
     ResetReason,
+    Retention,
 )
-from notifications.log.commands import Retention, fresh_epoch
+from notifications.log.commands import fresh_epoch
 
 READ_COUNT = 1_000
 

@@ -17,7 +17,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from notifications.cursors import START, Cursor, Position, format_position
 from notifications.errors import Unavailable
 from notifications.log import commands
-from notifications.log.base import Batch, Draft, Gap, Log, Receipt, ResetReason
+from notifications.log.base import Batch, Draft, Gap, Log, Receipt, ResetReason, Retention
 
 logger = logging.getLogger("carillon")
 
@@ -36,9 +36,7 @@ AWAY = (RedisError, OSError, TimeoutError)
 class RedisLog(Log):
     """`url` as redis-py reads it; `timeout` (seconds) bounds all but `tail`."""
 
-    def __init__(
-        self, url: str, *, prefix: str, retention: commands.Retention, timeout: float
-    ) -> None:
+    def __init__(self, url: str, *, prefix: str, retention: Retention, timeout: float) -> None:
         self._url = url
         self._keys = commands.Keys(prefix)
         self._retention = retention

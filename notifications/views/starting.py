@@ -27,11 +27,15 @@ def start_of(request: HttpRequest) -> Start:
     for cursor in cursors:
         if cursor:
             return Start(cursor=cursor)
-    since = request.GET.get("since", "")
-    return _since(since) if since else Start()
+    given = request.GET.get("since", "")
+    return since(given) if given else Start()
 
 
-def _since(text: str) -> Start:
+def since(text: str) -> Start:
+    """A cursor, an ISO 8601 time, a duration back from now (`10m`), `all` or `earliest`.
+
+    Raises `BadRequest` for anything else.
+    """
     if text in ("all", "earliest"):
         return Start(since_ms=0)
     if duration := _DURATION.fullmatch(text):

@@ -4,10 +4,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from notifications.management.carillon import dev, serve
+from notifications.management.carillon import dev, publish, serve, tail
 from notifications.management.carillon.subcommand import Subcommand
 
-SUBCOMMANDS: dict[str, Subcommand] = {"dev": dev, "serve": serve}
+SUBCOMMANDS: dict[str, Subcommand] = {
+    "dev": dev,
+    "serve": serve,
+    "publish": publish,
+    "tail": tail,
+}
 
 
 class Command(BaseCommand):

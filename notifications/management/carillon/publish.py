@@ -1,0 +1,42 @@
+"""`carillon publish`: one event, from a shell."""
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from notifications.errors import CarillonError
+from notifications.management.carillon.reaching import explained
+from notifications.publishing import publish
+
+HELP = "Publishes one event, and prints the cursor at which the log has it."
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("topic", metavar="TOPIC", help="what to publish under, such as demo.hello")
+    parser.add_argument("data", metavar="DATA", help="text, sent as it is")
+    parser.add_argument("--json", action="store_true", help="DATA is JSON instead of text")
+    parser.add_argument("--type", help="what a browser's addEventListener is given")
+    parser.add_argument("--id", help="a name for the event; one is made if there is none")
+    parser.add_argument("--idempotency-key", help="publish once, however often it is repeated")
+
+
+def handle(command: BaseCommand, options: dict[str, Any]) -> None:
+    data = options["data"]
+    if options["json"]:
+        try:
+            data = json.loads(data)
+        except ValueError as error:
+            raise CommandError(f"DATA is not JSON: {error}") from None
+    try:
+        event = publish(
+            options["topic"],
+            data,
+            type=options["type"],
+            id=options["id"],
+            idempotency_key=options["idempotency_key"],
+        )
+    except CarillonError as error:
+        raise CommandError(explained(error)) from None
+    command.stdout.write(str(event.cursor))

@@ -1,0 +1,83 @@
+"""`carillon tail`: the events of some topics, as they come, a line each."""
+
+import asyncio
+from argparse import ArgumentParser
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from notifications import blocks
+from notifications.conf import get_settings
+from notifications.cursors import Cursor, position, position_ms
+from notifications.errors import CarillonError
+from notifications.log.base import Entry, Gap, Log
+from notifications.log.choice import open_log
+from notifications.management.carillon.reaching import explained
+from notifications.subscribers import Start
+from notifications.topics import topics as check_topics
+from notifications.views.starting import since
+
+HELP = "Prints the events of some topics as they come, until Ctrl-C."
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("topics", metavar="TOPIC", nargs="+")
+    parser.add_argument(
+        "--since", default="", help="begin at a cursor, a time (ISO 8601), 10m ago, or with 'all'"
+    )
+    parser.add_argument("--json", action="store_true", help="a JSON envelope for each event")
+
+
+def handle(command: BaseCommand, options: dict[str, Any]) -> None:
+    try:
+        topics = frozenset(check_topics(options["topics"]))
+        start = since(options["since"]) if options["since"] else Start()
+        with suppress(KeyboardInterrupt):
+            asyncio.run(_print(command, topics, start, as_json=options["json"]))
+    except CarillonError as error:
+        raise CommandError(explained(error)) from None
+
+
+async def _print(
+    command: BaseCommand, topics: frozenset[str], start: Start, *, as_json: bool
+) -> None:
+    async with open_log(get_settings()) as log, aclosing(_entries(log, start)) as entries:
+        async for said in entries:
+            if isinstance(said, Gap):
+                command.stderr.write(f"The log has a gap here: {said.reason}.")
+            elif topics.intersection(said.topics):
+                command.stdout.write(blocks.in_json(said, said.topics) if as_json else _line(said))
+                command.stdout.flush()
+
+
+async def _entries(log: Log, start: Start) -> AsyncGenerator[Entry | Gap]:
+    """History from the start on, and then what comes, for ever."""
+    state = await log.state()
+    if start.cursor is not None or start.since_ms is not None:
+        first = (
+            Cursor.parse(start.cursor).position if start.cursor else position(start.since_ms or 0)
+        )
+        async with aclosing(log.read(until=state.position)) as history:
+            async for batch in history:
+                for entry in batch.entries:
+                    if entry.position > first:
+                        yield entry
+    while True:
+        async with aclosing(log.tail(state)) as tail:
+            async for said in tail:
+                if isinstance(said, Gap):
+                    yield said
+                    state = await log.state()
+                    break
+                for entry in said.entries:
+                    yield entry
+
+
+def _line(entry: Entry) -> str:
+    moment = datetime.fromtimestamp(position_ms(entry.position) / 1000, UTC).astimezone()
+    topics = ",".join(entry.topics)
+    kind = entry.type.decode() if entry.type else "-"
+    return f"{moment:%H:%M:%S.%f}"[:-3] + f"  {topics}  {kind}  {entry.data.decode()}"
