@@ -24,7 +24,11 @@ KIB = 1024
 MIB = 1024 * KIB
 
 type TopicPrefix = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-type PublishKey = Annotated[str, StringConstraints(min_length=16)]
+# What arrives in `Authorization` as it was sent, whatever lies between.
+type PublishKey = Annotated[str, StringConstraints(min_length=16, pattern=r"^[!-~]+$")]
+type RedisUrl = Annotated[str, StringConstraints(pattern=r"^(redis|rediss|unix)://")]
+# As a browser writes it in `Origin`: it is compared as text.
+type Origin = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*://[^/?#*\s]+$")]
 
 type Several[T] = Annotated[tuple[T, ...], Field(strict=False)]
 
@@ -37,7 +41,7 @@ class Settings(BaseModel):
     LOG: Literal["redis", "memory", "embedded"] = "redis"
     """Where events are kept: a Redis or Valkey server; this process; the embedded Valkey."""
 
-    REDIS_URL: str | None = None
+    REDIS_URL: RedisUrl | None = None
     """`redis://`, `rediss://` or `unix://`, for `LOG: redis`."""
 
     DATA_DIR: Path | None = None
@@ -47,12 +51,13 @@ class Settings(BaseModel):
     """What the names of all our Redis keys begin with, so that services can share a server."""
 
     PUBLISH_KEYS: Several[PublishKey] = ()
-    """Bearer keys that may publish to every topic. At least 16 characters each."""
+    """Bearer keys that may publish to every topic. At least 16 characters each,
+    of visible ASCII."""
 
     PUBLIC_TOPICS: Several[TopicPrefix] = ()
     """Topics anyone may subscribe to: `news` is `news` and `news.…`, `demo.` is `demo.…`."""
 
-    CORS_ALLOWED_ORIGINS: Several[str] = ()
+    CORS_ALLOWED_ORIGINS: Several[Origin] = ()
     """Origins (`https://app.example.com`) whose pages may read streams, with credentials."""
 
     HISTORY_EVENTS: Annotated[int, Field(ge=1)] = 100_000
