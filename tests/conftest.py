@@ -1,11 +1,17 @@
 """What every test has at hand: one Redis for the session, emptied for each test that asks."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from pytest_django import Settings as DjangoSettings
 
+from notifications import runtime
 from tests.servers import RedisServer, redis_server
+
+_numbers = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +27,16 @@ def redis(session_redis: RedisServer) -> RedisServer:
     with session_redis.client() as client:
         client.flushall()
     return session_redis
+
+
+@pytest.fixture
+def own_log(settings: DjangoSettings) -> None:
+    """A log in memory that no other test has written to."""
+    settings.CARILLON = {**settings.CARILLON, "KEY_PREFIX": f"test-{next(_numbers)}"}
+
+
+@pytest_asyncio.fixture
+async def runtime_ends() -> AsyncIterator[None]:
+    """Whatever the test started in its event loop ends with the test."""
+    yield
+    await runtime.stop()

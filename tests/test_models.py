@@ -1,0 +1,32 @@
+"""The database: a permission, and no table."""
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.core.management import call_command
+from django.db import connection
+
+from notifications.access import PUBLISH_PERMISSION
+from notifications.models import Event
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_permission_to_publish_exists_and_no_other() -> None:
+    permissions = Permission.objects.filter(content_type__app_label="carillon")
+    assert [permission.codename for permission in permissions] == ["publish_event"]
+
+
+def test_a_user_who_is_given_the_permission_has_it() -> None:
+    user = User.objects.create_user("ada")
+    assert not user.has_perm(PUBLISH_PERMISSION)
+    user.user_permissions.add(Permission.objects.get(codename="publish_event"))
+    assert User.objects.get(pk=user.pk).has_perm(PUBLISH_PERMISSION)
+
+
+def test_events_have_no_table() -> None:
+    assert Event._meta.db_table not in connection.introspection.table_names()
+    assert str(Event()) == "event"
+
+
+def test_the_migrations_say_what_the_models_say() -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
