@@ -1,0 +1,124 @@
+"""A real Chromium before real processes: Daphne twice, on a Redis of their own."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, async_playwright, expect
+
+from tests.servers import WebServer, daphne, manage, migrate, needs, redis_server
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DEADLINE = 30.0
+"""Seconds. A browser waits up to five before it comes back, and the page up to four more."""
+
+HISTORY_EVENTS = 50
+SETTINGS = {
+    "DEBUG": "1",  # without it, static files would have to be collected first
+    "CARILLON_HISTORY_EVENTS": str(HISTORY_EVENTS),
+    "CARILLON_KEEPALIVE": "0.5",
+}
+PASSWORD = "a-password-for-the-tests"
+PUBLISHER, READER = "ada", "eve"
+MAKE_USERS = f"""
+from django.contrib.auth.models import User
+User.objects.create_superuser({PUBLISHER!r}, password={PASSWORD!r})
+User.objects.create_user({READER!r}, password={PASSWORD!r}, is_staff=True)
+"""
+
+expect.set_options(timeout=DEADLINE * 1000)
+
+
+class Site:
+    """One process that browsers see and may lose, and another to publish through."""
+
+    def __init__(self, start: Callable[[int], WebServer]) -> None:
+        self._start = start
+        self._seen, self._other = start(0), start(0)
+        self._numbers = count(1)
+
+    @property
+    def url(self) -> str:
+        return self._seen.url
+
+    @property
+    def port(self) -> int:
+        return self._seen.port
+
+    @contextmanager
+    def gone(self) -> Iterator[None]:
+        """Meanwhile, browsers find nobody there."""
+        self._seen.kill()
+        try:
+            yield
+        finally:
+            self._seen = self._start(self._seen.port)
+
+    def new_topic(self) -> str:
+        return f"demo.topic-{next(self._numbers)}"
+
+    async def publish(self, *events: dict[str, Any]) -> list[dict[str, Any]]:
+        status, answer = await asyncio.to_thread(self._other.publish, list(events))
+        assert status == 201, answer
+        published: list[dict[str, Any]] = answer["events"]
+        return published
+
+    async def push_out_history(self) -> str:
+        """The cursor of the newest of so many foreign events that no other is kept."""
+        noise = {"topic": "demo.noise", "data": "noise"}
+        published = await self.publish(*(noise for _ in range(3 * HISTORY_EVENTS)))
+        cursor: str = published[-1]["cursor"]
+        return cursor
+
+
+@pytest.fixture(scope="package")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    with ExitStack() as stack:
+        redis = stack.enter_context(redis_server(folder / "redis"))
+        migrate(redis.url, folder)
+        manage("shell", "-c", MAKE_USERS, redis_url=redis.url, folder=folder)
+        yield Site(
+            lambda port: stack.enter_context(daphne(redis.url, folder, port=port, **SETTINGS))
+        )
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    chromium = shutil.which("chromium")
+    needs("Chromium", found=chromium)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+class Inbox[T]:
+    """What has arrived so far, for tests that wait for more."""
+
+    def __init__(self) -> None:
+        self.items: list[T] = []
+        self._news = asyncio.Event()
+
+    def put(self, item: T) -> None:
+        self.items.append(item)
+        self._news.set()
+
+    async def until(self, enough: Callable[[list[T]], bool]) -> None:
+        async with asyncio.timeout(DEADLINE):
+            while not enough(self.items):
+                self._news.clear()
+                await self._news.wait()

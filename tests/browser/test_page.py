@@ -1,0 +1,293 @@
+"""The page at `/`, as a visitor meets it."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Literal
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
+
+from tests.browser.conftest import PASSWORD, PUBLISHER, READER, Inbox, Site
+from tests.browser.proxy import Proxy
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """A tab in which no script may fail and nothing may offend the Content-Security-Policy."""
+    faults: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            faults.append(message.text)
+
+    context = await browser.new_context()
+    tab = await context.new_page()
+    tab.on("console", note)
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    yield tab
+    await context.close()
+    assert not faults
+
+
+async def visit(page: Page, url: str, *topics: str, state: str = "live") -> None:
+    await page.goto(f"{url}/?{'&'.join(f'topic={topic}' for topic in topics)}")
+    await expect_state(page, state)
+
+
+async def expect_state(page: Page, state: str) -> None:
+    await expect(page.locator("#status")).to_have_attribute("data-state", state)
+
+
+async def log_in(page: Page, name: str) -> None:
+    """By way of the page, and back to it."""
+    await page.get_by_role("link", name="Log in").click()
+    await page.get_by_label("Username").fill(name)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Log in").click()
+    await expect_state(page, "live")
+
+
+def data_of(page: Page) -> Locator:
+    """What the events hold; the newest is the first."""
+    return page.locator("#events .event-data")
+
+
+async def expect_data(page: Page, *oldest_first: str) -> None:
+    await expect(data_of(page)).to_have_text(list(reversed(oldest_first)))
+
+
+async def test_an_event_is_shown_with_its_type_topic_time_and_id(page: Page, site: Site) -> None:
+    topic = site.new_topic()
+    await visit(page, site.url, topic)
+    [published] = await site.publish({"topic": topic, "type": "greeting", "data": {"to": "you"}})
+    event = page.get_by_role("listitem").filter(has_text=published["id"])
+    await expect(event.locator(".event-type")).to_have_text("greeting")
+    await expect(event.locator(".event-topics")).to_have_text(topic)
+    await expect(event.locator(".event-data")).to_have_text('{ "to": "you" }')
+    await expect(event.locator("time")).to_have_attribute("datetime", re.compile(r"^\d{4}-.+T"))
+    await expect(event.locator("time")).to_have_text(re.compile(r"\d\d:\d\d:\d\d"))
+
+
+async def test_what_an_event_holds_is_only_ever_text(page: Page, site: Site) -> None:
+    topic = site.new_topic()
+    await visit(page, site.url, topic)
+    markup = "<img src=x onerror=alert(1)>"
+    await site.publish({"topic": topic, "type": markup, "data": markup, "id": markup})
+    await expect_data(page, markup)
+    await expect(page.locator("#events img")).to_have_count(0)
+
+
+async def test_topics_are_added_and_removed_and_kept_in_the_address(page: Page, site: Site) -> None:
+    first, second = site.new_topic(), site.new_topic()
+    await visit(page, site.url, first)
+    await page.get_by_label("Add a topic").fill(second)
+    await page.get_by_label("Add a topic").press("Enter")
+    await expect(page).to_have_url(f"{site.url}/?topic={first}&topic={second}")
+    await page.get_by_role("button", name=f"Remove {first}").click()
+    await expect(page).to_have_url(f"{site.url}/?topic={second}")
+    await expect(page.get_by_label("Add a topic")).to_be_focused()
+    await expect_state(page, "live")
+    await site.publish(
+        {"topic": first, "data": "not asked for"}, {"topic": second, "data": "asked"}
+    )
+    await expect_data(page, "asked")
+
+
+async def test_a_change_of_topics_goes_on_from_the_same_place(page: Page, site: Site) -> None:
+    first, second = site.new_topic(), site.new_topic()
+    await visit(page, site.url, first)
+    await page.get_by_role("button", name="Disconnect").click()
+    await expect_state(page, "closed")
+    await site.publish({"topic": first, "data": "one"}, {"topic": second, "data": "two"})
+    await page.get_by_label("Add a topic").fill(second)
+    await page.get_by_label("Add a topic").press("Enter")
+    await expect_data(page, "one", "two")
+
+
+async def test_a_visitor_without_topics_gets_the_public_one(page: Page, site: Site) -> None:
+    await page.goto(site.url)
+    await expect(page).to_have_url(f"{site.url}/?topic=demo.chat")
+    await expect_state(page, "live")
+
+
+async def test_the_snippets_name_the_topics(page: Page, site: Site) -> None:
+    await visit(page, site.url, "demo.a", "demo.b%27c%20d")
+    query = "topic=demo.a&topic=demo.b%27c+d"
+    await expect(page.locator("#snippet-curl")).to_have_text(
+        f"curl -N '{site.url}/events/?{query}'"
+    )
+    await expect(page.locator("#snippet-js")).to_contain_text(f'"/events/?{query}"')
+
+
+async def test_nothing_is_missed_while_the_server_is_gone(page: Page, site: Site) -> None:
+    topic = site.new_topic()
+    await visit(page, site.url, topic)
+    await site.publish({"topic": topic, "data": "before"})
+    await expect_data(page, "before")
+    meanwhile = [f"meanwhile {number}" for number in range(20)]
+    with site.gone():
+        await expect_state(page, "reconnecting")
+        await site.publish(*({"topic": topic, "data": text} for text in meanwhile))
+    await expect_state(page, "live")
+    await site.publish({"topic": topic, "data": "after"})
+    await expect_data(page, "before", *meanwhile, "after")
+
+
+async def test_a_browser_that_gave_up_is_replaced_from_the_last_cursor(
+    page: Page, site: Site
+) -> None:
+    topic = site.new_topic()
+    async with Proxy.to(site.port) as proxy:
+        await visit(page, proxy.url, topic)
+        await site.publish({"topic": topic, "data": "before"})
+        await expect_data(page, "before")
+        # For the browser as it comes back, the page as it asks why, and its first new EventSource.
+        proxy.cut(refusals=3)
+        await site.publish(*({"topic": topic, "data": text} for text in ("one", "two")))
+        async with page.expect_request(re.compile("[?&]last_event_id=1")):
+            await expect(page.locator("#state-detail")).to_contain_text("The server answered 503.")
+        await expect_data(page, "before", "one", "two")
+        await expect_state(page, "live")
+
+
+async def test_a_refusal_is_explained_and_not_asked_for_again(page: Page, site: Site) -> None:
+    await page.clock.install()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    await visit(page, site.url, "secret", state="refused")
+    await expect(page.locator("#state-detail")).to_contain_text(
+        "You may not subscribe to 'secret'."
+    )
+    await expect(page.locator("#state-detail")).to_contain_text("log in")
+    await page.clock.fast_forward("30:00")
+    assert asked.count("/events/") == 2
+    await page.get_by_role("button", name="Remove secret").click()
+    await expect_state(page, "closed")
+
+
+async def test_who_may_publish_does_so_from_the_page(page: Page, site: Site) -> None:
+    topic = site.new_topic()
+    await visit(page, site.url, topic)
+    await log_in(page, PUBLISHER)
+    await page.get_by_label("Type").fill("order.paid")
+    await page.get_by_label("Data").fill('{"order": 42}')
+    await page.get_by_label("Data").press("Control+Enter")
+    event = page.locator("#events .event")
+    await expect(event.locator(".event-type")).to_have_text("order.paid")
+    await expect(event.locator(".event-data")).to_have_text('{ "order": 42 }')
+    named = await event.locator(".event-id").inner_text()
+    await expect(page.locator("#publish-result")).to_have_text(f"Kept as {named}")
+
+
+async def test_a_refused_event_is_explained(page: Page, site: Site) -> None:
+    await visit(page, site.url, site.new_topic())
+    await log_in(page, PUBLISHER)
+    await page.get_by_label("Type").fill("stream.mine")
+    await page.get_by_label("Data").fill("Hello")
+    await page.get_by_role("button", name="Publish", exact=True).click()
+    await expect(page.locator("#publish-result")).to_contain_text("'stream.'")
+
+
+async def test_only_who_may_publish_sees_the_form(page: Page, site: Site) -> None:
+    form = page.locator("#publish-form")
+    here = f"{site.url}/?topic={site.new_topic()}"
+    await page.goto(here)
+    await expect_state(page, "live")
+    await expect(form).to_have_count(0)
+    await log_in(page, READER)
+    await expect(page).to_have_url(here)
+    await expect(form).to_have_count(0)
+    await expect(page.locator(".publish")).to_contain_text("carillon.publish_event")
+    await page.get_by_role("button", name="Log out").click()
+    await log_in(page, PUBLISHER)
+    await expect(page).to_have_url(here)
+    await expect(form).to_be_visible()
+
+
+async def test_a_quiet_page_outlives_what_is_kept(page: Page, site: Site) -> None:
+    topic = site.new_topic()
+    cursors = await stream_ids(page)
+    async with Proxy.to(site.port) as proxy:
+        await visit(page, proxy.url, topic)
+        newest = await site.push_out_history()
+        await cursors.until(lambda seen: newest in seen)
+        cursors.items.clear()
+        proxy.cut()
+        await cursors.until(lambda seen: newest in seen)
+        await site.publish({"topic": topic, "data": "at last"})
+        await expect_data(page, "at last")
+    await expect(page.locator("#events .divider")).to_have_count(0)
+
+
+async def stream_ids(page: Page) -> Inbox[str]:
+    """The ids of all that streams tell this tab, signals included."""
+    ids = Inbox[str]()
+    devtools = await page.context.new_cdp_session(page)
+    devtools.on("Network.eventSourceMessageReceived", lambda said: ids.put(said["eventId"]))
+    await devtools.send("Network.enable")
+    return ids
+
+
+async def test_a_reset_is_shown(page: Page, site: Site) -> None:
+    topic = site.new_topic()
+    await visit(page, site.url, topic)
+    await site.publish({"topic": topic, "data": "before"})
+    await expect_data(page, "before")
+    await page.get_by_role("button", name="Disconnect").click()
+    await site.publish({"topic": topic, "data": "lost"})
+    await site.push_out_history()
+    await page.get_by_role("button", name="Connect", exact=True).click()
+    await expect_state(page, "reset")
+    await expect(page.locator("#events .divider")).to_contain_text(
+        "older than what the server keeps"
+    )
+    await expect_state(page, "live")
+    await site.publish({"topic": topic, "data": "after"})
+    await expect_data(page, "before", "after")
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_axe_finds_nothing(
+    page: Page, site: Site, colours: Literal["light", "dark"], width: int
+) -> None:
+    await page.emulate_media(color_scheme=colours, reduced_motion="reduce")
+    await page.set_viewport_size({"width": width, "height": 800})
+    await visit(page, site.url, "secret", state="refused")
+    await expect_accessible(page)
+    await visit(page, site.url, site.new_topic())
+    await log_in(page, PUBLISHER)
+    await expect_accessible(page)
+    await page.get_by_label("Data").fill("Hello")
+    await page.get_by_role("button", name="Publish", exact=True).click()
+    await expect_data(page, "Hello")
+    await expect_accessible(page)
+    # Without its cookies, a form is refused: that is the page that tells of errors.
+    await page.context.clear_cookies()
+    await page.get_by_role("button", name="Log out").click()
+    await expect(page.get_by_role("heading")).to_have_text("Not allowed")
+    await expect_accessible(page)
+
+
+async def expect_accessible(page: Page) -> None:
+    found = await Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_an_inline_script_does_not_run(browser: Browser, site: Site) -> None:
+    tab = await browser.new_page()
+    await visit(tab, site.url, site.new_topic())
+    async with tab.expect_console_message(lambda said: "Content Security Policy" in said.text):
+        await tab.evaluate(
+            """() => {
+              const script = document.createElement("script");
+              script.textContent = "document.title = 'run'";
+              document.body.append(script);
+            }"""
+        )
+    await expect(tab).to_have_title("Carillon")
