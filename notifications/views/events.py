@@ -6,6 +6,7 @@ from urllib.parse import unquote_to_bytes
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
 
 from notifications import runtime, sse
 from notifications.access import subscribed_topics
@@ -28,9 +29,13 @@ logger = logging.getLogger("carillon")
 
 MAX_TARGET_BYTES = 8_000
 METHODS = ("GET", "HEAD", "OPTIONS")
+# What we send is UTF-8, and Accept may say so.
+OFFERED = f"{sse.CONTENT_TYPE}; charset=utf-8"
 READY_TIMEOUT = 2.0
 
 
+# A POST is refused as what it is, and not for the want of a token.
+@csrf_exempt
 @tells_problems
 async def events(request: HttpRequest) -> HttpResponseBase:
     """Streams what the `topic` parameters name, from where the client was or `since` says."""
@@ -79,7 +84,7 @@ def _check(request: HttpRequest) -> None:
             f"The request target has {target} bytes; at most {MAX_TARGET_BYTES} are read. "
             "Subscribe to fewer topics, or publish to one that stands for several."
         )
-    if not request.accepts(sse.CONTENT_TYPE):
+    if not request.accepts(OFFERED):
         raise NotAcceptable(f"The answer is {sse.CONTENT_TYPE}, which Accept rules out.")
 
 
