@@ -128,7 +128,7 @@ class RedisLog(Log):
         while True:
             raw = await self._xread(connection, read)
             if not raw:
-                yield await self._check(connection, place)
+                yield await self._check(connection, place, read=read)
                 continue
             read = raw[-1][0].decode()
             for batch in reader.batch(raw):
@@ -142,21 +142,30 @@ class RedisLog(Log):
                 # A round trip costs far more than an entry: let a burst gather.
                 await asyncio.sleep(GATHER_PAUSE)
 
-    async def _xread(self, connection: AbstractConnection, read: str) -> list[commands.Raw]:
+    async def _xread(
+        self, connection: AbstractConnection, read: str, *, block: bool = True
+    ) -> list[commands.Raw]:
+        wait = ["BLOCK", BLOCK_MS] if block else []
         reply = await self._converse(
             connection,
-            ["XREAD", "COUNT", READ_COUNT, "BLOCK", BLOCK_MS, "STREAMS", self._keys.stream, read],
+            ["XREAD", "COUNT", READ_COUNT, *wait, "STREAMS", self._keys.stream, read],
             timeout=BLOCK_MS / 1000 + REPLY_MARGIN,
         )
         return _entries(reply[0][1]) if reply else []
 
     async def _check(
-        self, connection: AbstractConnection, place: Cursor, *, prev: Position | None = None
+        self,
+        connection: AbstractConnection,
+        place: Cursor,
+        *,
+        prev: Position | None = None,
+        read: str | None = None,
     ) -> Gap | None:
         """Whether the log still holds what was read at `place`, and what was acknowledged.
 
         If it lost any of it, its epoch ends here: what cursors of that epoch mean is not known.
-        `prev` is what the next entry names as its predecessor.
+        `prev` is what the next entry names as its predecessor. `read` is where a read brought
+        nothing: if the log says that there is more and still gives nothing, that was trimmed.
         """
         acknowledged = commands.acknowledged.mark(self._identity)
         state = commands.read_state(
@@ -168,7 +177,9 @@ class RedisLog(Log):
         if acknowledged is not None and acknowledged.epoch == state.epoch:
             lost = lost or acknowledged.position > state.position
         if not lost:
-            return None
+            more = read is not None and state.position > place.position
+            trimmed = more and not await self._xread(connection, str(read), block=False)
+            return Gap(ResetReason.TRIMMED) if trimmed else None
         call = commands.end(self._keys, state.epoch)
         await self._converse(connection, call, timeout=self._timeout)
         return Gap(ResetReason.LOG_LOST)
