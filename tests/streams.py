@@ -88,11 +88,11 @@ class Stream:
         return self._ready.pop(0)
 
     async def next_event(self) -> ServerSentEvent:
-        """The next event that is not a keep-alive or the opening."""
-        while True:
-            event = await self.next()
-            if event.type != "stream.cursor":
-                return event
+        """The next event that is not a keep-alive or the opening, within `DEADLINE` in all."""
+        async with asyncio.timeout(DEADLINE):
+            while (event := await self.next()).type == "stream.cursor":
+                pass
+        return event
 
     async def __aiter__(self) -> AsyncIterator[ServerSentEvent]:
         while True:

@@ -1,0 +1,92 @@
+"""A log that lost what a process had not read yet: a reset, never silence."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.faults.site import KEYS, Site, hears_next, hears_nothing, publish, reason_of
+from tests.servers import daphne
+from tests.streams import DEADLINE, Stream, subscribe
+
+PUBLISHED = ("one", "two", "three", "four")
+
+
+async def _heard_until_reset(stream: Stream) -> tuple[Sequence[str], str]:
+    heard = []
+    async with asyncio.timeout(DEADLINE):
+        while (event := await stream.next_event()).type != "stream.reset":
+            heard.append(event.data)
+    return heard, reason_of(event)
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        ["XTRIM", KEYS.stream, "MAXLEN", "=", 1],
+        ["XTRIM", KEYS.stream, "MAXLEN", "=", 0],
+        ["DEL", KEYS.stream],
+    ],
+    ids=["all but the last", "all", "the stream itself"],
+)
+async def test_a_process_that_lags_behind_a_trimmed_log_resets_its_subscribers(
+    site: Site, topic: str, cut: list[str | int]
+) -> None:
+    async with subscribe(site.one.port, topic) as stream:
+        await stream.next()
+        site.one.pause()
+        try:
+            for data in PUBLISHED:
+                await publish(site.other, topic, data)
+            with site.redis.client() as redis:
+                redis.execute_command(*cut)
+        finally:
+            site.one.resume()
+        heard, reason = await _heard_until_reset(stream)
+        assert reason == "trimmed"
+        assert tuple(heard) == PUBLISHED[: len(heard)]
+        assert len(heard) <= 1  # what Redis had already sent to the process
+        await hears_next(stream, site.other, topic)
+        await hears_nothing(stream)
+
+
+async def test_an_entry_taken_out_of_the_middle_is_a_reset(site: Site, topic: str) -> None:
+    async with subscribe(site.one.port, topic) as stream:
+        await stream.next()
+        site.one.pause()
+        try:
+            for data in PUBLISHED:
+                await publish(site.other, topic, data)
+            with site.redis.client() as redis:
+                [*_, third, _last] = redis.xrange(KEYS.stream)
+                redis.xdel(KEYS.stream, third[0])
+        finally:
+            site.one.resume()
+        assert (await _heard_until_reset(stream))[1] == "trimmed"
+        await hears_next(stream, site.other, topic)
+
+
+async def test_who_had_read_everything_goes_on_when_the_stream_is_deleted(
+    site: Site, topic: str
+) -> None:
+    async with subscribe(site.one.port, topic) as stream:
+        [cursor] = await publish(site.other, topic, "before")
+        assert (await stream.next_event()).id == cursor
+        with site.redis.client() as redis:
+            redis.delete(KEYS.stream)
+        await hears_next(stream, site.other, topic)
+
+
+async def test_a_process_started_after_the_trim_resets_whom_it_cannot_serve(
+    site: Site, topic: str, tmp_path: Path
+) -> None:
+    cursors = await publish(site.one, topic, *PUBLISHED)
+    with site.redis.client() as redis:
+        redis.xtrim(KEYS.stream, maxlen=1, approximate=False)
+    with daphne(site.redis.url, tmp_path, CARILLON_KEEPALIVE="0.5") as web:
+        async with subscribe(web.port, topic, cursor=cursors[0]) as stream:
+            assert reason_of(await stream.next()) == "trimmed"
+            await hears_next(stream, site.other, topic)
+        async with subscribe(web.port, topic, cursor=cursors[2]) as stream:
+            assert (await stream.next_event()).data == PUBLISHED[3]
