@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from django.http import HttpRequest
-from django.http.multipartparser import MultiPartParserError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import from_json
 
 from notifications.conf import get_settings
@@ -21,12 +19,16 @@ FORM = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 MAX_FAULTS = 20
 
 
+def _as_list(topic: Any) -> Any:
+    return [topic] if isinstance(topic, str) else topic
+
+
 class Fields(BaseModel):
     """What one event may say of itself. An empty `type` or `id` is one that was left out."""
 
     model_config = ConfigDict(extra="forbid")
 
-    topic: str | list[str]
+    topic: Annotated[list[str], BeforeValidator(_as_list)]
     data: Any
     type: str | None = None
     id: str | None = None
@@ -54,15 +56,15 @@ def publications_of(request: HttpRequest) -> Publications:
     """Raises `Invalid`, listing each fault with its index, field and reason, or `TooLarge`."""
     content_type = request.content_type
     if content_type in FORM:
-        return _publications([_form(request)], is_batch=False, body=_form_body(request))
+        fields = _form(request)
+        return _publications([fields], is_batch=False, body=repr(sorted(fields.items())).encode())
     if content_type != JSON and content_type not in NDJSON:
         raise UnsupportedMediaType(
             f"Send {JSON}, application/x-ndjson or a form, not {content_type or 'nothing'!r}."
         )
     body = _body(request)
     if content_type in NDJSON:
-        lines = [line for line in body.split(b"\n") if line.strip()]
-        return _publications([_json(line) for line in lines], is_batch=True, body=body)
+        return _publications(list(_lines(body)), is_batch=True, body=body)
     content = _json(body)
     is_batch = isinstance(content, list)
     return _publications(content if is_batch else [content], is_batch=is_batch, body=body)
@@ -84,23 +86,25 @@ def _json(text: bytes) -> Any:
         raise BadRequest(f"This is not JSON: {error}.") from None
 
 
+def _lines(text: bytes) -> Iterator[Any]:
+    for number, line in enumerate(text.split(b"\n"), start=1):
+        if line.strip():
+            try:
+                yield _json(line)
+            except BadRequest as error:
+                raise BadRequest(f"Line {number}: {error.detail}") from None
+
+
 def _form(request: HttpRequest) -> dict[str, Any]:
-    try:
-        fields: dict[str, Any] = {
-            name: values if name == "topic" else values[-1]
-            for name, values in request.POST.lists()
-            if name != "csrfmiddlewaretoken"
-        }
-    except RequestDataTooBig as error:
-        raise TooLarge(f"The form is too large: {error}") from None
-    except (TooManyFieldsSent, MultiPartParserError) as error:
-        raise BadRequest(f"The form cannot be read: {error}") from None
-    # A form sends its empty fields too.
-    return {name: value for name, value in fields.items() if value != "" or name == "data"}
-
-
-def _form_body(request: HttpRequest) -> bytes:
-    return repr(sorted(request.POST.lists())).encode()
+    """A form sends its empty fields too: they are left out. A file is not what it looks like."""
+    for name in request.FILES:
+        reason = "Files are not taken: send it as a plain field."
+        raise Invalid(f"{name}: {reason}", errors=[{"index": 0, "field": name, "reason": reason}])
+    return {
+        name: values if name == "topic" else values[-1]
+        for name, values in request.POST.lists()
+        if name != "csrfmiddlewaretoken" and (name in {"topic", "data"} or values[-1] != "")
+    }
 
 
 def _publications(contents: list[Any], *, is_batch: bool, body: bytes) -> Publications:
@@ -111,7 +115,7 @@ def _publications(contents: list[Any], *, is_batch: bool, body: bytes) -> Public
         raise TooLarge(f"A batch has at most {limit} events; this one has {len(contents)}.")
     publications: list[Publication] = []
     faults: list[dict[str, Any]] = []
-    too_large: TooLarge | None = None
+    too_large = 0
     for index, content in enumerate(contents):
         try:
             publications.append(_publication(content))
@@ -120,9 +124,9 @@ def _publications(contents: list[Any], *, is_batch: bool, body: bytes) -> Public
         except (Invalid, TooLarge) as error:
             field = error.extensions.get("field")
             faults.append({"index": index, "field": field, "reason": error.detail})
-            too_large = error if isinstance(error, TooLarge) else too_large
+            too_large += isinstance(error, TooLarge)
     if faults:
-        kind = type(too_large) if too_large and len(faults) == 1 else Invalid
+        kind = TooLarge if too_large == len(faults) else Invalid
         raise kind(_summary(faults, is_batch=is_batch), errors=faults[:MAX_FAULTS])
     return Publications(publications, is_batch, body)
 
@@ -142,12 +146,14 @@ def _publication(content: Any) -> Publication:
 
 
 def _faults(error: ValidationError) -> Iterator[dict[str, str | None]]:
+    reasons = {
+        "extra_forbidden": f"There is no such field: there are {', '.join(Fields.model_fields)}.",
+        "model_type": "An event is a JSON object.",
+    }
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
-        unknown = fault["type"] == "extra_forbidden"
-        known = ", ".join(Fields.model_fields)
         yield {
             "field": str(fault["loc"][0]) if fault["loc"] else None,
-            "reason": f"There is no such field: there are {known}." if unknown else fault["msg"],
+            "reason": reasons.get(fault["type"], fault["msg"]),
         }
 
 

@@ -5,8 +5,10 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any
 
+from django.core import exceptions
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
@@ -17,6 +19,7 @@ from notifications.errors import (
     MethodNotAllowed,
     NotFound,
     NotReady,
+    TooLarge,
     Unauthenticated,
     Unavailable,
 )
@@ -25,6 +28,9 @@ logger = logging.getLogger("carillon")
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER = "1"
+
+# What reading a query or a form raises. Django would answer with a page, and with 400 alone.
+UNREADABLE = exceptions.SuspiciousOperation, exceptions.BadRequest, MultiPartParserError
 
 type AsyncView = Callable[[HttpRequest], Coroutine[Any, Any, HttpResponseBase]]
 
@@ -49,7 +55,7 @@ def problem(error: CarillonError) -> JsonResponse:
 
 
 def tells_problems(view: AsyncView) -> AsyncView:
-    """The view, its `CarillonError`s answered as problems.
+    """The view, its `CarillonError`s and what Django cannot read answered as problems.
 
     Not in a transaction of Django's making: `ATOMIC_REQUESTS` refuses async views.
     """
@@ -60,6 +66,10 @@ def tells_problems(view: AsyncView) -> AsyncView:
             return await view(request)
         except CarillonError as error:
             return problem(error)
+        except exceptions.RequestDataTooBig as error:
+            return problem(TooLarge(f"The form is too large: {error}"))
+        except UNREADABLE as error:
+            return problem(BadRequest(f"The request cannot be read: {error}"))
 
     return transaction.non_atomic_requests(answering)
 
