@@ -18,7 +18,7 @@ _COUNTER_BITS = 64
 _COUNTER_MASK = (1 << _COUNTER_BITS) - 1
 
 _VERSION = "1"
-_CURSOR = re.compile(r"1\.([0-9a-z]{8,32})\.([0-9]{1,18})-([0-9]{1,19})", re.ASCII)
+_CURSOR = re.compile(r"1\.([0-9a-z]{8,32})\.([0-9]{1,18})-([0-9]{1,20})", re.ASCII)
 
 
 def position(ms: int, n: int = 0) -> Position:
@@ -54,6 +54,8 @@ class Cursor:
     def parse(cls, text: str) -> "Cursor":
         """Raises `Invalid` for anything that `str(cursor)` cannot have made."""
         match = _CURSOR.fullmatch(text)
-        if match is None or int(match[3]) > _COUNTER_MASK:
-            raise Invalid("This is not a cursor.")
-        return cls(match[1], position(int(match[2]), int(match[3])))
+        if match is not None and int(match[3]) <= _COUNTER_MASK:
+            cursor = cls(match[1], position(int(match[2]), int(match[3])))
+            if str(cursor) == text:
+                return cursor
+        raise Invalid("This is not a cursor.")

@@ -23,8 +23,8 @@ def publish(
     topic: str | Iterable[str],
     data: Any,
     *,
-    type: str | None = None,  # noqa: A002 - the standard's name for the field
-    id: str | None = None,  # noqa: A002
+    type: str | None = None,
+    id: str | None = None,
     idempotency_key: str | None = None,
     fail_silently: bool = False,
 ) -> Event:
@@ -50,8 +50,8 @@ async def apublish(
     topic: str | Iterable[str],
     data: Any,
     *,
-    type: str | None = None,  # noqa: A002
-    id: str | None = None,  # noqa: A002
+    type: str | None = None,
+    id: str | None = None,
     idempotency_key: str | None = None,
     fail_silently: bool = False,
 ) -> Event:
@@ -85,8 +85,8 @@ def publish_on_commit(
     topic: str | Iterable[str],
     data: Any,
     *,
-    type: str | None = None,  # noqa: A002
-    id: str | None = None,  # noqa: A002
+    type: str | None = None,
+    id: str | None = None,
     using: str | None = None,
 ) -> None:
     """Publish when the database's transaction commits, at once outside of one, on rollback never.
@@ -102,8 +102,8 @@ def build(
     topic: str | Iterable[str],
     data: Any,
     *,
-    type: str | None = None,  # noqa: A002
-    id: str | None = None,  # noqa: A002
+    type: str | None = None,
+    id: str | None = None,
     retry: int | None = None,
 ) -> Event:
     """The event, within the limits of the settings."""

@@ -11,8 +11,8 @@ CONTENT_TYPE = "text/event-stream"
 def block(
     data: bytes,
     *,
-    id: bytes | None = None,  # noqa: A002 - the standard's name for the field
-    type: bytes | None = None,  # noqa: A002
+    id: bytes | None = None,
+    type: bytes | None = None,
     retry: int | None = None,
 ) -> bytes:
     """One event. `data` is UTF-8; CR, LF and CRLF end a line of it, and reach the reader as LF.

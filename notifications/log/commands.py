@@ -100,7 +100,7 @@ def read_receipts(reply: list[Any]) -> list[Receipt]:
         raise Conflict.at(content)
     return [
         Receipt(id.decode(), read_state([epoch, last]), duplicate=bool(duplicate))
-        for epoch, last, id, duplicate in content  # noqa: A001
+        for epoch, last, id, duplicate in content
     ]
 
 

@@ -3,8 +3,7 @@
 import asyncio
 from contextlib import suppress
 
-from daphne.server import Server  # type: ignore[import-untyped]
-from twisted.internet import reactor
+from daphne.server import Server, twisted_loop
 from twisted.internet.defer import Deferred
 
 from notifications import runtime
@@ -15,7 +14,7 @@ FAREWELL = 5.0
 class DaphneServer(Server):  # type: ignore[misc]
     def run(self) -> None:
         # Daphne speaks no lifespan, and the window should be loaded before the first subscriber.
-        reactor.callLater(0, runtime.start)
+        twisted_loop.call_soon(runtime.start)
         super().run()
 
     def kill_all_applications(self) -> Deferred[None]:

@@ -61,7 +61,7 @@ def _welcome(url: str) -> str:
         f"  page     {url}/",
     ]
     if password := _password():
-        login = f"{url}{resolve_url(settings.LOGIN_URL)}"
+        login = f"{url}{resolve_url(settings.LOGIN_URL)}?next=/"
         lines.append(
             f"  sign in  {login} as {DEVELOPER}, password {password} unless you changed it"
         )

@@ -1,0 +1,97 @@
+"""An event that could break the stream cannot be built."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from notifications.errors import Invalid
+from notifications.events import Event, compact_json
+
+
+def event(**fields: Any) -> Event:
+    return Event(**{"topics": ("t",), "data": "x", **fields})
+
+
+def test_an_event_without_an_id_is_given_one_of_its_own() -> None:
+    assert event().id.startswith("urn:uuid:")
+    assert event().id != event().id
+
+
+def test_one_topic_need_not_be_a_sequence() -> None:
+    assert Event(topics="news", data=1).topics == ("news",)
+
+
+def test_text_is_encoded_as_it_is() -> None:
+    text = 'a "quoted" line\r\nand \0 another, ünïcødé'
+    assert event(data=text).encoded == text.encode()
+    assert event(data=text).is_text
+
+
+@pytest.mark.parametrize(
+    ("data", "encoded"),
+    [
+        (None, "null"),
+        (True, "true"),
+        ({"b": 1, "a": [1.5, "é"]}, '{"b":1,"a":[1.5,"é"]}'),
+        (dt.date(2026, 11, 22), '"2026-11-22"'),
+        (Decimal("1.10"), '"1.10"'),
+        (UUID(int=1), '"00000000-0000-0000-0000-000000000001"'),
+        (10**40, "1" + "0" * 40),
+        ("", ""),
+    ],
+)
+def test_everything_else_is_compact_json(data: Any, encoded: str) -> None:
+    assert event(data=data).encoded == encoded.encode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "at_fault"),
+    [
+        ({"topics": ()}, "topic"),
+        ({"topics": ("a\nb",)}, "topic"),
+        ({"data": float("nan")}, "data"),
+        ({"data": object()}, "data"),
+        ({"data": {1: object()}}, "data"),
+        ({"data": "\ud800"}, "data"),
+        ({"data": ["\udfff"]}, "data"),
+        ({"data": 10**5000}, "data"),
+        ({"type": ""}, "type"),
+        ({"type": "a\nb"}, "type"),
+        ({"type": "a\rb"}, "type"),
+        ({"type": "a\0b"}, "type"),
+        ({"type": "stream.reset"}, "type"),
+        ({"type": "open"}, "type"),
+        ({"type": "error"}, "type"),
+        ({"type": "x" * 256}, "type"),
+        ({"type": "\ud800"}, "type"),
+        ({"id": ""}, "id"),
+        ({"id": "a\nb"}, "id"),
+        ({"id": "a\0"}, "id"),
+        ({"id": "x" * 256}, "id"),
+        ({"retry": 0}, "retry"),
+        ({"retry": 10**9}, "retry"),
+    ],
+)
+def test_what_would_break_the_stream_is_refused(fields: dict[str, Any], at_fault: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        event(**fields)
+    assert caught.value.extensions["field"] == at_fault
+
+
+def test_recursive_data_is_refused() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises(Invalid, match="JSON"):
+        event(data=loop)
+
+
+@pytest.mark.parametrize("name", ["message", "streams", "stream", "opened", "stream_x", " open"])
+def test_types_close_to_the_reserved_ones_are_free(name: str) -> None:
+    assert event(type=name).type == name
+
+
+def test_compact_json_is_one_line_whatever_it_holds() -> None:
+    assert "\n" not in compact_json({"a\nb": "c\r\nd\u2028"})
