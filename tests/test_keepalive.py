@@ -1,0 +1,99 @@
+"""Keep-alives: all in their turn, spread over time, and no more for those who left."""
+
+import asyncio
+
+import pytest
+
+from notifications import keepalive
+from notifications.hub import Hub
+from notifications.keepalive import KeepAlive
+from notifications.log.base import Retention
+from notifications.subscribers import CloseReason, Start, Subscriber
+from notifications.window import Window
+from tests.fakes import EPOCH, FakeWire, batch, entry
+
+DEADLINE = 10.0
+
+
+class CountingWire(FakeWire):
+    """Says when it has been written to often enough."""
+
+    def __init__(self, *, enough: int) -> None:
+        super().__init__()
+        self._enough = enough
+        self.satisfied = asyncio.Event()
+
+    def write(self, chunk: bytes) -> None:
+        super().write(chunk)
+        if len(self.chunks) >= self._enough:
+            self.satisfied.set()
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keepalive, "TICK", 0.005)
+
+
+def hub() -> Hub:
+    window = Window(Retention(100, 10**9, 10**6))
+    window.append(batch(0, entry(1)))
+    return Hub(EPOCH, window)
+
+
+def join(hub: Hub, wire: FakeWire) -> Subscriber:
+    return hub.subscribe(frozenset({"t"}), wire, Start())
+
+
+async def test_everyone_is_kept_alive_again_and_again() -> None:
+    here = hub()
+    visits = KeepAlive(here, period=0.02, write_deadline=10)
+    wires = [CountingWire(enough=4) for _ in range(20)]
+    for wire in wires:
+        visits.add(join(here, wire))
+    running = asyncio.create_task(visits.run())
+    async with asyncio.timeout(DEADLINE):
+        for wire in wires:
+            await wire.satisfied.wait()
+    running.cancel()
+    assert set(wires[0].said) == {"stream.cursor"}
+
+
+async def test_those_who_left_are_forgotten() -> None:
+    here = hub()
+    visits = KeepAlive(here, period=0.01, write_deadline=10)
+    gone, stays = FakeWire(), CountingWire(enough=5)
+    leaver = join(here, gone)
+    visits.add(leaver)
+    visits.add(join(here, stays))
+    here.leave(leaver, CloseReason.CLIENT_LEFT)
+    running = asyncio.create_task(visits.run())
+    async with asyncio.timeout(DEADLINE):
+        await stays.satisfied.wait()
+    running.cancel()
+    assert len(gone.chunks) == 1
+    assert leaver not in [due for tick in visits._wheel.values() for due in tick]
+
+
+async def test_visits_are_spread_by_a_quarter_either_way() -> None:
+    here = hub()
+    visits = KeepAlive(here, period=10, write_deadline=10)
+    now = asyncio.get_running_loop().time() / keepalive.TICK
+    for _ in range(500):
+        visits.add(join(here, FakeWire()))
+    due = [tick - now for tick in visits._wheel]
+    period = 10 / keepalive.TICK
+    assert period * 0.74 < min(due) < period * 0.8
+    assert period * 1.2 < max(due) < period * 1.26
+
+
+async def test_a_client_that_accepts_nothing_is_cut_at_the_deadline() -> None:
+    here = hub()
+    visits = KeepAlive(here, period=10, write_deadline=0.02)
+    wire = FakeWire(held=True)
+    join(here, wire)
+    running = asyncio.create_task(visits.run())
+    async with asyncio.timeout(DEADLINE):
+        while not wire.aborted:  # noqa: ASYNC110 - the fake has nobody to tell
+            await asyncio.sleep(0)
+    running.cancel()
+    assert here.subscribers == []
