@@ -24,6 +24,7 @@ logger = logging.getLogger("carillon")
 READ_COUNT = 1_000
 BLOCK_MS = 2_000
 REPLY_MARGIN = 3.0
+NEVER = 3600.0
 GATHER_BELOW = 100
 GATHER_PAUSE = 0.001
 MAX_CONNECTIONS = 16
@@ -201,12 +202,15 @@ class RedisLog(Log):
     async def _converse(
         self, connection: AbstractConnection, call: Sequence[Any], *, timeout: float
     ) -> Any:
-        try:
-            await connection.send_command(*call)
-            return await connection.read_response(timeout=timeout)
-        except NoScriptError:
-            await connection.send_command(*commands.as_eval(call))
-            return await connection.read_response(timeout=timeout)
+        # Where redis-py's own timeout passes it returns None, as if Redis had said so, and keeps a
+        # connection on which the answer is still to come. Cancelling it drops the connection.
+        async with asyncio.timeout(timeout):
+            try:
+                await connection.send_command(*call)
+                return await connection.read_response(timeout=NEVER)
+            except NoScriptError:
+                await connection.send_command(*commands.as_eval(call))
+                return await connection.read_response(timeout=NEVER)
 
 
 def unavailable(error: BaseException, *, sent: bool) -> Unavailable:
