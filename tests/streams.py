@@ -66,7 +66,8 @@ class Stream:
 
     async def _piece(self, limit: int) -> bytes:
         if self.headers.get("transfer-encoding") != "chunked":
-            return await self._reader.read(limit)
+            length = int(self.headers.get("content-length", limit + self.bytes_read))
+            return await self._reader.read(min(limit, length - self.bytes_read))
         if not self._left:
             self._left = int((await self._reader.readuntil(b"\r\n")), 16)
             if not self._left:
