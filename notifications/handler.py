@@ -26,14 +26,13 @@ class Latch:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._disconnect: Message | None = None
+        self.disconnected = False
 
     async def __call__(self) -> Message:
-        if self._disconnect is not None:
-            return self._disconnect
+        if self.disconnected:
+            return {"type": "http.disconnect"}
         message = await self._receive()
-        if message["type"] == "http.disconnect":
-            self._disconnect = message
+        self.disconnected = message["type"] == "http.disconnect"
         return message
 
 
@@ -54,16 +53,15 @@ class CarillonASGIHandler(ASGIHandler):
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
             return
-        stream, latch = await self._respond(scope, receive, send)
-        if stream is not None:
+        latch = Latch(receive)
+        stream = await self._respond(scope, latch, send)
+        if stream is not None and not latch.disconnected:
             await _carry(stream, latch, send)
 
-    async def _respond(
-        self, scope: Any, receive: Receive, send: Send
-    ) -> tuple[EventStream | None, Receive]:
-        latch, handoff = Latch(receive), Handoff(send)
-        await super().__call__(scope, latch, handoff)
-        return handoff.stream, latch
+    async def _respond(self, scope: Any, receive: Receive, send: Send) -> EventStream | None:
+        handoff = Handoff(send)
+        await super().__call__(scope, receive, handoff)
+        return handoff.stream
 
     async def send_response(self, response: HttpResponseBase, send: Any) -> None:
         if isinstance(response, EventStreamResponse) and isinstance(send, Handoff):

@@ -1,7 +1,7 @@
 """The hub: no gap, no repeat, and no block that names a place beyond what was handed over."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -306,7 +306,7 @@ async def test_closing_all_says_why() -> None:
 
 
 @pytest.fixture
-def every_breath(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], None]], None]]:
+def every_breath(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
     """Makes every slice end at once, and does something there."""
 
     def between(action: Callable[[], None]) -> None:

@@ -1,6 +1,7 @@
 """The wire format, against the standard's examples and a parser that is not ours."""
 
 from collections.abc import Iterator
+from random import Random
 
 import pytest
 from httpx_sse._decoders import SSEDecoder
@@ -53,7 +54,7 @@ def test_what_is_encoded_is_decoded_by_httpx_sse(
 
 
 @given(st.lists(DATA, max_size=5), st.randoms())
-def test_a_stream_may_come_in_any_pieces(texts: list[str], random: "st.random.Random") -> None:
+def test_a_stream_may_come_in_any_pieces(texts: list[str], random: Random) -> None:
     stream = b"".join(block(text.encode(), id=b"%d" % i) for i, text in enumerate(texts))
     decoder = Decoder()
     events = [event for piece in pieces(stream, random) for event in decoder.feed(piece)]
@@ -61,7 +62,7 @@ def test_a_stream_may_come_in_any_pieces(texts: list[str], random: "st.random.Ra
     assert [event.id for event in events] == [str(i) for i in range(len(texts))]
 
 
-def pieces(stream: bytes, random: "st.random.Random") -> Iterator[bytes]:
+def pieces(stream: bytes, random: Random) -> Iterator[bytes]:
     while stream:
         cut = random.randint(1, len(stream))
         yield stream[:cut]

@@ -1,12 +1,12 @@
 """The window against the plainest model of it: a list."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from notifications.cursors import START, Position, position
+from notifications.cursors import START, Position, position, position_ms
 from notifications.log.base import Batch, Entry, Retention
 from notifications.window import Window
 
@@ -29,8 +29,8 @@ def window_of(*entries: Entry, retention: Retention = PLENTY, prev: int = 0) -> 
     return window
 
 
-def times(entries: Sequence[Entry] | object) -> list[int]:
-    return [e.position >> 64 for e in entries]  # type: ignore[attr-defined]
+def times(entries: Iterable[Entry]) -> list[int]:
+    return [position_ms(entry.position) for entry in entries]
 
 
 def test_it_holds_what_follows_its_floor_up_to_its_head() -> None:

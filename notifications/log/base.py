@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
+from types import TracebackType
+from typing import Self
 
 from notifications.cursors import Cursor, Position
 from notifications.events import Event
@@ -95,12 +96,23 @@ class Appender(ABC):
         """As `Log.append`."""
 
 
-class Log(AbstractAsyncContextManager["Log"], ABC):
+class Log(ABC):
     """The log, for one event loop. Entering it neither connects nor fails; leaving it closes all.
 
     Wherever the log cannot be reached, `state`, `append`, `read` and `ping` raise `Unavailable`
     after a bounded time; `tail` never does.
     """
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
 
     @abstractmethod
     async def state(self) -> Cursor:
