@@ -1,9 +1,13 @@
+# check=skip=SecretsUsedInArgOrEnv
+# (It takes the paths of the secrets' files, below, for secrets.)
 FROM python:3.13-slim
 
 WORKDIR /app
 COPY config/requirements.txt config/
-RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
-    --require-hashes -r config/requirements.txt
+RUN python -m venv --without-pip /opt/venv \
+    && pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
+    --root-user-action=ignore --require-hashes -r config/requirements.txt
+ENV PATH=/opt/venv/bin:$PATH
 
 COPY manage.py ./
 COPY config config

@@ -112,9 +112,10 @@ TEMPLATES = [
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "page"
 APPEND_SLASH = False  # a POST would be redirected and arrive as a GET
 
-DATABASES = {
+DATABASES: dict[str, dict[str, Any]] = {
     "default": env(
         "DATABASE_URL",
         database,

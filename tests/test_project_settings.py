@@ -120,9 +120,9 @@ def test_every_setting_of_ours_can_be_given(environment: Environment) -> None:
     assert Settings.model_validate(settings["CARILLON"]) == Settings(
         LOG="redis",
         REDIS_URL=PRODUCTION["REDIS_URL"],
-        PUBLISH_KEYS=["first-key-of-two-keys", "second-key-of-two-keys"],
-        PUBLIC_TOPICS=["news", "demo."],
-        CORS_ALLOWED_ORIGINS=["https://app.example.com"],
+        PUBLISH_KEYS=("first-key-of-two-keys", "second-key-of-two-keys"),
+        PUBLIC_TOPICS=("news", "demo."),
+        CORS_ALLOWED_ORIGINS=("https://app.example.com",),
         HISTORY_EVENTS=5,
         HISTORY_BYTES=100_000,
         HISTORY_AGE=60,
