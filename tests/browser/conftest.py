@@ -67,6 +67,15 @@ class Site:
         finally:
             self._seen = self._start(self._seen.port)
 
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Meanwhile, connections stay open and nothing comes."""
+        self._seen.pause()
+        try:
+            yield
+        finally:
+            self._seen.resume()
+
     def new_topic(self) -> str:
         return f"demo.topic-{next(self._numbers)}"
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Route, expect
 
 from tests.browser.conftest import PASSWORD, PUBLISHER, READER, Inbox, Site
 from tests.browser.proxy import Proxy
@@ -154,6 +154,16 @@ async def test_a_browser_that_gave_up_is_replaced_from_the_last_cursor(
         await expect_state(page, "live")
 
 
+async def test_a_stream_that_fell_silent_is_opened_anew(page: Page, site: Site) -> None:
+    topic = site.new_topic()
+    await visit(page, site.url, topic)
+    with site.silent():
+        await expect(page.locator("#state-detail")).to_contain_text("fell silent")
+        await site.publish({"topic": topic, "data": "meanwhile"})
+    await expect_data(page, "meanwhile")
+    await expect_state(page, "live")
+
+
 async def test_a_refusal_is_explained_and_not_asked_for_again(page: Page, site: Site) -> None:
     await page.clock.install()
     asked: list[str] = []
@@ -190,6 +200,22 @@ async def test_a_refused_event_is_explained(page: Page, site: Site) -> None:
     await page.get_by_label("Data").fill("Hello")
     await page.get_by_role("button", name="Publish", exact=True).click()
     await expect(page.locator("#publish-result")).to_contain_text("'stream.'")
+
+
+async def test_publishing_again_when_the_answer_was_lost_is_safe(page: Page, site: Site) -> None:
+    async def lose_the_answer(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    await visit(page, site.url, site.new_topic())
+    await log_in(page, PUBLISHER)
+    await page.route("**/publish/", lose_the_answer, times=1)
+    await page.get_by_label("Data").fill("Hello")
+    await page.get_by_role("button", name="Publish", exact=True).click()
+    await expect(page.locator("#publish-result")).to_contain_text("Publishing again is safe.")
+    await page.get_by_role("button", name="Publish", exact=True).click()
+    await expect(page.locator("#publish-result")).to_contain_text("Was kept before as")
+    await expect_data(page, "Hello")
 
 
 async def test_only_who_may_publish_sees_the_form(page: Page, site: Site) -> None:
