@@ -255,9 +255,7 @@ async def in_pieces(*pieces: bytes) -> tuple[int, dict[str, Any]]:
         "query_string": b"",
         "headers": headers,
     }
-    application: Any = ApplicationCommunicator(  # type: ignore[no-untyped-call]
-        get_asgi_application(), scope
-    )
+    application: Any = ApplicationCommunicator(get_asgi_application(), scope)
     for piece in pieces:
         await application.send_input({"type": "http.request", "body": piece, "more_body": True})
     await application.send_input({"type": "http.request", "body": b""})
