@@ -11,9 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from notifications import blocks
 from notifications.conf import get_settings
-from notifications.cursors import Cursor, position, position_ms
+from notifications.cursors import Cursor, Position, position, position_ms
 from notifications.errors import CarillonError
-from notifications.log.base import Entry, Gap, Log
+from notifications.log.base import Entry, Gap, Log, ResetReason
 from notifications.log.choice import open_log
 from notifications.management.carillon.reaching import explained
 from notifications.subscribers import Start
@@ -56,10 +56,10 @@ async def _print(
 async def _entries(log: Log, start: Start) -> AsyncGenerator[Entry | Gap]:
     """History from the start on, and then what comes, for ever."""
     state = await log.state()
-    if start.cursor is not None or start.since_ms is not None:
-        first = (
-            Cursor.parse(start.cursor).position if start.cursor else position(start.since_ms or 0)
-        )
+    first = _place(start, state)
+    if first is None:
+        yield Gap(ResetReason.LOG_LOST)
+    elif first < state.position:
         async with aclosing(log.read(until=state.position)) as history:
             async for batch in history:
                 for entry in batch.entries:
@@ -74,6 +74,16 @@ async def _entries(log: Log, start: Start) -> AsyncGenerator[Entry | Gap]:
                     break
                 for entry in said.entries:
                     yield entry
+
+
+def _place(start: Start, state: Cursor) -> Position | None:
+    """The place to go on from; None after a cursor of another epoch, which says nothing of it."""
+    if start.since_ms is not None:
+        return Position(position(start.since_ms) - 1)
+    if start.cursor is None:
+        return state.position
+    cursor = Cursor.parse(start.cursor)
+    return cursor.position if cursor.epoch == state.epoch else None
 
 
 def _line(entry: Entry) -> str:
