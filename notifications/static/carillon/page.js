@@ -77,7 +77,7 @@ const listening = () => `Listening on ${topics.size === 1 ? "1 topic" : `${topic
 function connect() {
   if (topics.size) return subscription.open([...topics]);
   subscription.close();
-  return showClosed("Add a topic to listen.");
+  return showClosed(`Add a topic${byId("login") ? ", or log in for your own" : ""}.`);
 }
 
 function showClosed(detail) {
