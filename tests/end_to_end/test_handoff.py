@@ -1,0 +1,138 @@
+"""What an open stream holds: a socket and a few KiB, and no thread, request or database."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.servers import SERVERS, RedisServer, WebServer, manage, migrate
+from tests.streams import DEADLINE, Stream, subscribe
+
+EARLIER, STREAMS = 250, 500
+"""The earlier ones stay open, so that nothing they leave behind is there to be used again."""
+AT_ONCE = 8
+MEMORY = 30 * 1024
+SPARE = 8
+"""Descriptors, and threads, that come and go with requests and not with streams."""
+
+MAKE_USERS = """
+import json
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import transaction
+
+def log_in(user):
+    session = SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.create()
+    return user.pk, session.session_key
+
+User = get_user_model()
+with transaction.atomic():
+    users = [User(username=f"user-{n}", password=f"!{n}") for n in range(%d)]
+    print(json.dumps([log_in(user) for user in User.objects.bulk_create(users)]))
+"""
+
+pytestmark = pytest.mark.usefixtures("swift_loop")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the operating system says that a process has."""
+
+    memory: int
+    threads: int
+    descriptors: int
+    files: frozenset[str]
+
+
+def _held(web: WebServer) -> Held:
+    process = psutil.Process(web.pid)
+    return Held(
+        process.memory_full_info().uss,
+        process.num_threads(),
+        process.num_fds(),
+        frozenset(file.path for file in process.open_files()),
+    )
+
+
+async def _settled(web: WebServer, enough: Callable[[Held], bool]) -> Held:
+    """What it holds when that is enough: requests, and connections, take a moment to be over."""
+    held = _held(web)
+    try:
+        async with asyncio.timeout(DEADLINE):
+            while not enough(held):
+                await asyncio.to_thread(web.get, "/health/live")
+                held = _held(web)
+    except TimeoutError:
+        pytest.fail(f"Still held after {DEADLINE} s: {held}")
+    return held
+
+
+@asynccontextmanager
+async def _open(streams: Sequence[Stream]) -> AsyncIterator[Sequence[Stream]]:
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def enter(stack: AsyncExitStack, stream: Stream) -> None:
+        async with turns:
+            await stack.enter_async_context(stream)
+            assert (await stream.next()).type == "stream.cursor"
+
+    async with AsyncExitStack() as stack:
+        async with asyncio.TaskGroup() as tasks:
+            for stream in streams:
+                tasks.create_task(enter(stack, stream))
+        yield streams
+
+
+def _anonymous(web: WebServer, folder: Path, redis: RedisServer) -> list[Stream]:
+    return [subscribe(web.port, "demo.all", f"demo.{n}") for n in range(EARLIER + STREAMS)]
+
+
+def _users(web: WebServer, folder: Path, redis: RedisServer) -> list[Stream]:
+    printed = manage(
+        "shell", "-v0", "-c", MAKE_USERS % (EARLIER + STREAMS), redis_url=redis.url, folder=folder
+    )
+    return [
+        Stream(
+            web.port,
+            f"/events/?topic=demo.all&topic=user.{pk}",
+            headers={"Cookie": f"sessionid={session}"},
+        )
+        for pk, session in json.loads(printed)
+    ]
+
+
+@pytest.mark.parametrize("kind", sorted(SERVERS))
+@pytest.mark.parametrize("who", [_anonymous, _users], ids=["anonymous", "logged in"])
+async def test_an_open_stream_holds_a_socket_and_little_memory(
+    kind: str,
+    who: Callable[[WebServer, Path, RedisServer], list[Stream]],
+    redis: RedisServer,
+    tmp_path: Path,
+) -> None:
+    migrate(redis.url, tmp_path)
+    with SERVERS[kind](redis.url, tmp_path) as web:
+        assert (await asyncio.to_thread(web.get, "/health/ready"))[0] == 200
+        streams = who(web, tmp_path, redis)
+        idle = _held(web)
+        async with _open(streams[:EARLIER]):
+            before = await _settled(web, lambda held: held.threads <= idle.threads + SPARE)
+            async with _open(streams[EARLIER:]) as added:
+                during = await _settled(web, lambda held: held.threads <= before.threads)
+                assert during.descriptors <= idle.descriptors + EARLIER + STREAMS + SPARE
+                assert not any("sqlite3" in file for file in during.files)
+                memory = (during.memory - before.memory) / STREAMS
+                print(f"{memory / 1024:.1f} KiB per stream")  # noqa: T201
+                assert memory < MEMORY
+                await asyncio.to_thread(web.publish, {"topic": "demo.all", "data": "to everyone"})
+                for stream in added:
+                    assert (await stream.next_event()).data == "to everyone"
+        await _settled(web, lambda held: held.descriptors <= idle.descriptors + SPARE)
