@@ -114,7 +114,13 @@ class Hub:
                 del self._by_topic[topic][audience]
                 if not self._by_topic[topic]:
                     del self._by_topic[topic]
-        logger.debug("stream.closed reason=%s", reason)
+        quiet = reason in (CloseReason.CLIENT_LEFT, CloseReason.STOPPING)
+        logger.log(
+            logging.DEBUG if quiet else logging.INFO,
+            "stream.closed reason=%s topics=%d",
+            reason,
+            len(audience.topics),
+        )
 
     def close(self, subscriber: Subscriber, reason: CloseReason) -> None:
         """End the stream, and say why where the wire still can."""

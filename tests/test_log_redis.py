@@ -326,3 +326,20 @@ async def test_a_cancelled_append_does_not_give_its_answer_to_the_next(log: Redi
             await task
         state = await log.state()
         assert len(state.epoch) == 12
+
+
+async def test_a_redis_that_would_evict_the_log_is_complained_of(
+    redis: RedisServer, log: RedisLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = await log.state()
+    for policy, complaints in (("noeviction", 0), ("allkeys-lru", 1)):
+        with redis.client() as client:
+            client.config_set("maxmemory-policy", policy)
+        try:
+            await log.append(drafts("a"))
+            async with tailing(log, state) as tail:
+                await anext(tail)
+        finally:
+            with redis.client() as client:
+                client.config_set("maxmemory-policy", "noeviction")
+        assert sum("log.eviction" in record.message for record in caplog.records) == complaints

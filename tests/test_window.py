@@ -1,5 +1,6 @@
 """The window against the plainest model of it: a list."""
 
+import tracemalloc
 from collections.abc import Iterable
 
 from hypothesis import given, settings
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from notifications.cursors import START, Position, position, position_ms
+from notifications.log import commands
 from notifications.log.base import Batch, Entry, Retention
 from notifications.window import Window
 
@@ -91,6 +93,38 @@ def test_a_time_is_the_place_before_the_first_event_of_that_time() -> None:
     assert window.place_at(10) == position(5)
     assert window.place_at(11) == position(10)
     assert window.place_at(99) == position(20)
+
+
+def raw(number: int) -> commands.Raw:
+    """An event with 200 bytes of data as Redis gives it: of a user's topic and a common one."""
+    return (
+        b"%d-0" % number,
+        {
+            b"kind": b"event",
+            b"prev": b"%d-0" % (number - 1),
+            b"at": b"0",
+            b"topics": b"user.%d\nnews" % (number % 200),
+            b"id": b"urn:uuid:0d6dde49-9fe4-4ab0-8d2d-%012d" % number,
+            b"type": b"paid",
+            b"data": b"%0200d" % number,
+            b"form": b"text",
+            b"retry": b"",
+        },
+    )
+
+
+def test_an_event_costs_at_most_300_bytes_more_than_its_data() -> None:
+    count, reader, window = 20_000, commands.Reader(), Window(Retention(10**6, 10**9, 10**6))
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for first in range(1, count, 1_000):
+        for each in reader.batch([raw(number) for number in range(first, first + 1_000)]):
+            window.append(each)
+    del each
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(window) == count
+    assert (after - before) / count < 200 + 300
 
 
 class WindowMachine(RuleBasedStateMachine):

@@ -104,6 +104,15 @@ def read_receipts(reply: list[Any]) -> list[Receipt]:
     ]
 
 
+def eviction_policy(info: bytes) -> str:
+    """From Redis's `INFO memory`."""
+    for line in info.decode(errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name == "maxmemory_policy":
+            return value.strip()
+    return "unknown"
+
+
 class Reader:
     """Turns raw stream entries into batches, sharing what repeats from entry to entry."""
 

@@ -125,6 +125,7 @@ class RedisLog(Log):
         """As `tail`, on one connection; None says that there was nothing, and that it is sound."""
         reader = commands.Reader()
         read = format_position(place.position)
+        await self._check_eviction(connection)
         yield await self._check(connection, place)
         while True:
             raw = await self._xread(connection, read)
@@ -184,6 +185,19 @@ class RedisLog(Log):
         call = commands.end(self._keys, state.epoch)
         await self._converse(connection, call, timeout=self._timeout)
         return Gap(ResetReason.LOG_LOST)
+
+    async def _check_eviction(self, connection: AbstractConnection) -> None:
+        """A Redis that evicts keys when it is full will evict the log: say so, each time."""
+        try:
+            info = await self._converse(connection, ["INFO", "memory"], timeout=self._timeout)
+        except ResponseError:
+            return  # a hosted Redis may not tell
+        if (policy := commands.eviction_policy(info)) != "noeviction":
+            logger.error(
+                "log.eviction policy=%s: this Redis may evict the log, which resets every stream. "
+                "Set maxmemory-policy to noeviction.",
+                policy,
+            )
 
     async def _ask(self, call: Sequence[Any]) -> Any:
         """One call on a connection of the pool. Raises `Unavailable`, and when it is known, how."""
