@@ -9,10 +9,11 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 
 from notifications import blocks
 from notifications.breath import Breath
+from notifications.chunks import MAX_CHUNK, Chunk, pack
 from notifications.cursors import Cursor, Position
 from notifications.errors import Invalid
 from notifications.log.base import Batch, Entry, ResetReason
@@ -21,17 +22,6 @@ from notifications.window import Window
 from notifications.wire import Wire
 
 logger = logging.getLogger("carillon")
-
-MAX_CHUNK = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """The blocks from the event at `first` to the one at `last`."""
-
-    first: Position
-    last: Position
-    data: bytes
 
 
 class Hub:
@@ -175,22 +165,8 @@ class Hub:
             if chunks is None:
                 unique = {entry.position: entry for topic in topics for entry in by_topic[topic]}
                 wanted = [unique[position] for position in sorted(unique)]
-                chunks = made[key] = list(self._pack(wanted, audience))
+                chunks = made[key] = list(pack(wanted, partial(self._block, audience)))
             yield audience, chunks
-
-    def _pack(self, entries: Sequence[Entry], audience: Audience) -> Iterator[Chunk]:
-        pieces: list[bytes] = []
-        size = 0
-        first = last = entries[0].position
-        for entry in entries:
-            block = self._block(entry, audience)
-            if pieces and size + len(block) > MAX_CHUNK:
-                yield Chunk(first, last, b"".join(pieces))
-                pieces, size, first = [], 0, entry.position
-            pieces.append(block)
-            size += len(block)
-            last = entry.position
-        yield Chunk(first, last, b"".join(pieces))
 
     def _hand(self, member: Subscriber, chunk: Chunk) -> None:
         """The chunk to a member that has all before it and none of it; others catch up later."""
@@ -233,7 +209,7 @@ class Hub:
         audience = subscriber.audience
         pieces: list[bytes] = []
         for entry in self._window.following(audience.topics, subscriber.position):
-            block = self._block(entry, audience)
+            block = self._block(audience, entry)
             room -= len(block)
             if pieces and room < 0:
                 return b"".join(pieces)
@@ -254,7 +230,7 @@ class Hub:
             if subscriber.wire.busy:
                 self._waiting[subscriber] = self._loop.time()
 
-    def _block(self, entry: Entry, audience: Audience) -> bytes:
+    def _block(self, audience: Audience, entry: Entry) -> bytes:
         if audience.envelope:
             return blocks.enveloped(self._epoch, entry, audience.topics)
         return blocks.event(self._epoch, entry)

@@ -8,8 +8,9 @@ import pytest
 
 from notifications import hub as hub_module
 from notifications.breath import Breath
+from notifications.chunks import MAX_CHUNK
 from notifications.cursors import START, Cursor, Position, position
-from notifications.hub import MAX_CHUNK, Hub
+from notifications.hub import Hub
 from notifications.log.base import Batch, ResetReason, Retention
 from notifications.subscribers import CloseReason, Start, Subscriber
 from notifications.window import Window

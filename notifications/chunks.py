@@ -1,0 +1,35 @@
+"""Chunks: the blocks of several events, made once for everyone who wants the same."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from notifications.cursors import Position
+from notifications.log.base import Entry
+
+MAX_CHUNK = 64 * 1024
+"""Bytes that a wire is handed at once, unless one event alone is larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The blocks from the event at `first` to the one at `last`."""
+
+    first: Position
+    last: Position
+    data: bytes
+
+
+def pack(entries: Sequence[Entry], block: Callable[[Entry], bytes]) -> Iterator[Chunk]:
+    """The entries, of which there is at least one, in as few chunks as hold them."""
+    pieces: list[bytes] = []
+    size = 0
+    first = last = entries[0].position
+    for entry in entries:
+        piece = block(entry)
+        if pieces and size + len(piece) > MAX_CHUNK:
+            yield Chunk(first, last, b"".join(pieces))
+            pieces, size, first = [], 0, entry.position
+        pieces.append(piece)
+        size += len(piece)
+        last = entry.position
+    yield Chunk(first, last, b"".join(pieces))
