@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import Permission, User
 from django.db import OperationalError
+from django.http import HttpRequest
 from django.test import AsyncClient, Client
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -18,6 +20,7 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications import runtime
 from notifications.asgi import get_asgi_application
+from notifications.views.bodies import Publications, publications_of
 from tests.client import (
     AUTHORIZED,
     DEADLINE,
@@ -145,6 +148,23 @@ async def test_publishing_works_under_wsgi_too(client: Client) -> None:
         return answer(client.post("/publish/", EVENT, content_type=JSON, headers=AUTHORIZED))
 
     assert (await asyncio.to_thread(publish)).status == 201
+
+
+async def test_a_large_batch_is_read_in_a_thread_and_leaves_the_loop_to_the_streams(
+    async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def reading(request: HttpRequest) -> Publications:
+        threads.append(threading.current_thread())
+        return publications_of(request)
+
+    monkeypatch.setattr("notifications.views.publish.publications_of", reading)
+    await post(async_client, EVENT)
+    assert (await post(async_client, [{**EVENT, "data": "x" * 40_000}] * 2)).status == 201
+    small, large = threads
+    assert small is threading.current_thread()
+    assert large is not threading.current_thread()
 
 
 # What is refused
