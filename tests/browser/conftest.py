@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from tests.servers import WebServer, daphne, manage, migrate, needs, redis_server
 
@@ -113,6 +113,24 @@ async def browser() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser
         await browser.close()
+
+
+@pytest.fixture
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """A tab in which no script may fail and nothing may offend the Content-Security-Policy."""
+    faults: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            faults.append(message.text)
+
+    context = await browser.new_context()
+    tab = await context.new_page()
+    tab.on("console", note)
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    yield tab
+    await context.close()
+    assert not faults
 
 
 class Inbox[T]:

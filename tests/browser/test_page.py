@@ -1,63 +1,18 @@
 """The page at `/`, as a visitor meets it."""
 
 import re
-from collections.abc import AsyncIterator
 from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Route, expect
+from playwright.async_api import Browser, Page, expect
 
-from tests.browser.conftest import PASSWORD, PUBLISHER, READER, Inbox, Site
+from tests.browser.conftest import PUBLISHER, Inbox, Site
 from tests.browser.proxy import Proxy
+from tests.browser.visitor import expect_data, expect_state, log_in, visit
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-async def page(browser: Browser) -> AsyncIterator[Page]:
-    """A tab in which no script may fail and nothing may offend the Content-Security-Policy."""
-    faults: list[str] = []
-
-    def note(message: ConsoleMessage) -> None:
-        if "Content Security Policy" in message.text:
-            faults.append(message.text)
-
-    context = await browser.new_context()
-    tab = await context.new_page()
-    tab.on("console", note)
-    tab.on("pageerror", lambda error: faults.append(str(error)))
-    yield tab
-    await context.close()
-    assert not faults
-
-
-async def visit(page: Page, url: str, *topics: str, state: str = "live") -> None:
-    await page.goto(f"{url}/?{'&'.join(f'topic={topic}' for topic in topics)}")
-    await expect_state(page, state)
-
-
-async def expect_state(page: Page, state: str) -> None:
-    await expect(page.locator("#status")).to_have_attribute("data-state", state)
-
-
-async def log_in(page: Page, name: str) -> None:
-    """By way of the page, and back to it."""
-    await page.get_by_role("link", name="Log in").click()
-    await page.get_by_label("Username").fill(name)
-    await page.get_by_label("Password").fill(PASSWORD)
-    await page.get_by_role("button", name="Log in").click()
-    await expect_state(page, "live")
-
-
-def data_of(page: Page) -> Locator:
-    """What the events hold; the newest is the first."""
-    return page.locator("#events .event-data")
-
-
-async def expect_data(page: Page, *oldest_first: str) -> None:
-    await expect(data_of(page)).to_have_text(list(reversed(oldest_first)))
 
 
 async def test_an_event_is_shown_with_its_type_topic_time_and_id(page: Page, site: Site) -> None:
@@ -177,61 +132,6 @@ async def test_a_refusal_is_explained_and_not_asked_for_again(page: Page, site: 
     assert asked.count("/events/") == 2
     await page.get_by_role("button", name="Remove secret").click()
     await expect_state(page, "closed")
-
-
-async def test_who_may_publish_does_so_from_the_page(page: Page, site: Site) -> None:
-    topic = site.new_topic()
-    await visit(page, site.url, topic)
-    await log_in(page, PUBLISHER)
-    await page.get_by_label("Type").fill("order.paid")
-    await page.get_by_label("Data").fill('{"order": 42}')
-    await page.get_by_label("Data").press("Control+Enter")
-    event = page.locator("#events .event")
-    await expect(event.locator(".event-type")).to_have_text("order.paid")
-    await expect(event.locator(".event-data")).to_have_text('{ "order": 42 }')
-    named = await event.locator(".event-id").inner_text()
-    await expect(page.locator("#publish-result")).to_have_text(f"Kept as {named}")
-
-
-async def test_a_refused_event_is_explained(page: Page, site: Site) -> None:
-    await visit(page, site.url, site.new_topic())
-    await log_in(page, PUBLISHER)
-    await page.get_by_label("Type").fill("stream.mine")
-    await page.get_by_label("Data").fill("Hello")
-    await page.get_by_role("button", name="Publish", exact=True).click()
-    await expect(page.locator("#publish-result")).to_contain_text("'stream.'")
-
-
-async def test_publishing_again_when_the_answer_was_lost_is_safe(page: Page, site: Site) -> None:
-    async def lose_the_answer(route: Route) -> None:
-        await route.fetch()
-        await route.abort()
-
-    await visit(page, site.url, site.new_topic())
-    await log_in(page, PUBLISHER)
-    await page.route("**/publish/", lose_the_answer, times=1)
-    await page.get_by_label("Data").fill("Hello")
-    await page.get_by_role("button", name="Publish", exact=True).click()
-    await expect(page.locator("#publish-result")).to_contain_text("Publishing again is safe.")
-    await page.get_by_role("button", name="Publish", exact=True).click()
-    await expect(page.locator("#publish-result")).to_contain_text("Was kept before as")
-    await expect_data(page, "Hello")
-
-
-async def test_only_who_may_publish_sees_the_form(page: Page, site: Site) -> None:
-    form = page.locator("#publish-form")
-    here = f"{site.url}/?topic={site.new_topic()}"
-    await page.goto(here)
-    await expect_state(page, "live")
-    await expect(form).to_have_count(0)
-    await log_in(page, READER)
-    await expect(page).to_have_url(here)
-    await expect(form).to_have_count(0)
-    await expect(page.locator(".publish")).to_contain_text("carillon.publish_event")
-    await page.get_by_role("button", name="Log out").click()
-    await log_in(page, PUBLISHER)
-    await expect(page).to_have_url(here)
-    await expect(form).to_be_visible()
 
 
 async def test_a_quiet_page_outlives_what_is_kept(page: Page, site: Site) -> None:
