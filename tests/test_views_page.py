@@ -1,0 +1,48 @@
+"""The page's view: what a visitor is offered, and what their browser may load."""
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from pytest_django import Settings
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_visitor_is_offered_the_first_public_topic(client: Client) -> None:
+    assert 'data-default-topic="demo.chat"' in client.get("/").content.decode()
+
+
+def test_without_public_topics_a_user_is_offered_their_own_and_others_none(
+    client: Client, settings: Settings
+) -> None:
+    settings.CARILLON = {**settings.CARILLON, "PUBLIC_TOPICS": []}
+    assert 'data-default-topic=""' in client.get("/").content.decode()
+    user = User.objects.create_user("ada")
+    client.force_login(user)
+    assert f'data-default-topic="user.{user.pk}"' in client.get("/").content.decode()
+
+
+def test_a_public_topic_that_is_no_prefix_is_offered_as_it_is(
+    client: Client, settings: Settings
+) -> None:
+    settings.CARILLON = {**settings.CARILLON, "PUBLIC_TOPICS": ["news"]}
+    assert 'data-default-topic="news"' in client.get("/").content.decode()
+
+
+def test_only_who_may_publish_gets_the_form(client: Client) -> None:
+    user = User.objects.create_user("ada")
+    client.force_login(user)
+    assert "publish-form" not in client.get("/").content.decode()
+    user.user_permissions.add(Permission.objects.get(codename="publish_event"))
+    assert "publish-form" in client.get("/").content.decode()
+
+
+def test_nothing_inline_and_nothing_foreign_may_run(client: Client) -> None:
+    response = client.get("/")
+    policy = response["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "no-store" in response["Cache-Control"]
+    html = response.content.decode()
+    assert "style=" not in html
+    assert "onclick=" not in html
