@@ -68,14 +68,14 @@ async def apublish(
 
 def publish_many(events: Iterable[Event]) -> list[Event]:
     """Publish events adjacent and in order, or none of them. Raises as `publish`."""
-    given = list(events)
+    given = [_within_limit(event) for event in events]
     receipts = append([draft(event, named=True) for event in given])
     return [_kept(event, receipt) for event, receipt in zip(given, receipts, strict=True)]
 
 
 async def apublish_many(events: Iterable[Event]) -> list[Event]:
     """As `publish_many`, from any event loop."""
-    given = list(events)
+    given = [_within_limit(event) for event in events]
     receipts = await aappend([draft(event, named=True) for event in given])
     return [_kept(event, receipt) for event, receipt in zip(given, receipts, strict=True)]
 
@@ -113,7 +113,10 @@ def build(
     """The event, within the limits of the settings."""
     topics = (topic,) if isinstance(topic, str) else tuple(topic)
     name = {} if id is None else {"id": id}
-    event = Event(topics=topics, data=data, type=type, retry=retry, **name)
+    return _within_limit(Event(topics=topics, data=data, type=type, retry=retry, **name))
+
+
+def _within_limit(event: Event) -> Event:
     limit = get_settings().MAX_EVENT_BYTES
     if len(event.encoded) > limit:
         raise TooLarge(

@@ -159,8 +159,14 @@ def test_several_events_are_kept_in_their_order() -> None:
     assert kept_data() == ["0", "1", "2"]
 
 
-def test_no_events_are_none() -> None:
-    assert publish_many([]) == []
+async def test_several_events_have_the_limit_of_one_each(settings: DjangoSettings) -> None:
+    settings.CARILLON = {**settings.CARILLON, "MAX_EVENT_BYTES": 4}
+    events = [Event(topics="demo.a", data=data) for data in ("1234", "12345")]
+    with pytest.raises(TooLarge):
+        publish_many(events)
+    with pytest.raises(TooLarge):
+        await apublish_many(events)
+    assert await read() == []
 
 
 def test_one_event_published_twice_is_two() -> None:
@@ -196,6 +202,12 @@ async def test_from_an_event_loop_with_a_runtime_and_without(*, runs: bool) -> N
     assert again.cursor == one.cursor
     assert all(event.cursor for event in many)
     assert [entry.data for entry in await read()] == [b"1", b"2", b"3"]
+
+
+@pytest.mark.usefixtures("log")
+def test_no_events_are_none() -> None:
+    assert publish_many([]) == []
+    assert asyncio.run(apublish_many([])) == []
 
 
 @pytest.mark.usefixtures("log")
@@ -315,6 +327,27 @@ def test_once_redis_is_back_publishing_goes_on(
     assert caught.value.outcome == "unknown"
     publish("demo.a", "lost or not", idempotency_key="k")
     assert kept_data() == ["before", "lost or not"]
+
+
+async def test_a_call_that_is_cancelled_leaves_no_answer_for_the_next(
+    settings: DjangoSettings, redis: RedisServer, stopped: None
+) -> None:
+    away(settings, redis.url)
+    assert await runtime.start().wait_ready(timeout=BOUND)
+    await apublish("demo.a", "before")
+    redis.pause()
+    try:
+        calls = [asyncio.create_task(apublish("demo.a", str(number))) for number in range(3)]
+        await asyncio.wait(calls, timeout=0.05)
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls, timeout=BOUND)
+    finally:
+        redis.resume()
+    after = [await apublish("demo.a", f"after {number}") for number in range(5)]
+    cursors = {entry.data.decode(): entry.position for entry in await read()}
+    for event in after:
+        assert Cursor.parse(str(event.cursor)).position == cursors[event.data]
 
 
 # After commit
