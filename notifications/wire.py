@@ -8,6 +8,7 @@ not read can make us hold is decided here, on every server.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Context
 from functools import partial
 from typing import Any, Protocol
 
@@ -77,7 +78,11 @@ class AsgiWire(Wire):
         self._give_up()
 
     def _put(self, message: Message) -> None:
-        task = asyncio.Task(self._carry(message), loop=self._loop, eager_start=True)
+        # With an empty context: a server may begin the next request of the connection in here, and
+        # that must find nothing of whose turn it was to write.
+        task = asyncio.Task(
+            self._carry(message), loop=self._loop, eager_start=True, context=Context()
+        )
         if not task.done():
             self._sending = task
             task.add_done_callback(self._sent)
@@ -133,6 +138,18 @@ class DaphneWire(AsgiWire):
         self._loop.call_soon(self.owner.lost)
 
 
+class UvicornWire(AsgiWire):
+    """uvicorn closes a connection when all has gone out: never, for a client that stalls."""
+
+    def __init__(self, send: Send, *, give_up: Callable[[], object], transport: Any) -> None:
+        super().__init__(send, give_up=give_up)
+        self._transport = transport
+
+    def abort(self) -> None:
+        self._transport.abort()
+        super().abort()
+
+
 class PullWire(Wire):
     """Where somebody iterates over the response: the stream waits until it is asked for more."""
 
@@ -179,6 +196,9 @@ def wire_for(send: Send, *, give_up: Callable[[], object]) -> Wire:
     request = _daphne_request(send)
     if request is not None:
         return DaphneWire(send, give_up=give_up, request=request)
+    transport = _uvicorn_transport(send)
+    if transport is not None:
+        return UvicornWire(send, give_up=give_up, transport=transport)
     return AsgiWire(send, give_up=give_up)
 
 
@@ -189,3 +209,11 @@ def _daphne_request(send: Send) -> Any | None:
     request = send.args[0]
     known = type(request).__module__.startswith("daphne.")
     return request if known and request.channel is not None and request.producer is None else None
+
+
+def _uvicorn_transport(send: Send) -> Any | None:
+    """uvicorn's `send` is a method of its request's cycle; a wrapped one is left alone."""
+    cycle = getattr(send, "__self__", None)
+    transport = getattr(cycle, "transport", None)
+    known = type(cycle).__module__.startswith("uvicorn.")
+    return transport if known and hasattr(transport, "abort") else None
