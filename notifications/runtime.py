@@ -10,6 +10,7 @@ import random
 from asyncio import AbstractEventLoop
 from collections.abc import Coroutine
 from contextlib import aclosing
+from contextvars import Context
 
 from notifications.breath import Breath
 from notifications.conf import Settings, get_settings
@@ -147,7 +148,8 @@ class Runtime:
             return
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
+        # With an empty context, since what starts all this may be the first request that needs it.
+        task = asyncio.get_running_loop().create_task(coroutine, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
