@@ -1,5 +1,6 @@
 """A site for each module: a log that loses something is whole again afterwards."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -16,3 +17,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture
 def topic() -> str:
     return new_topic()
+
+
+@pytest.fixture
+async def swift_loop() -> None:
+    """For much traffic: asyncio's debug mode costs the test more than the servers."""
+    asyncio.get_running_loop().set_debug(enabled=False)
