@@ -13,7 +13,7 @@ from typing import Any
 from django.core.handlers.asgi import ASGIHandler
 from django.http.response import HttpResponseBase
 
-from notifications import runtime
+from notifications import blocks, runtime
 from notifications.responses import EventStream, EventStreamResponse
 from notifications.subscribers import CloseReason
 from notifications.wire import Message, Receive, Send, wire_for
@@ -89,6 +89,10 @@ async def _carry(stream: EventStream, receive: Receive, send: Send) -> None:
         given_up = True
         task.cancel()
 
+    if not await stream.ready():
+        last_words = blocks.closing(CloseReason.STARTING)
+        await send({"type": "http.response.body", "body": last_words, "more_body": False})
+        return
     hub, subscriber = stream.open(wire_for(send, give_up=give_up))
     try:
         while (await receive())["type"] != "http.disconnect":

@@ -16,6 +16,7 @@ HEADERS = {
     # nginx holds back a response unless it is told not to.
     "X-Accel-Buffering": "no",
 }
+READY_TIMEOUT = 2.0
 
 
 class EventStream:
@@ -26,13 +27,17 @@ class EventStream:
 
     def __init__(self, topics: frozenset[str], start: Start, *, envelope: bool) -> None:
         self._topics = topics
-        self._start = start
+        self._start = _from_here(start)
         self._envelope = envelope
         self._wire: PullWire | None = None
         self._joined: tuple[Hub, Subscriber] | None = None
 
+    async def ready(self) -> bool:
+        """Whether it can be opened. A process that has just started loads its window first."""
+        return await runtime.start().wait_ready(timeout=READY_TIMEOUT)
+
     def open(self, wire: Wire) -> tuple[Hub, Subscriber]:
-        """Join the hub of the running loop. Raises `RuntimeError` if its window is not loaded."""
+        """Join the hub of the running loop. Raises `RuntimeError` if it is not `ready`."""
         here = runtime.start()
         subscriber = here.subscribe(self._topics, wire, self._start, envelope=self._envelope)
         return here.hub, subscriber
@@ -43,7 +48,10 @@ class EventStream:
     async def __anext__(self) -> bytes:
         if self._wire is None:
             self._wire = PullWire()
-            self._joined = self.open(self._wire)
+            if await self.ready():
+                self._joined = self.open(self._wire)
+            else:
+                self._wire.end(blocks.closing(CloseReason.STARTING))
         chunk = await self._wire.pull()
         if chunk is None:
             raise StopAsyncIteration
@@ -53,6 +61,17 @@ class EventStream:
         if self._joined is not None:
             hub, subscriber = self._joined
             hub.leave(subscriber, CloseReason.CLIENT_LEFT)
+
+
+def _from_here(start: Start) -> Start:
+    """A stream that begins now begins where its response was made: nothing after that is missed."""
+    if start != Start():
+        return start
+    try:
+        here = runtime.here()
+    except RuntimeError:  # a synchronous view, in a thread without a loop
+        return start
+    return Start(cursor=str(here.hub.head)) if here is not None and here.ready else start
 
 
 class EventStreamResponse(StreamingHttpResponse):

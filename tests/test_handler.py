@@ -17,11 +17,12 @@ from django.test import override_settings
 from django.urls import path
 from django.utils.decorators import sync_only_middleware
 
-from notifications import apublish, handler, runtime
+from notifications import apublish, handler, responses, runtime
 from notifications.handler import CarillonASGIHandler
 from notifications.responses import EventStreamResponse
 from notifications.wire import Message
 from tests.asgi_client import DEADLINE, Connection
+from tests.servers import free_port
 
 pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends", "urls")
 
@@ -90,6 +91,38 @@ async def test_the_request_is_over_while_the_stream_goes_on(
         assert finished.is_set()
         await apublish("t", "a")
         assert (await connection.event()).data == "a"
+
+
+@pytest.mark.parametrize("application", [CarillonASGIHandler, ASGIHandler])
+async def test_the_first_stream_of_a_process_waits_for_its_window(
+    application: type[ASGIHandler],
+) -> None:
+    async with Connection(application(), "/sync") as connection:
+        assert (await connection.event()).type == "stream.cursor"
+
+
+@pytest.mark.parametrize("application", [CarillonASGIHandler, ASGIHandler])
+async def test_a_stream_whose_window_cannot_be_loaded_says_so_and_ends(
+    application: type[ASGIHandler], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CARILLON = {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    monkeypatch.setattr(responses, "READY_TIMEOUT", 0.01)
+    async with Connection(application(), "/sync") as connection:
+        closing = await connection.event()
+        assert (closing.type, closing.data) == ("stream.closing", '{"reason":"starting"}')
+        async with asyncio.timeout(DEADLINE):
+            await connection.task
+
+
+async def test_a_stream_begins_where_its_response_was_made() -> None:
+    await runtime.start().wait_ready(timeout=DEADLINE)
+    response = EventStreamResponse(["t"])
+    await apublish("t", "a")
+    stream = aiter(response)
+    async with asyncio.timeout(DEADLINE):
+        assert b"event: stream.cursor" in await anext(stream)
+        assert b"data: a" in await anext(stream)
+    await stream.aclose()  # type: ignore[attr-defined]
 
 
 async def test_streams_hold_no_threads(finished: asyncio.Event) -> None:
