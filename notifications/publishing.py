@@ -136,10 +136,9 @@ def draft(
     """
     if key is None:
         return Draft(event)
-    content = repr(
-        (event.topics, event.type, event.id if named else "", event.retry, event.encoded)
-    )
-    return Draft(event, once(publisher, key), fingerprint(content.encode()))
+    name = event.id if named else ""
+    content = (event.topics, event.type, name, event.retry, event.is_text, event.encoded)
+    return Draft(event, once(publisher, key), fingerprint(repr(content).encode()))
 
 
 def once(publisher: str, *key: str) -> str:

@@ -149,6 +149,12 @@ def test_a_key_that_was_used_for_something_else_is_a_conflict(other: dict[str, A
     assert kept_data() == ["x"]
 
 
+def test_text_and_json_that_look_alike_are_not_the_same_event() -> None:
+    publish("t", "1", idempotency_key="look alike")
+    with pytest.raises(Conflict):
+        publish("t", 1, idempotency_key="look alike")
+
+
 # Several
 
 
