@@ -41,12 +41,19 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
         pass
 
 
+def connect(folder: Path, *, retries: int = 1000) -> Redis:
+    """Waits for a server that is on its way."""
+    return Redis.from_url(
+        embedded.url(folder),
+        retry=Retry(ConstantBackoff(0.01), retries),
+        retry_on_error=[RedisError],
+        protocol=2,
+    )
+
+
 @contextmanager
 def client(folder: Path) -> Iterator[Redis]:
-    """Waits for a server that is on its way."""
-    retry = Retry(ConstantBackoff(0.01), 1000)
-    url = embedded.url(folder)
-    with closing(Redis.from_url(url, retry=retry, retry_on_error=[RedisError])) as redis:
+    with closing(connect(folder)) as redis:
         yield redis
 
 
@@ -97,11 +104,11 @@ def holders(folder: Path, count: int = 1) -> Iterator[list[Holder]]:
 
 
 def test_what_it_was_given_is_there_after_a_restart(data_dir: Path) -> None:
-    with embedded.running(data_dir) as url, closing(Redis.from_url(url)) as redis:
+    with embedded.running(data_dir), client(data_dir) as redis:
         redis.set("key", "kept")
         first = life(data_dir)
     assert is_down(data_dir)
-    with embedded.running(data_dir) as url, closing(Redis.from_url(url)) as redis:
+    with embedded.running(data_dir), client(data_dir) as redis:
         assert redis.get("key") == b"kept"
         assert life(data_dir) != first
 
@@ -211,8 +218,7 @@ def test_the_url_needs_no_server_and_is_the_same_by_every_path(tmp_path: Path) -
     (tmp_path / "link").symlink_to(tmp_path)
     url = embedded.url(tmp_path)
     assert url == embedded.url(tmp_path / "link") == embedded.url(tmp_path / "nowhere" / "..")
-    once = Redis.from_url(url, retry=Retry(ConstantBackoff(0), 0))
-    with closing(once) as redis, pytest.raises(RedisConnectionError):
+    with closing(connect(tmp_path, retries=0)) as redis, pytest.raises(RedisConnectionError):
         redis.ping()
 
 

@@ -94,7 +94,8 @@ def is_running(folder: Path) -> bool:
 
 
 def is_live(port: int) -> bool:
-    return httpx.get(f"http://127.0.0.1:{port}/health/live").status_code == 200
+    live = httpx.get(f"http://127.0.0.1:{port}/health/live", timeout=DEADLINE)
+    return live.status_code == 200
 
 
 def post_as_told(line: str) -> httpx.Response:
@@ -103,7 +104,7 @@ def post_as_told(line: str) -> httpx.Response:
     given = list(zip(words[1:-1:2], words[2:-1:2], strict=True))
     headers = dict(value.split(": ", 1) for option, value in given if option == "-H")
     form = dict(value.split("=", 1) for option, value in given if option == "-d")
-    return httpx.post(words[-1], headers=headers, data=form)
+    return httpx.post(words[-1], headers=headers, data=form, timeout=DEADLINE)
 
 
 async def test_dev_tells_a_line_that_publishes_to_anybody_who_listens(
@@ -122,7 +123,7 @@ def test_dev_offers_a_login_that_works(development: dict[str, str]) -> None:
         found = re.match(r"(\S+) as (\S+), password (\S+)", line)
         assert found
         login, username, password = found.groups()
-        with httpx.Client() as browser:
+        with httpx.Client(timeout=DEADLINE) as browser:
             browser.get(login)
             form = {
                 "username": username,
@@ -135,7 +136,8 @@ def test_dev_offers_a_login_that_works(development: dict[str, str]) -> None:
 
 def test_dev_serves_static_files_that_nobody_collected(development: dict[str, str]) -> None:
     with served("dev", environment=development) as dev:
-        css = httpx.get(f"http://127.0.0.1:{dev.port}/static/admin/css/base.css")
+        url = f"http://127.0.0.1:{dev.port}/static/admin/css/base.css"
+        css = httpx.get(url, timeout=DEADLINE)
         assert css.status_code == 200
 
 
@@ -204,6 +206,7 @@ async def test_workers_share_the_port_and_one_that_dies_is_replaced(
 ) -> None:
     with served("serve", "--workers", "2", environment=production) as serve:
         port = serve.port
+        assert is_live(port)
         before = serve.workers()
         assert len(before) == 2
         async with subscribe(port, "demo.x") as stream:

@@ -71,7 +71,7 @@ class _Server:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._log_file = self._folder / "valkey.log"
         self.client = Redis.from_url(
-            url(data_dir), socket_timeout=DEADLINE, retry=Retry(NoBackoff(), 0)
+            url(data_dir), socket_timeout=DEADLINE, retry=Retry(NoBackoff(), 0), protocol=2
         )
 
     def open(self, lock: str) -> IO[bytes]:
