@@ -155,10 +155,12 @@ def append(drafts: Sequence[Draft]) -> list[Receipt]:
 
 
 async def aappend(drafts: Sequence[Draft]) -> list[Receipt]:
-    """By the log that is open in this event loop, or else by a thread's."""
+    """By the log that is open in this event loop, or else by a thread's; memory needs neither."""
     here = runtime.here()
     if here is not None:
         return await here.log.append(drafts)
+    if get_settings().LOG == "memory":
+        return append(drafts)
     return await asyncio.to_thread(append, drafts)
 
 

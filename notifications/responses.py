@@ -90,6 +90,11 @@ class EventStreamResponse(StreamingHttpResponse):
         super().__init__(self._stream, headers=HEADERS)
 
     @property
+    def stream(self) -> EventStream:
+        """The stream, whatever a middleware or a test client put around it."""
+        return self._stream
+
+    @property
     def untouched_stream(self) -> EventStream | None:
         """The stream, unless a middleware put an iterator of its own around it."""
         return self._stream if vars(self)["_iterator"] is self._stream else None

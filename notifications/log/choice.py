@@ -24,7 +24,7 @@ def retention(settings: Settings) -> Retention:
 
 def open_log(settings: Settings) -> Log:
     if settings.LOG == "memory":
-        return MemoryLog(_memory(settings))
+        return MemoryLog(memory_store(settings))
     return RedisLog(
         _url(settings),
         prefix=settings.KEY_PREFIX,
@@ -37,7 +37,7 @@ def open_log(settings: Settings) -> Log:
 def appender(settings: Settings) -> Appender:
     """The one of this process. Settings are values, so others get others."""
     if settings.LOG == "memory":
-        return MemoryAppender(_memory(settings))
+        return MemoryAppender(memory_store(settings))
     return RedisAppender(
         _url(settings),
         prefix=settings.KEY_PREFIX,
@@ -54,10 +54,22 @@ def _url(settings: Settings) -> str:
     return settings.REDIS_URL
 
 
-@cache
-def _memory(settings: Settings) -> MemoryStore:
-    logger.warning(
-        "log.memory: events are kept in this process only, and are lost when it ends: "
-        "other processes neither see them nor are seen. Set CARILLON['REDIS_URL'] for more."
-    )
-    return MemoryStore(retention(settings))
+_stores: dict[Settings, MemoryStore] = {}
+
+
+def memory_store(settings: Settings, *, quiet: bool = False) -> MemoryStore:
+    """The one of this process for these settings. Making it is warned of, unless `quiet`."""
+    if settings not in _stores:
+        if not quiet:
+            logger.warning(
+                "log.memory: events are kept in this process only, and are lost when it ends: "
+                "other processes neither see them nor are seen. Set CARILLON['REDIS_URL'] for more."
+            )
+        _stores.setdefault(settings, MemoryStore(retention(settings)))
+    return _stores[settings]
+
+
+def clear_memory() -> None:
+    """Empty every log that this process has in memory, as between two tests."""
+    for store in list(_stores.values()):
+        store.clear()
