@@ -454,3 +454,14 @@ def test_any_json_is_read_or_refused(body: Any) -> None:
 @hypothesis_settings(max_examples=150, deadline=None)
 def test_any_bytes_are_read_or_refused(body: bytes, content_type: str) -> None:
     assert status_of(body, content_type) in {201, 400, 415, 422}
+
+
+def test_a_form_that_is_not_utf8_is_a_bad_request_and_not_another_text() -> None:
+    with pytest.raises(BadRequest, match="UTF-8"):
+        read(b"topic=a&data=%ff", FORM)
+
+
+def test_far_too_many_fields_are_counted_and_not_listed() -> None:
+    [(index, field, reason)] = faults({f"x{i}": i for i in range(1000)})
+    assert (index, field) == (0, None)
+    assert "1000" in reason

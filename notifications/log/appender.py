@@ -12,7 +12,8 @@ from notifications.log import commands
 from notifications.log.base import Appender, Draft, Receipt, Retention
 from notifications.log.redis import AWAY, unavailable
 
-MAX_CONNECTIONS = 16
+# More threads than this wait for each other.
+MAX_CONNECTIONS = 64
 
 
 class RedisAppender(Appender):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import unquote_to_bytes
 
 from django.http import HttpRequest
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -15,8 +16,11 @@ from notifications.publishing import build
 
 JSON = "application/json"
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
-FORM = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
+URLENCODED = "application/x-www-form-urlencoded"
+FORM = frozenset({URLENCODED, "multipart/form-data"})
 MAX_FAULTS = 20
+# Far more than there are: a body of nothing but unknown names is not worth listing.
+MAX_FIELDS = 50
 
 
 def _as_list(topic: Any) -> Any:
@@ -97,6 +101,11 @@ def _lines(text: bytes) -> Iterator[Any]:
 
 def _form(request: HttpRequest) -> dict[str, Any]:
     """A form sends its empty fields too: they are left out. A file is not what it looks like."""
+    if request.content_type == URLENCODED:
+        try:
+            unquote_to_bytes(request.body).decode()
+        except UnicodeDecodeError:
+            raise BadRequest("The form is not valid UTF-8.") from None
     for name in request.FILES:
         reason = "Files are not taken: send it as a plain field."
         raise Invalid(f"{name}: {reason}", errors=[{"index": 0, "field": name, "reason": reason}])
@@ -132,6 +141,8 @@ def _publications(contents: list[Any], *, is_batch: bool, body: bytes) -> Public
 
 
 def _publication(content: Any) -> Publication:
+    if isinstance(content, dict) and len(content) > MAX_FIELDS:
+        raise Invalid(f"An event has at most {MAX_FIELDS} fields; this one has {len(content)}.")
     fields = Fields.model_validate(content)
     event = build(
         fields.topic,
