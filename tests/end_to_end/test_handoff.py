@@ -13,7 +13,7 @@ import pytest
 from tests.servers import SERVERS, RedisServer, WebServer, manage, migrate
 from tests.streams import DEADLINE, Stream, subscribe
 
-EARLIER, STREAMS = 250, 500
+EARLIER, STREAMS = 100, 500
 """The earlier ones stay open, so that nothing they leave behind is there to be used again."""
 AT_ONCE = 8
 MEMORY = 30 * 1024
