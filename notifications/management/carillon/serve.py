@@ -10,8 +10,9 @@ from contextlib import ExitStack
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
+from notifications.conf import get_settings
 from notifications.management.carillon import master, server
 from notifications.management.carillon.listener import address, listen
 
@@ -30,6 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
+    _refuse_several_logs(options["workers"])
     with server.until_told(), ExitStack() as stack:
         if options["fd"] is not None:
             _work(stack.enter_context(socket.socket(fileno=options["fd"])))
@@ -43,6 +45,14 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
             server.serve(listener)
         else:
             master.run(_shares(listener, workers, stack))
+
+
+def _refuse_several_logs(workers: int) -> None:
+    if workers > 1 and get_settings().LOG == "memory":
+        raise CommandError(
+            f"With CARILLON['LOG'] = 'memory' each of {workers} processes would have a log of its "
+            "own: serve with --workers 1, or set CARILLON['REDIS_URL']."
+        )
 
 
 def _shares(listener: socket.socket, count: int, stack: ExitStack) -> list[socket.socket]:

@@ -5,13 +5,16 @@ import socket
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.utils.module_loading import import_string
 
+from notifications.asgi import get_asgi_application
 from notifications.conf import get_settings
 from notifications.log import embedded
 
@@ -36,10 +39,16 @@ def serve(listener: socket.socket) -> None:
         from notifications.management.carillon.daphne_server import DaphneServer
     except ImportError as error:
         raise CommandError(f"{error}: install django-carillon[daphne]") from None
-    application = import_string(settings.ASGI_APPLICATION)
-    if settings.DEBUG:
-        application = ASGIStaticFilesHandler(application)
-    DaphneServer(application, endpoints=[f"fd:fileno={listener.detach()}"]).run()
+    DaphneServer(_application(), endpoints=[f"fd:fileno={listener.detach()}"]).run()
+
+
+def _application() -> Any:
+    """The project's, or, where it has none since it is served by WSGI, one made for it."""
+    path = getattr(settings, "ASGI_APPLICATION", None)
+    application = import_string(path) if path else get_asgi_application()
+    if settings.DEBUG and apps.is_installed("django.contrib.staticfiles"):
+        return ASGIStaticFilesHandler(application)
+    return application
 
 
 @contextmanager

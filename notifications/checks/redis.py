@@ -1,0 +1,112 @@
+"""Checks of the Redis that keeps the log, and of who else uses it."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, register
+from django.core.checks import Warning as CheckWarning
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from notifications.checks.settings import TAG, valid_settings
+
+TIMEOUT = 1.0
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+type Place = tuple[str, int | str, int]
+"""A database: host and port, or `unix` and path, and its number."""
+
+
+@register(TAG)
+def database_is_not_a_cache(**_: Any) -> list[CheckMessage]:
+    """carillon.W005"""
+    settings = valid_settings()
+    if settings is None or settings.LOG != "redis" or settings.REDIS_URL is None:
+        return []
+    log = _place(settings.REDIS_URL)
+    return [
+        CheckWarning(
+            f"CACHES[{alias!r}] is the Redis database in which the log is, and its clear() is a "
+            "FLUSHDB: it empties the log, and resets every stream.",
+            hint="Give CARILLON['REDIS_URL'] a database of its own, such as "
+            "redis://localhost:6379/1, or the cache.",
+            id="carillon.W005",
+        )
+        for alias, cache in getattr(django_settings, "CACHES", {}).items()
+        if log is not None and log in _places(cache)
+    ]
+
+
+@register(TAG, deploy=True)
+def redis_evicts_nothing(**_: Any) -> list[CheckMessage]:
+    """carillon.W006: only with `check --deploy`, since it asks the server. One away is not asked
+    twice."""
+    settings = valid_settings()
+    if settings is None or settings.LOG != "redis" or settings.REDIS_URL is None:
+        return []
+    policy = _eviction_policy(settings.REDIS_URL)
+    if policy in (None, "noeviction"):
+        return []
+    return [
+        CheckWarning(
+            f"The maxmemory-policy of the Redis at CARILLON['REDIS_URL'] is {policy!r}: when its "
+            "memory is full it may evict the log, which resets every stream.",
+            hint="Set maxmemory-policy to noeviction there, or use another Redis for the log.",
+            id="carillon.W006",
+        )
+    ]
+
+
+def _places(cache: dict[str, Any]) -> Iterator[Place]:
+    """The databases that a cache of Django's or of django-redis uses."""
+    if not str(cache.get("BACKEND", "")).endswith("RedisCache"):
+        return
+    location = cache.get("LOCATION") or ()
+    urls = re.split(r"[,;]", location) if isinstance(location, str) else location
+    database = cache.get("OPTIONS", {}).get("db")
+    for url in urls:
+        place = _place(str(url).strip(), database)
+        if place is not None:
+            yield place
+
+
+def _place(url: str, database: object = None) -> Place | None:
+    try:
+        parts = parse_url(url)
+    except ValueError:
+        return None
+    number = int(str(parts.get("db", database or 0)))
+    if "path" in parts:
+        return "unix", parts["path"], number
+    host = parts.get("host", "localhost").lower()
+    return "localhost" if host in LOOPBACK else host, parts.get("port", 6379), number
+
+
+def _eviction_policy(url: str) -> str | None:
+    """None where the server does not answer in time, or does not tell. It may be a name that
+    resolves slowly, so a thread waits for it."""
+    answers: list[str] = []
+    thread = threading.Thread(target=_ask, args=(url, answers), daemon=True)
+    thread.start()
+    thread.join(2 * TIMEOUT)
+    return answers[0] if answers else None
+
+
+def _ask(url: str, answers: list[str]) -> None:
+    with (
+        suppress(RedisError, OSError, KeyError),
+        Redis.from_url(
+            url,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+        ) as client,
+    ):
+        answers.append(str(client.info("memory")["maxmemory_policy"]))
