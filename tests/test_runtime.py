@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 
 import pytest
 
@@ -143,6 +144,24 @@ async def test_a_process_that_starts_without_redis_waits_for_it(
     redis.resume()
     assert await runtime.wait_ready(timeout=DEADLINE)
     await runtime.stop()
+
+
+async def test_what_it_runs_holds_nothing_of_the_request_that_started_it(
+    store: MemoryStore,
+) -> None:
+    whose = ContextVar("whose", default="nobody's")
+    found = []
+
+    class Log(MemoryLog):
+        async def state(self) -> Cursor:
+            found.append(whose.get())
+            return await super().state()
+
+    whose.set("a request's")
+    runtime = Runtime(SETTINGS, Log(store))
+    assert await runtime.wait_ready(timeout=DEADLINE)
+    await runtime.stop()
+    assert found == ["nobody's"]
 
 
 @pytest.mark.usefixtures("own_log", "runtime_ends")

@@ -1,6 +1,7 @@
 """Wires: one chunk at a time, and what becomes of it is told."""
 
 import asyncio
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -98,6 +99,20 @@ async def test_an_aborted_wire_stops_sending_and_gives_its_connection_up() -> No
     await told.said.wait()
     assert gave_up.is_set()
     assert server.messages == []
+
+
+async def test_a_send_finds_nothing_of_whoever_wrote() -> None:
+    whose = ContextVar("whose", default="nobody's")
+    found = []
+
+    async def send(message: Message) -> None:
+        found.append(whose.get())
+
+    wire = AsgiWire(send, give_up=nothing)
+    Told(wire)
+    whose.set("a request's")
+    wire.write(b"a")
+    assert found == ["nobody's"]
 
 
 class FakeRequest:
