@@ -1,0 +1,1 @@
+"""The wheel, installed into a site that somebody just started, under each server."""

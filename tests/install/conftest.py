@@ -1,0 +1,83 @@
+"""One environment for all, one site, its Redis, and a browser."""
+
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+from tests.browser.conftest import ARGUMENTS
+from tests.install.site import Site, bare_environment, run
+from tests.servers import ROOT, RedisServer, free_port, needs, redis_server
+
+# What a site has besides: the servers that no extra brings, and what it is tested with.
+BESIDES = ["gunicorn", "uvicorn-worker", "pytest-django", "pytest-asyncio"]
+TYPES = ["mypy", "django-stubs[compatible-mypy]"]
+
+
+def pip_install(*wanted: str, env: dict[str, str]) -> None:
+    """Where nothing can be fetched, a laptop does without; in CI that is a failure."""
+    command = ["python", "-m", "pip", "install", "--quiet", *wanted]
+    try:
+        run(*command, cwd=ROOT, env=env)
+    except AssertionError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"pip cannot fetch {wanted}: {error}")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist, and with the wheel that was made of that."""
+    folder = tmp_path_factory.mktemp("built")
+    env = bare_environment(folder / "env" / "bin")
+    run(sys.executable, "-m", "venv", folder / "env", cwd=folder, env=env)
+    pip_install("build", env=env)
+    run("python", "-m", "build", "--outdir", folder, ROOT, cwd=folder, env=env)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(built: Path) -> Path:
+    [wheel] = built.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="session")
+def binaries(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of an environment in which the wheel is installed, and nothing of this checkout."""
+    folder = tmp_path_factory.mktemp("environment")
+    env = bare_environment(folder / "bin")
+    run(sys.executable, "-m", "venv", folder, cwd=folder, env=env)
+    wanted = [f"{wheel}[daphne,uvicorn]", *BESIDES, *TYPES]
+    pip_install(*wanted, env=env)
+    return folder / "bin"
+
+
+@pytest.fixture(scope="session")
+def site(binaries: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """With the README's edits made, and a Redis named that is not there."""
+    site = Site(tmp_path_factory.mktemp("sites") / "mysite", binaries, free_port())
+    site.start()
+    site.edit()
+    site.manage("migrate", "-v0")
+    return site
+
+
+@pytest.fixture
+def site_redis(site: Site, tmp_path: Path) -> Iterator[RedisServer]:
+    with redis_server(tmp_path / "redis", port=site.redis_port) as server:
+        yield server
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    chromium = shutil.which("chromium")
+    needs("Chromium", found=chromium)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        await browser.close()

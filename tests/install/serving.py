@@ -1,0 +1,132 @@
+"""Whatever serves the site, by the lines of docs/install.md."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+
+from tests.install import text
+from tests.install.site import Site
+from tests.servers import Process, free_port, needs
+
+ADDRESS = "127.0.0.1"
+
+NGINX = """
+daemon off;
+worker_processes 1;
+pid nginx.pid;
+error_log stderr;
+events {{ }}
+http {{
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://127.0.0.1:{pages};
+            proxy_set_header Host $http_host;
+        }}
+{streams}
+    }}
+}}
+"""
+
+
+def up(port: int) -> None:
+    """Wait until somebody serves there."""
+    with httpx.Client(transport=httpx.HTTPTransport(retries=6)) as client:
+        client.get(f"http://{ADDRESS}:{port}/nowhere", timeout=30)
+
+
+@contextmanager
+def process(
+    site: Site, command: list[str], port: int, log: Path, **environment: str
+) -> Iterator[Process]:
+    with log.open("ab") as out:
+        popen = subprocess.Popen(
+            command,
+            cwd=site.folder,
+            env={**site.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+        )
+    server = Process(popen, port, log)
+    try:
+        up(port)
+        yield server
+    finally:
+        server.stop()
+
+
+def _runserver(port: int) -> list[str]:
+    return [*text.command("runserver"), "--noreload", f"{ADDRESS}:{port}"]
+
+
+def _daphne(port: int) -> list[str]:
+    return [*text.command("daphne mysite"), "--bind", ADDRESS, "--port", str(port)]
+
+
+def _uvicorn(port: int) -> list[str]:
+    return [*text.command("uvicorn --timeout"), "--port", str(port)]
+
+
+def _gunicorn(port: int) -> list[str]:
+    return [*text.command("uvicorn_worker"), "--workers", "2", "--bind", f"{ADDRESS}:{port}"]
+
+
+COMMANDS = {
+    "runserver": _runserver,
+    "daphne": _daphne,
+    "uvicorn": _uvicorn,
+    "gunicorn": _gunicorn,
+}
+
+
+@contextmanager
+def served(site: Site, by: str, folder: Path) -> Iterator[Process]:
+    port = free_port()
+    with process(site, COMMANDS[by](port), port, folder / "server.log") as server:
+        yield server
+
+
+@contextmanager
+def wsgi(site: Site, folder: Path) -> Iterator[Process]:
+    """gunicorn, as it serves any site."""
+    port = free_port()
+    command = [*text.command("mysite.wsgi"), "--bind", f"{ADDRESS}:{port}"]
+    settings = site.stay_on_wsgi()
+    with process(site, command, port, folder / "gunicorn.log", **settings) as server:
+        yield server
+
+
+@contextmanager
+def routed_aside(site: Site, folder: Path) -> Iterator[Process]:
+    """nginx, with gunicorn behind it for all but the streams."""
+    with ExitStack() as stack:
+        pages = stack.enter_context(wsgi(site, folder))
+        told = text.command("carillon serve")
+        streams, port = free_port(), free_port()
+        serve = [*told[:-1], str(streams)]
+        settings = site.stay_on_wsgi()
+        stack.enter_context(process(site, serve, streams, folder / "serve.log", **settings))
+        location = text.block("nginx", holding="/events/").replace(told[-1], str(streams))
+        configuration = folder / "nginx.conf"
+        configuration.write_text(NGINX.format(port=port, pages=pages.port, streams=location))
+        command = [nginx(), "-p", str(folder), "-c", str(configuration)]
+        yield stack.enter_context(process(site, command, port, folder / "nginx.log"))
+
+
+def nginx() -> str:
+    """It is for root alone to find, on Debian."""
+    binary = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    needs("nginx", found=binary)
+    return str(binary)

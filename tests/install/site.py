@@ -1,0 +1,125 @@
+"""A fresh `startproject` in an environment of its own, edited as the README says."""
+
+import difflib
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.install import example, text
+
+DEADLINE = 240.0
+
+# Lines of the site as it is before, and what becomes of those that import something.
+DIRS = 'TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates"]'
+STOCK = "from django.core.asgi import get_asgi_application"
+PATH, INCLUDE = "from django.urls import path", "from django.urls import include, path"
+URLS = "urlpatterns = ["
+LAST_IMPORT = "from django.shortcuts import render"
+IMPORTS = "from notifications import publish_on_commit, user_topic"
+ORDER = "    order = SimpleNamespace(owner=request.user)"
+SCRIPT = "<script>"
+
+OURS = ("DEBUG", "SECRET_KEY", "REDIS_URL", "DATA_DIR", "HOST", "PORT", "WEB_CONCURRENCY")
+PYTHONS = ("DJANGO_SETTINGS_MODULE", "PYTHONPATH", "VIRTUAL_ENV")
+
+
+def bare_environment(binaries: Path) -> dict[str, str]:
+    """Nothing of this checkout, and these binaries first."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in OURS + PYTHONS and not name.startswith(("CARILLON_", "PYTEST_", "COV_"))
+    }
+    return {**kept, "PATH": f"{binaries}:{kept['PATH']}", "PYTHONUNBUFFERED": "1"}
+
+
+def run(*command: str | Path, cwd: Path, env: dict[str, str]) -> str:
+    """What it prints; it has to succeed."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=DEADLINE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}"
+    return done.stdout
+
+
+@dataclass
+class Site:
+    """A project `mysite` in `folder`, run by the binaries of a virtual environment."""
+
+    folder: Path
+    binaries: Path
+    redis_port: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return bare_environment(self.binaries)
+
+    def run(self, *command: str, **environment: str) -> str:
+        return run(*command, cwd=self.folder, env={**self.environment, **environment})
+
+    def manage(self, *arguments: str, **environment: str) -> str:
+        return self.run("python", "manage.py", *arguments, **environment)
+
+    def start(self) -> None:
+        """As it is before Carillon."""
+        self.folder.mkdir()
+        self.run("django-admin", "startproject", "mysite", ".")
+        self._write("mysite/views.py", example.VIEWS)
+        self._write("mysite/urls.py", example.URLS)
+        self._write("mysite/settings.py", self.read("mysite/settings.py") + example.SETTINGS)
+        (self.folder / "templates").mkdir()
+        for name, content in example.TEMPLATES.items():
+            self._write(f"templates/{name}", content)
+
+    def edit(self) -> list[tuple[str, int]]:
+        """Do what the README says; how many lines that put into each file."""
+        edits = text.edits()
+        carillon = edits.carillon.replace(text.REDIS, f"redis://localhost:{self.redis_port}/1")
+        assert carillon != edits.carillon
+        imported = (LAST_IMPORT, LAST_IMPORT, "", IMPORTS)
+        return [
+            self._replace("mysite/settings.py", (DIRS, DIRS, edits.apps, carillon)),
+            self._replace("mysite/asgi.py", (STOCK, edits.asgi)),
+            self._replace("mysite/urls.py", (PATH, INCLUDE), (URLS, URLS, f"    {edits.url}")),
+            self._replace("mysite/views.py", imported, (ORDER, ORDER, f"    {edits.publish}")),
+            self._replace("templates/page.html", (SCRIPT, SCRIPT, edits.script)),
+        ]
+
+    def add_tests(self) -> None:
+        self._write("mysite/tests.py", example.TESTS)
+        self._write("conftest.py", example.CONFTEST)
+        self._write("test_orders.py", example.PYTEST_TESTS)
+        self._write("pytest.ini", example.PYTEST_INI)
+        self._write("mypy.ini", example.MYPY_INI)
+
+    def stay_on_wsgi(self) -> dict[str, str]:
+        """The environment of a site that took the docs' way for WSGI."""
+        said = text.block("python", holding="SILENCED_SYSTEM_CHECKS")
+        self._write("mysite/wsgi_settings.py", example.WSGI_SETTINGS + said)
+        return {"DJANGO_SETTINGS_MODULE": "mysite.wsgi_settings"}
+
+    def read(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+    def _replace(self, name: str, *replacements: tuple[str, ...]) -> tuple[str, int]:
+        """Lines by others; how many of them are new."""
+        before = self.read(name).splitlines()
+        after = list(before)
+        for old, *new in replacements:
+            place = after.index(old)
+            after[place : place + 1] = new
+        self._write(name, "\n".join([*after, ""]))
+        added = [line for line in difflib.ndiff(before, after) if line.startswith("+ ")]
+        return name, len([line for line in added if line.strip() != "+"])
+
+    def _write(self, name: str, content: str) -> None:
+        (self.folder / name).write_text(content)

@@ -1,0 +1,60 @@
+"""The site after the README's edits: counted, checked, typed, and tested with no Redis."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.install import text
+from tests.install.site import Site
+from tests.servers import free_port
+
+pytestmark = [pytest.mark.install, pytest.mark.timeout(400)]
+
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+
+
+def test_it_takes_as_many_files_and_lines_as_the_readme_says(
+    binaries: Path, tmp_path: Path
+) -> None:
+    site = Site(tmp_path / "mysite", binaries, free_port())
+    site.start()
+    edits = site.edit()
+    lines = sum(count for _, count in edits)
+    assert (NUMBERS[len(edits)], NUMBERS[lines]) == text.counted()
+
+
+def test_it_is_checked_and_each_edit_that_is_left_out_is_missed(
+    site: Site, binaries: Path, tmp_path: Path
+) -> None:
+    assert "no issues" in site.manage("check")
+    assert "no issues" in site.manage("check", "--tag", "carillon", "--deploy")
+    assert "No changes" in site.manage("makemigrations", "--check", "--dry-run")
+    hasty = Site(tmp_path / "mysite", binaries, free_port())
+    hasty.start()
+    stock = hasty.read("mysite/asgi.py")
+    hasty.edit()
+    (hasty.folder / "mysite/asgi.py").write_text(stock)
+    assert "(carillon.W001)" in hasty.manage("check")
+
+
+def test_its_own_base_template_stays_its_own(site: Site) -> None:
+    found = site.manage(
+        *("shell", "-v0", "-c"),
+        "from django.template.loader import get_template as get;"
+        "print(get('base.html').origin.name, get('carillon/base.html').origin.name)",
+    )
+    own, ours = found.split()
+    assert Path(own) == site.folder / "templates/base.html"
+    assert ours.endswith("site-packages/notifications/templates/carillon/base.html")
+
+
+def test_its_own_tests_pass_with_no_redis(site: Site) -> None:
+    site.add_tests()
+    assert "Ran 2 tests" in site.run("python", "-W", "error", "manage.py", "test", "mysite")
+    assert "2 passed" in site.run("python", "-m", "pytest", "-q", "test_orders.py")
+
+
+def test_its_types_are_complete(site: Site) -> None:
+    site.add_tests()
+    files = ["mysite", "test_orders.py", "conftest.py"]  # not manage.py: Django has no types there
+    assert "Success: no issues found" in site.run("python", "-m", "mypy", *files)
