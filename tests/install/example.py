@@ -99,6 +99,38 @@ class PayingTests(OutboxMixin, TestCase):
         assert event.data == '{"text":"Paid"}'
 """
 
+# The rest of what an application may use, for the types' sake.
+STREAMS = """\
+import logging
+
+from django.http import HttpRequest
+
+from notifications import CarillonError, Event, apublish, apublish_many, publish, publish_many
+from notifications.responses import EventStreamResponse
+from notifications.subscribers import Start
+
+logger = logging.getLogger(__name__)
+
+
+async def orders(request: HttpRequest, pk: int) -> EventStreamResponse:
+    return EventStreamResponse([f"orders.{pk}"], start=Start(since_ms=0), envelope=True)
+
+
+async def tell(text: str) -> str | None:
+    event: Event = await apublish(["news", "sport"], {"text": text}, type="told", id="a")
+    events: list[Event] = await apublish_many([event])
+    return events[0].cursor
+
+
+def tell_all(texts: list[str]) -> list[Event]:
+    try:
+        publish("news", texts, idempotency_key="once", fail_silently=True)
+        return publish_many(Event(topics=["news"], data=text) for text in texts)
+    except CarillonError as error:
+        logger.warning("%s: %s", error.code, error.detail)
+        return []
+"""
+
 CONFTEST = 'pytest_plugins = ["notifications.pytest_plugin"]\n'
 
 PYTEST_TESTS = """\
@@ -149,6 +181,16 @@ strict = true
 plugins = mypy_django_plugin.main
 [mypy.plugins.django-stubs]
 django_settings_module = mysite.settings
+"""
+
+MEMORY_SETTINGS = """\
+from mysite.settings import *
+CARILLON = {"LOG": "memory"}
+"""
+
+STOCK_SETTINGS = """\
+from mysite.settings import *
+ASGI_APPLICATION = "mysite.stock_asgi.application"
 """
 
 # A site that stays on WSGI: what its docs say is put in here.

@@ -92,9 +92,10 @@ COMMANDS = {
 
 
 @contextmanager
-def served(site: Site, by: str, folder: Path) -> Iterator[Process]:
+def served(site: Site, by: str, folder: Path, **environment: str) -> Iterator[Process]:
     port = free_port()
-    with process(site, COMMANDS[by](port), port, folder / "server.log") as server:
+    log = folder / "server.log"
+    with process(site, COMMANDS[by](port), port, log, **environment) as server:
         yield server
 
 

@@ -95,11 +95,24 @@ class Site:
         ]
 
     def add_tests(self) -> None:
+        self._write("mysite/streams.py", example.STREAMS)
         self._write("mysite/tests.py", example.TESTS)
         self._write("conftest.py", example.CONFTEST)
         self._write("test_orders.py", example.PYTEST_TESTS)
         self._write("pytest.ini", example.PYTEST_INI)
         self._write("mypy.ini", example.MYPY_INI)
+
+    def keep_in_memory(self) -> dict[str, str]:
+        """The environment of a site that has no Redis."""
+        self._write("mysite/memory_settings.py", example.MEMORY_SETTINGS)
+        return {"DJANGO_SETTINGS_MODULE": "mysite.memory_settings"}
+
+    def stay_stock(self) -> dict[str, str]:
+        """The environment of a site whose asgi.py was forgotten."""
+        stock = self.read("mysite/asgi.py").replace(text.edits().asgi, STOCK)
+        self._write("mysite/stock_asgi.py", stock)
+        self._write("mysite/stock_settings.py", example.STOCK_SETTINGS)
+        return {"DJANGO_SETTINGS_MODULE": "mysite.stock_settings"}
 
     def stay_on_wsgi(self) -> dict[str, str]:
         """The environment of a site that took the docs' way for WSGI."""

@@ -58,6 +58,22 @@ async def test_a_page_hears_what_a_view_publishes_under(
     assert "Traceback" not in server.log.read_text()
 
 
+async def test_djangos_own_handler_serves_too(
+    site: Site, site_redis: RedisServer, session_key: str, browser: Browser, tmp_path: Path
+) -> None:
+    with served(site, "runserver", tmp_path, **site.stay_stock()) as server:
+        await hears_what_a_view_publishes(browser, f"http://127.0.0.1:{server.port}", session_key)
+    assert "(carillon.W001)" in server.log.read_text()
+
+
+async def test_runserver_needs_no_redis_and_says_what_that_means(
+    site: Site, session_key: str, browser: Browser, tmp_path: Path
+) -> None:
+    with served(site, "runserver", tmp_path, **site.keep_in_memory()) as server:
+        await hears_what_a_view_publishes(browser, f"http://127.0.0.1:{server.port}", session_key)
+    assert "log.memory: events are kept in this process only" in server.log.read_text()
+
+
 async def test_a_page_hears_what_a_view_publishes_where_the_site_stays_on_wsgi(
     site: Site, site_redis: RedisServer, session_key: str, browser: Browser, tmp_path: Path
 ) -> None:
