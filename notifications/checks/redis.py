@@ -46,8 +46,7 @@ def database_is_not_a_cache(**_: Any) -> list[CheckMessage]:
 
 @register(TAG, deploy=True)
 def redis_evicts_nothing(**_: Any) -> list[CheckMessage]:
-    """carillon.W006: only with `check --deploy`, since it asks the server. One away is not asked
-    twice."""
+    """carillon.W006: only with `check --deploy`, since it asks the server."""
     settings = valid_settings()
     if settings is None or settings.LOG != "redis" or settings.REDIS_URL is None:
         return []
@@ -90,8 +89,10 @@ def _place(url: str, database: object = None) -> Place | None:
 
 
 def _eviction_policy(url: str) -> str | None:
-    """None where the server does not answer in time, or does not tell. It may be a name that
-    resolves slowly, so a thread waits for it."""
+    """None where the server does not answer in time, or does not tell.
+
+    In a thread, since nothing else bounds how long a name takes to resolve.
+    """
     answers: list[str] = []
     thread = threading.Thread(target=_ask, args=(url, answers), daemon=True)
     thread.start()

@@ -63,8 +63,6 @@ print(session.session_key)
 """
 
 TESTS = """\
-from typing import Any
-
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.test import AsyncClient, TestCase
@@ -93,7 +91,7 @@ class PayingTests(OutboxMixin, TestCase):
     async def test_the_owner_hears_it(self) -> None:
         client = AsyncClient()
         await client.aforce_login(self.user)
-        response: Any = await client.get("/events/")
+        response = await client.get("/events/")
         await sync_to_async(self.pay)()
         [event] = await read_events(response, 1)
         assert event.data == '{"text":"Paid"}'
@@ -161,7 +159,7 @@ def test_the_owner_is_told(
 
 @pytest.mark.asyncio
 async def test_anybody_hears_the_news(carillon_outbox: Outbox, async_client: AsyncClient) -> None:
-    response: Any = await async_client.get("/events/?topic=news")
+    response = await async_client.get("/events/?topic=news")
     publish("news", {"text": "one"})
     publish("news", {"text": "two"}, type="late")
     heard = [(event.type, event.data) for event in await read_events(response, 2)]
