@@ -204,14 +204,15 @@ def test_a_file_cut_off_in_the_middle_of_a_write_loads(data_dir: Path) -> None:
         assert redis.mget("key", "last") == [b"kept", None]
 
 
-def test_a_file_that_is_broken_is_refused_with_the_server_s_own_words(tmp_path: Path) -> None:
-    with embedded.running(tmp_path), client(tmp_path) as redis:
+def test_a_file_that_is_broken_is_refused_with_the_server_s_own_words(data_dir: Path) -> None:
+    with embedded.running(data_dir), client(data_dir) as redis:
         redis.set("key", "kept")
-    [file] = (tmp_path / "valkey" / "appendonlydir").glob("*.incr.aof")
-    file.write_bytes(b"no such thing\r\n" + file.read_bytes())
+    [file] = (data_dir / "valkey" / "appendonlydir").glob("*.incr.aof")
+    whole = file.read_bytes()
+    file.write_bytes(b"no such thing\r\n" + whole)
     with pytest.raises(ImproperlyConfigured, match=r"valkey\.log(.|\n)*Bad file format"):
-        embedded.running(tmp_path).__enter__()
-    file.unlink()
+        embedded.running(data_dir).__enter__()
+    file.write_bytes(whole)
 
 
 def test_the_url_needs_no_server_and_is_the_same_by_every_path(tmp_path: Path) -> None:
