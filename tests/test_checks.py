@@ -102,6 +102,11 @@ def routed_by_url(application: Any) -> Any:
     return ProtocolTypeRouter({"http": URLRouter([path("", application)])})
 
 
+@pytest.fixture
+def checking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["manage.py", "check"])
+
+
 WRAPPERS = [
     lambda application: application,
     routed,
@@ -126,6 +131,7 @@ def serving_by(application: Any) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("wrap", WRAPPERS)
+@pytest.mark.usefixtures("checking")
 def test_djangos_own_handler_is_found_wherever_it_is(wrap: Callable[[Any], Any]) -> None:
     with serving_by(wrap(get_stock_application())) as settings:
         assert ids(**settings) == ["carillon.W001"]
@@ -133,11 +139,13 @@ def test_djangos_own_handler_is_found_wherever_it_is(wrap: Callable[[Any], Any])
         assert ids(**settings) == []
 
 
+@pytest.mark.usefixtures("checking")
 def test_a_handler_for_static_files_in_front_is_looked_behind() -> None:
     with serving_by(ASGIStaticFilesHandler(get_asgi_application())) as settings:
         assert ids(**settings) == []
 
 
+@pytest.mark.usefixtures("checking")
 def test_what_cannot_be_known_of_a_handler_is_not_said() -> None:
     for unknown in (Wrapper(get_stock_application()), object(), None):
         with serving_by(unknown) as settings:
@@ -145,11 +153,32 @@ def test_what_cannot_be_known_of_a_handler_is_not_said() -> None:
     assert ids(ASGI_APPLICATION="no.such.application") == []
 
 
+@pytest.mark.usefixtures("checking")
 def test_an_application_that_holds_itself_is_looked_through_once() -> None:
     wrapper = CallableWrapper(None)
     wrapper.inner = [wrapper, get_stock_application()]
     with serving_by(wrapper) as settings:
         assert ids(**settings) == ["carillon.W001"]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("check --deploy", ["carillon.W001"]),
+        ("runserver 8000", ["carillon.W001"]),
+        ("carillon serve --port 8001", ["carillon.W001"]),
+        ("carillon dev", ["carillon.W001"]),
+        ("carillon tail news", []),
+        ("migrate", []),
+        ("", []),
+    ],
+)
+def test_an_application_is_imported_only_to_be_served_or_checked(
+    command: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["manage.py", *command.split()])
+    with serving_by(get_stock_application()) as settings:
+        assert ids(**settings) == expected
 
 
 # W002: WSGI

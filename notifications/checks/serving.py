@@ -24,8 +24,11 @@ DJANGOS_OWN = ("django.core", "django.contrib.staticfiles")
 
 @register(TAG)
 def handler_hands_off(**_: Any) -> list[CheckMessage]:
-    """carillon.W001. Where no handler is found in the application, nothing is known."""
-    if not _streams_here():
+    """carillon.W001. Where no handler is found in the application, nothing is known.
+
+    Importing the application may do anything, so only what serves it, or checks, does that.
+    """
+    if not (_imports_the_application(sys.argv[1:]) and _streams_here()):
         return []
     handlers = list(_handlers(_application()))
     if not handlers or any(isinstance(handler, CarillonASGIHandler) for handler in handlers):
@@ -73,6 +76,13 @@ def _streams_here() -> bool:
     except NoReverseMatch:
         return False
     return True
+
+
+def _imports_the_application(command: list[str]) -> bool:
+    return command[:1] in (["check"], ["runserver"]) or command[:2] in (
+        ["carillon", "serve"],
+        ["carillon", "dev"],
+    )
 
 
 def _command_of(name: str) -> str:
