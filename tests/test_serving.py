@@ -209,6 +209,18 @@ async def test_serve_serves_and_ends_at_once(production: dict[str, str]) -> None
         assert "Traceback" not in serve.said
 
 
+@pytest.mark.parametrize("milliseconds", [0, 30, 60, 100, 200, 400])
+def test_a_signal_while_it_starts_is_not_lost(
+    production: dict[str, str], milliseconds: int
+) -> None:
+    with served("serve", environment=production) as serve:
+        serve.says("(Carillon serves)")
+        with pytest.raises(subprocess.TimeoutExpired):
+            serve.popen.wait(milliseconds / 1000)
+        assert serve.end() == 0
+        assert "Traceback" not in serve.said
+
+
 async def test_workers_share_the_port_and_one_that_dies_is_replaced(
     production: dict[str, str],
 ) -> None:

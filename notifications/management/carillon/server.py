@@ -67,10 +67,7 @@ def log_running() -> Iterator[None]:
 
 @contextmanager
 def until_told() -> Iterator[None]:
-    """Ctrl-C or SIGTERM ends the block without a traceback, and so all that it holds.
-
-    Once Twisted runs, it takes both signals over.
-    """
+    """Ctrl-C or SIGTERM ends the block without a traceback, and so all that it holds."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         yield
