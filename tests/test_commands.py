@@ -21,7 +21,7 @@ from tests.servers import ROOT, RedisServer, environment, free_port, manage
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 
 
 class Terminal(StringIO):

@@ -228,7 +228,16 @@ async def test_accept_may_ask_for_a_stream_in_many_ways(
 
 
 @pytest.mark.parametrize(
-    "accept", ["text/html", "application/json", "application/*", "text/event-stream;q=0", "*/*;q=0"]
+    "accept",
+    [
+        "text/html",
+        "application/json",
+        "application/*",
+        "text/event-stream;q=0",
+        "text/event-stream;q=0, */*",
+        "text/*;q=0, */*",
+        "*/*;q=0",
+    ],
 )
 async def test_accept_may_rule_the_stream_out(async_client: AsyncClient, accept: str) -> None:
     target = "/events/?topic=demo.a"

@@ -5,6 +5,7 @@ from urllib.parse import unquote_to_bytes
 
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse
+from django.http.request import MediaType
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
@@ -84,8 +85,18 @@ def _check(request: HttpRequest) -> None:
             f"The request target has {target} bytes; at most {MAX_TARGET_BYTES} are read. "
             "Subscribe to fewer topics, or publish to one that stands for several."
         )
-    if not request.accepts(OFFERED):
+    if not _is_welcome(request.headers.get("Accept", "*/*")):
         raise NotAcceptable(f"The answer is {sse.CONTENT_TYPE}, which Accept rules out.")
+
+
+def _is_welcome(accept: str) -> bool:
+    """Whether the most specific range of `Accept` that is meant allows a stream (RFC 9110 §12.5.1).
+
+    Not `request.accepts`: it forgets what `q=0` rules out, or, in Django 5.2.0, that it rules out.
+    """
+    ranges = [MediaType(each) for each in accept.split(",")]
+    meant = [each for each in ranges if each.match(OFFERED)]
+    return bool(meant) and max(meant, key=lambda each: each.specificity).quality > 0
 
 
 def _asked(request: HttpRequest) -> tuple[str, ...]:
