@@ -30,8 +30,6 @@ logger = logging.getLogger("carillon")
 
 MAX_TARGET_BYTES = 8_000
 METHODS = ("GET", "HEAD", "OPTIONS")
-# What we send is UTF-8, and Accept may say so.
-OFFERED = f"{sse.CONTENT_TYPE}; charset=utf-8"
 READY_TIMEOUT = 2.0
 
 
@@ -94,9 +92,12 @@ def _is_welcome(accept: str) -> bool:
 
     Not `request.accepts`: it forgets what `q=0` rules out, or, in Django 5.2.0, that it rules out.
     """
-    ranges = [MediaType(each) for each in accept.split(",")]
-    meant = [each for each in ranges if each.match(OFFERED)]
-    return bool(meant) and max(meant, key=lambda each: each.specificity).quality > 0
+    ranges = [MediaType(each.lower()) for each in accept.split(",")]
+    meant = {(each.main_type, each.sub_type): each.quality for each in ranges}
+    for form in (("text", "event-stream"), ("text", "*"), ("*", "*")):
+        if form in meant:
+            return meant[form] > 0
+    return False
 
 
 def _asked(request: HttpRequest) -> tuple[str, ...]:
