@@ -1,5 +1,6 @@
 """What every test has at hand: one Redis for the session, emptied for each test that asks."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
@@ -12,6 +13,14 @@ from notifications import runtime
 from tests.servers import RedisServer, redis_server
 
 _numbers = count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_not_ignored() -> Iterator[None]:
+    """As it is where the tests run in the background of a shell, and so for all that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

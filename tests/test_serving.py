@@ -63,14 +63,6 @@ class Served:
         return self.popen.returncode
 
 
-@pytest.fixture(autouse=True)
-def ctrl_c_is_not_ignored() -> Iterator[None]:
-    """As it is where the tests run in the background of a shell, and so for all that they start."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @contextmanager
 def served(*arguments: str, environment: dict[str, str]) -> Iterator[Served]:
     process = Served(*arguments, environment=environment)
