@@ -17,6 +17,9 @@ type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 
 
+GRACE = 1.0
+
+
 class Owner(Protocol):
     """Who is told what became of the bytes. Called from the event loop, never from `write`."""
 
@@ -135,7 +138,9 @@ class DaphneWire(AsgiWire):
             self._loop.call_soon(self.owner.drained)
 
     def stopProducing(self) -> None:  # noqa: N802
-        self._loop.call_soon(self.owner.lost)
+        # The connection is gone, and `receive` says that the client left. Should nobody hear it
+        # there, this frees the stream: Daphne's `send` would go on as if all were well.
+        self._loop.call_later(GRACE, self.owner.lost)
 
 
 class UvicornWire(AsgiWire):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from notifications import wire as wires
 from notifications.wire import AsgiWire, DaphneWire, Message, PullWire, Send, Wire, wire_for
 
 
@@ -169,6 +170,19 @@ async def test_daphne_is_busy_while_its_transport_is_full() -> None:
     await told.said.wait()
     assert not wire.busy
     assert told.news == ["drained"]
+
+
+async def test_daphne_has_told_who_left_before_the_wire_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wires, "GRACE", 0.01)
+    request = FakeRequest()
+    told = Told(wire_for(partial(daphne_send, request), give_up=nothing))
+    request.producer.stopProducing()
+    await asyncio.sleep(0)
+    assert told.news == []
+    await told.said.wait()
+    assert told.news == ["lost"]
 
 
 async def test_daphne_is_asked_to_drop_a_connection_that_is_aborted() -> None:
