@@ -1,6 +1,7 @@
 """Which log the settings name."""
 
 import logging
+from collections.abc import Callable
 from functools import cache
 
 from notifications.conf import Settings
@@ -25,12 +26,7 @@ def retention(settings: Settings) -> Retention:
 def open_log(settings: Settings) -> Log:
     if settings.LOG == "memory":
         return MemoryLog(memory_store(settings))
-    return RedisLog(
-        _url(settings),
-        prefix=settings.KEY_PREFIX,
-        retention=retention(settings),
-        timeout=settings.PUBLISH_TIMEOUT,
-    )
+    return _in_redis(RedisLog, settings)
 
 
 @cache
@@ -38,7 +34,11 @@ def appender(settings: Settings) -> Appender:
     """The one of this process. Settings are values, so others get others."""
     if settings.LOG == "memory":
         return MemoryAppender(memory_store(settings))
-    return RedisAppender(
+    return _in_redis(RedisAppender, settings)
+
+
+def _in_redis[T](kind: Callable[..., T], settings: Settings) -> T:
+    return kind(
         _url(settings),
         prefix=settings.KEY_PREFIX,
         retention=retention(settings),
