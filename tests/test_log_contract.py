@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,19 @@ from notifications.cursors import Cursor
 from notifications.errors import Conflict
 from notifications.events import Event
 from notifications.log.appender import RedisAppender
-from notifications.log.base import Appender, Batch, Draft, Entry, Gap, Log, ResetReason, Retention
+from notifications.log.base import (
+    EVERYONE,
+    Appender,
+    Batch,
+    Control,
+    Draft,
+    Entry,
+    Gap,
+    Log,
+    Order,
+    ResetReason,
+    Retention,
+)
 from notifications.log.memory import MemoryAppender, MemoryLog, MemoryStore
 from notifications.log.redis import RedisLog
 from tests.servers import RedisServer, redis_server
@@ -119,6 +132,43 @@ async def test_every_field_arrives(logs: tuple[Log, Log]) -> None:
         None,
     )
     assert two.id == second.id.encode()
+
+
+async def test_a_control_entry_reaches_every_tail_in_its_place_and_is_no_event(
+    logs: tuple[Log, Log], make: tuple[Make, Appender]
+) -> None:
+    sender, receiver = logs
+    start = await receiver.state()
+    await sender.append(drafts("before"))
+    order = Control(Order.END, ("user:5", "topic:ü"), "kicked")
+    place = await asyncio.to_thread(make[1].command, order)
+    [after] = await sender.append(drafts("after"))
+    seen: list[Entry | Control] = []
+    async with asyncio.timeout(DEADLINE), aclosing(receiver.tail(start)) as tail:
+        async for said in tail:
+            assert isinstance(said, Batch)
+            seen += sorted([*said.entries, *said.controls], key=lambda each: each.position)
+            if said.last == after.cursor.position:
+                break
+    one, control, two = seen
+    assert isinstance(one, Entry)
+    assert isinstance(two, Entry)
+    assert (one.data, two.data) == (b"before", b"after")
+    assert control == replace(order, position=place.position)
+    assert place.epoch == start.epoch
+
+
+async def test_history_has_control_entries_and_ends_with_them(
+    logs: tuple[Log, Log], make: tuple[Make, Appender]
+) -> None:
+    sender, receiver = logs
+    await sender.append(drafts("a"))
+    order = Control(Order.RECHECK, (EVERYONE,), "")
+    place = await asyncio.to_thread(make[1].command, order)
+    batches = await history(receiver)
+    assert [each.order for batch in batches for each in batch.controls] == [Order.RECHECK]
+    assert [each.data for batch in batches for each in batch.entries] == [b"a"]
+    assert batches[-1].last == place.position == (await receiver.state()).position
 
 
 async def test_a_tail_brings_events_in_the_order_of_their_receipts(

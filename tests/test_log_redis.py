@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,17 @@ from notifications.cursors import Cursor, format_position
 from notifications.errors import Unavailable
 from notifications.events import Event
 from notifications.log import commands
-from notifications.log.base import Batch, Draft, Gap, ResetReason, Retention
+from notifications.log.appender import RedisAppender
+from notifications.log.base import (
+    EVERYONE,
+    Batch,
+    Control,
+    Draft,
+    Gap,
+    Order,
+    ResetReason,
+    Retention,
+)
 from notifications.log.redis import MAX_CONNECTIONS, RedisLog
 from tests.servers import RedisServer, free_port, redis_server
 
@@ -344,3 +354,24 @@ async def test_a_redis_that_would_evict_the_log_is_complained_of(
             with redis.client() as client:
                 client.config_set("maxmemory-policy", "noeviction")
         assert sum("log.eviction" in record.message for record in caplog.records) == complaints
+
+
+async def test_an_order_that_this_version_does_not_know_has_everyone_checked() -> None:
+    fields = {b"kind": b"control", b"prev": b"0-0", b"body": b'{"order":"dance","subjects":[]}'}
+    [batch] = commands.Reader().batch([(b"1-0", fields)])
+    [control] = batch.controls
+    assert (control.order, control.subjects) == (Order.RECHECK, (EVERYONE,))
+
+
+async def test_control_entries_alone_are_trimmed_too(redis: RedisServer) -> None:
+    retention = Retention(events=10, bytes=10**7, age=3600)
+    appender = RedisAppender(redis.url, prefix="test", retention=retention, timeout=5)
+    with redis.client() as client, closing(appender):
+        client.eval(
+            "for i = 1, 10100 do redis.call('XADD', KEYS[1], '*', 'kind', 'control', 'at', 0) end",
+            1,
+            commands.Keys("test").stream,
+        )
+        for _ in range(60):
+            appender.command(Control(Order.RECHECK, ("user:1",), ""))
+        assert client.xlen(commands.Keys("test").stream) <= 10 + commands.SLACK_EVENTS + 1

@@ -8,8 +8,9 @@ from redis.connection import BlockingConnectionPool
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
+from notifications.cursors import Cursor
 from notifications.log import commands
-from notifications.log.base import Appender, Draft, Receipt, Retention
+from notifications.log.base import Appender, Control, Draft, Receipt, Retention
 from notifications.log.redis import AWAY, unavailable
 
 # More threads than this wait for each other.
@@ -39,6 +40,10 @@ class RedisAppender(Appender):
         )
         commands.acknowledged.note(self._identity, receipts)
         return receipts
+
+    def command(self, control: Control) -> Cursor:
+        call = commands.control(self._keys, self._retention, control)
+        return commands.read_state(self._ask(call))
 
     def close(self) -> None:
         self._pool.disconnect()

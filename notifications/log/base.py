@@ -7,7 +7,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-from notifications.cursors import Cursor, Position
+from notifications.cursors import START, Cursor, Position
 from notifications.events import Event
 
 
@@ -50,6 +50,31 @@ class Entry:
         return len(self.data) + len(self.id) + sum(map(len, self.topics))
 
 
+class Order(StrEnum):
+    """What a control entry has every process do with the streams of its subjects."""
+
+    END = "end"
+    RECHECK = "recheck"
+
+
+EVERYONE = "*"
+"""The subject of all streams that somebody had to be allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """An entry that is no event: it reaches every process, and no subscriber.
+
+    Subjects are names such as `user:5`, `key:3` or `topic:news`. `reason` is what the streams that
+    end are told.
+    """
+
+    order: Order
+    subjects: tuple[str, ...]
+    reason: str
+    position: Position = START
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Everything in the log after `prev` and up to `last`, which may be no event at all."""
@@ -57,6 +82,7 @@ class Batch:
     prev: Position
     last: Position
     entries: Sequence[Entry]
+    controls: Sequence[Control] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +120,10 @@ class Appender(ABC):
     @abstractmethod
     def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         """As `Log.append`."""
+
+    @abstractmethod
+    def command(self, control: Control) -> Cursor:
+        """Append a control entry, and say where it is. Raises `Unavailable`."""
 
 
 class Log(ABC):

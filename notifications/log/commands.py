@@ -1,6 +1,7 @@
 """What is said to Redis and what it answers, as pure code: `redis.py` and `appender.py` send it."""
 
 import hashlib
+import json
 import secrets
 import threading
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,16 @@ from typing import Any
 
 from notifications.cursors import Cursor, Position, parse_position
 from notifications.errors import Conflict
-from notifications.log.base import Batch, Draft, Entry, Receipt, Retention
+from notifications.log.base import (
+    EVERYONE,
+    Batch,
+    Control,
+    Draft,
+    Entry,
+    Order,
+    Receipt,
+    Retention,
+)
 
 SCRIPT = (files(__package__) / "log.lua").read_text()
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -81,11 +91,23 @@ def append(keys: Keys, retention: Retention, drafts: Iterable[Draft]) -> list[An
         names,
         "append",
         fresh_epoch(),
+        *_limits(retention),
+        retention.idempotency_age,
+        *arguments,
+    )
+
+
+def control(keys: Keys, retention: Retention, control: Control) -> list[Any]:
+    body = {"order": control.order, "subjects": control.subjects, "reason": control.reason}
+    limits = _limits(retention)
+    return _call([keys.stream, keys.meta], "control", fresh_epoch(), *limits, json.dumps(body))
+
+
+def _limits(retention: Retention) -> tuple[int, int, int]:
+    return (
         retention.events + SLACK_EVENTS,
         retention.bytes + SLACK_BYTES,
         retention.age * 1000 + SLACK_MS,
-        retention.idempotency_age,
-        *arguments,
     )
 
 
@@ -123,12 +145,13 @@ class Reader:
         self._types: dict[bytes, bytes] = {}
 
     def batch(self, raw: Sequence[Raw]) -> Iterable[Batch]:
-        """Batches, one for each run of entries that name each other; control entries only join.
+        """Batches, one for each run of entries that name each other; unknown kinds only join.
 
         Entries that are not ours (no `prev`) are passed over.
         """
         prev = last = None
         entries: list[Entry] = []
+        controls: list[Control] = []
         for name, fields in raw:
             said = fields.get(b"prev")
             if said is None:
@@ -136,13 +159,15 @@ class Reader:
             before = parse_position(said.decode())
             if before != last:
                 if last is not None and prev is not None:
-                    yield Batch(prev, last, entries)
-                prev, entries = before, []
+                    yield Batch(prev, last, entries, controls)
+                prev, entries, controls = before, [], []
             last = parse_position(name.decode())
             if fields[b"kind"] == b"event":
                 entries.append(self._entry(last, fields))
+            elif fields[b"kind"] == b"control":
+                controls.append(_control(last, fields[b"body"]))
         if last is not None and prev is not None:
-            yield Batch(prev, last, entries)
+            yield Batch(prev, last, entries, controls)
 
     def _entry(self, position: Position, fields: dict[bytes, bytes]) -> Entry:
         type_, retry = fields[b"type"], fields[b"retry"]
@@ -164,6 +189,17 @@ class Reader:
                 self._types.clear()
             topics = self._topics[joined] = tuple(joined.decode().split("\n"))
         return topics
+
+
+def _control(position: Position, body: bytes) -> Control:
+    """An order that this version does not know must not be passed over: all are asked again."""
+    try:
+        said = json.loads(body)
+        return Control(
+            Order(said["order"]), tuple(map(str, said["subjects"])), str(said["reason"]), position
+        )
+    except (ValueError, KeyError, TypeError):
+        return Control(Order.RECHECK, (EVERYONE,), "", position)
 
 
 class Acknowledged:

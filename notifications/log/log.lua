@@ -34,6 +34,16 @@ local function is_after(a, b)
   return a_ms > b_ms or (a_ms == b_ms and a_n > b_n)
 end
 
+local function add_growing(...)
+  local before = last
+  add(...)
+  if not is_after(last, before) then
+    -- The stream was deleted and the clock went back: positions no longer grow.
+    begin_epoch()
+    add(...)
+  end
+end
+
 local function trim(max_events, max_bytes, max_age, appended)
   local surplus = redis.call('XLEN', stream) - max_events
   local oldest_ms = parts(last) - max_age
@@ -68,6 +78,14 @@ if operation == 'end' then
   return {epoch, last}
 end
 
+-- control <max events> <max bytes> <max age, ms> <body>
+if operation == 'control' then
+  add_growing('control', 'body', ARGV[6])
+  redis.call('HSET', meta, 'last', last, 'size', size)
+  trim(tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), 1)
+  return {epoch, last}
+end
+
 -- append <max events> <max bytes> <max age, ms> <key age, s>, then for each event
 -- <index of its key in KEYS, or 0> <fingerprint, 32 bytes> <topics> <id> <type> <data> <form> <retry>
 local FIELDS, FIRST = 8, 7
@@ -95,13 +113,9 @@ for i = 1, count do
     local kept_epoch, kept_position, kept_id = string.match(held, ' (%S+) (%S+) (.*)$')
     receipts[i] = {kept_epoch, kept_position, kept_id, 1}
   else
-    local before = last
-    add('event', 'topics', topics, 'id', id, 'type', type, 'data', data, 'form', form, 'retry', retry)
-    if not is_after(last, before) then
-      -- The stream was deleted and the clock went back: positions no longer grow.
-      begin_epoch()
-      add('event', 'topics', topics, 'id', id, 'type', type, 'data', data, 'form', form, 'retry', retry)
-    end
+    add_growing(
+      'event', 'topics', topics, 'id', id, 'type', type, 'data', data, 'form', form, 'retry', retry
+    )
     size = size + #topics + #id + #data
     appended = appended + 1
     if key > 0 then

@@ -5,7 +5,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from types import TracebackType
 
@@ -14,6 +14,7 @@ from notifications.errors import Conflict
 from notifications.log.base import (
     Appender,
     Batch,
+    Control,
     Draft,
     Entry,
     Gap,
@@ -25,6 +26,7 @@ from notifications.log.base import (
 from notifications.log.commands import fresh_epoch
 
 READ_COUNT = 1_000
+MAX_CONTROLS = 10_000
 
 
 @dataclass
@@ -42,6 +44,7 @@ class MemoryStore:
     lock: threading.Lock = field(default_factory=threading.Lock)
     epoch: str = field(default_factory=fresh_epoch)
     entries: list[Entry] = field(default_factory=list)
+    controls: list[Control] = field(default_factory=list)
     floor: Position = START
     last: Position = START
     size: int = 0
@@ -72,8 +75,7 @@ class MemoryStore:
             first = self.kept[draft.key].receipt
             return Receipt(first.id, first.cursor, duplicate=True)
         event = draft.event
-        now = position(time.time_ns() // 1_000_000)
-        self.last = max(now, Position(self.last + 1))
+        self._advance()
         entry = Entry(
             self.last,
             tuple(event.topics),
@@ -90,6 +92,21 @@ class MemoryStore:
             until = time.monotonic() + self.retention.idempotency_age
             self.kept[draft.key] = _Kept(draft.fingerprint, receipt, until)
         return receipt
+
+    def command(self, control: Control) -> Cursor:
+        with self.lock:
+            self._advance()
+            self.controls.append(replace(control, position=self.last))
+            del self.controls[:-MAX_CONTROLS]
+            cursor = Cursor(self.epoch, self.last)
+            wakers = list(self.wakers)
+        for wake in wakers:
+            wake()
+        return cursor
+
+    def _advance(self) -> None:
+        now = position(time.time_ns() // 1_000_000)
+        self.last = max(now, Position(self.last + 1))
 
     def _trim(self) -> None:
         surplus = len(self.entries) - self.retention.events
@@ -111,13 +128,16 @@ class MemoryStore:
                 return None
             first = bisect_right(self.entries, place, key=attrgetter("position"))
             entries = self.entries[first : first + READ_COUNT]
-            return Batch(place, entries[-1].position if entries else place, entries)
+            more = first + READ_COUNT < len(self.entries)
+            last = entries[-1].position if more else max(place, self.last)
+            controls = [each for each in self.controls if place < each.position <= last]
+            return Batch(place, last, entries, controls)
 
     def clear(self) -> None:
         """Lose everything, as FLUSHALL does."""
         with self.lock:
             self.epoch = fresh_epoch()
-            self.entries, self.size, self.kept = [], 0, {}
+            self.entries, self.controls, self.size, self.kept = [], [], 0, {}
             self.floor = self.last
             wakers = list(self.wakers)
         for wake in wakers:
@@ -130,6 +150,9 @@ class MemoryAppender(Appender):
 
     def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         return self._store.append(drafts)
+
+    def command(self, control: Control) -> Cursor:
+        return self._store.command(control)
 
 
 class MemoryLog(Log):
@@ -152,9 +175,10 @@ class MemoryLog(Log):
 
     async def read(self, *, until: Position) -> AsyncGenerator[Batch]:
         place = self._store.floor
-        while (batch := self._store.after(place)) and batch.entries and place < until:
+        while place < until and (batch := self._store.after(place)):
             entries = [entry for entry in batch.entries if entry.position <= until]
-            yield Batch(batch.prev, min(batch.last, until), entries)
+            controls = [each for each in batch.controls if each.position <= until]
+            yield Batch(batch.prev, min(batch.last, until), entries, controls)
             place = batch.last
 
     async def tail(self, after: Cursor) -> AsyncGenerator[Batch | Gap]:
@@ -177,7 +201,7 @@ class MemoryLog(Log):
                 if batch is None:
                     yield Gap(ResetReason.TRIMMED)
                     return
-                if batch.entries:
+                if batch.last > place:
                     place = batch.last
                     yield batch
                 else:
