@@ -68,6 +68,7 @@ for key, parse in {
     "HISTORY_BYTES": whole(1),
     "HISTORY_AGE": whole(1),
     "KEEPALIVE": number,
+    "DRAIN_SECONDS": number,
     "MAX_EVENT_BYTES": whole(1),
 }.items():
     value = env(f"CARILLON_{key}", parse, default=None)

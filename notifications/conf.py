@@ -71,6 +71,10 @@ class Settings(BaseModel):
     WRITE_DEADLINE: Annotated[float, Field(gt=0)] = 30
     """How long a subscriber may take to accept one chunk before its stream is closed."""
 
+    DRAIN_SECONDS: Annotated[float, Field(ge=0, le=300)] = 5
+    """`carillon serve`: a process that is to end spreads the ends of its streams over this time,
+    so that their browsers do not all come back at once. 0: at once."""
+
     MAX_EVENT_BYTES: Annotated[int, Field(ge=1)] = 64 * KIB
     """The largest `data` of one event, as it is sent."""
 

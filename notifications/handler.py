@@ -13,7 +13,7 @@ from typing import Any
 from django.core.handlers.asgi import ASGIHandler
 from django.http.response import HttpResponseBase
 
-from notifications import blocks, runtime
+from notifications import runtime
 from notifications.responses import EventStream, EventStreamResponse
 from notifications.subscribers import CloseReason
 from notifications.wire import Message, Receive, Send, wire_for
@@ -90,8 +90,8 @@ async def _carry(stream: EventStream, receive: Receive, send: Send) -> None:
         task.cancel()
 
     if not await stream.ready():
-        last_words = blocks.closing(CloseReason.STARTING)
-        await send({"type": "http.response.body", "body": last_words, "more_body": False})
+        last_words = {"type": "http.response.body", "body": stream.refusal(), "more_body": False}
+        await send(last_words)
         return
     hub, subscriber = stream.open(wire_for(send, give_up=give_up))
     try:

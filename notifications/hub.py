@@ -104,7 +104,7 @@ class Hub:
                 del self._by_topic[topic][audience]
                 if not self._by_topic[topic]:
                     del self._by_topic[topic]
-        quiet = reason in (CloseReason.CLIENT_LEFT, CloseReason.STOPPING)
+        quiet = reason in (CloseReason.CLIENT_LEFT, CloseReason.DRAINING, CloseReason.STOPPING)
         logger.log(
             logging.DEBUG if quiet else logging.INFO,
             "stream.closed reason=%s topics=%d",

@@ -36,6 +36,10 @@ class EventStream:
         """Whether it can be opened. A process that has just started loads its window first."""
         return await runtime.start().wait_ready(timeout=READY_TIMEOUT)
 
+    def refusal(self) -> bytes:
+        """What is said instead of all else while it cannot be opened."""
+        return blocks.closing(runtime.start().refusal)
+
     def open(self, wire: Wire) -> tuple[Hub, Subscriber]:
         """Join the hub of the running loop. Raises `RuntimeError` if it is not `ready`."""
         here = runtime.start()
@@ -51,7 +55,7 @@ class EventStream:
             if await self.ready():
                 self._joined = self.open(self._wire)
             else:
-                self._wire.end(blocks.closing(CloseReason.STARTING))
+                self._wire.end(self.refusal())
         chunk = await self._wire.pull()
         if chunk is None:
             raise StopAsyncIteration

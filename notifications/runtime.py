@@ -15,6 +15,7 @@ from contextvars import Context
 from notifications.breath import Breath
 from notifications.conf import Settings, get_settings
 from notifications.cursors import Cursor
+from notifications.draining import drain
 from notifications.errors import Unavailable
 from notifications.hub import Hub
 from notifications.keepalive import KeepAlive
@@ -54,6 +55,11 @@ class Runtime:
         return self.ready
 
     @property
+    def refusal(self) -> CloseReason:
+        """Why no stream is served here while it is not `ready`."""
+        return CloseReason.DRAINING if self._stopping else CloseReason.STARTING
+
+    @property
     def hub(self) -> Hub:
         """Raises `RuntimeError` while not `ready`."""
         if self._hub is None:
@@ -69,6 +75,15 @@ class Runtime:
         if subscriber.position > self.hub.head.position:
             self._spawn(self._verify(subscriber, Cursor(self.hub.head.epoch, subscriber.position)))
         return subscriber
+
+    async def drain(self, *, over: float) -> None:
+        """Take no new streams, and close those there are, spread over so many seconds.
+
+        All else goes on: publishing, and the requests that are under way.
+        """
+        self._stopping = True
+        if self._hub is not None:
+            await drain(self._hub, over=over)
 
     async def stop(self) -> None:
         """Close every stream, then everything else."""

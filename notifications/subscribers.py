@@ -20,6 +20,8 @@ class CloseReason(StrEnum):
     """The window no longer has what the client was to get next."""
     STOPPING = "stopping"
     """This process stops."""
+    DRAINING = "draining"
+    """This process stops soon, or is replaced by another: its streams are told one by one."""
     STARTING = "starting"
     """This process has not loaded its window yet."""
     USER_UNKNOWN = "user_unknown"

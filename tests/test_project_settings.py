@@ -94,6 +94,7 @@ def test_production_is_refused_without(environment: Environment, missing: str) -
         ("CARILLON_HISTORY_BYTES", "64MB"),
         ("CARILLON_HISTORY_AGE", "1.5"),
         ("CARILLON_KEEPALIVE", "20s"),
+        ("CARILLON_DRAIN_SECONDS", "-1"),
         ("CARILLON_MAX_EVENT_BYTES", "1_000"),
         ("SECRET_KEY_FILE", "/no/such/file"),
     ],
@@ -115,6 +116,7 @@ def test_every_setting_of_ours_can_be_given(environment: Environment) -> None:
         CARILLON_HISTORY_BYTES="100000",
         CARILLON_HISTORY_AGE="60",
         CARILLON_KEEPALIVE="7.5",
+        CARILLON_DRAIN_SECONDS="0",
         CARILLON_MAX_EVENT_BYTES="1000",
     )
     assert Settings.model_validate(settings["CARILLON"]) == Settings(
@@ -127,6 +129,7 @@ def test_every_setting_of_ours_can_be_given(environment: Environment) -> None:
         HISTORY_BYTES=100_000,
         HISTORY_AGE=60,
         KEEPALIVE=7.5,
+        DRAIN_SECONDS=0,
         MAX_EVENT_BYTES=1000,
     )
 

@@ -296,6 +296,13 @@ async def test_while_the_window_is_not_loaded_the_browser_is_told_to_come_back(
     assert closing_reason(await async_client.get("/events/?topic=demo.a")) == "starting"
 
 
+async def test_while_it_drains_the_browser_is_told_to_come_back(async_client: AsyncClient) -> None:
+    here = runtime.start()
+    assert await here.wait_ready(timeout=5)
+    await here.drain(over=0)
+    assert closing_reason(await async_client.get("/events/?topic=demo.a")) == "draining"
+
+
 async def test_while_sessions_cannot_be_read_the_browser_is_told_to_come_back(
     async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,13 @@ async def test_once_the_window_was_loaded_redis_does_not_matter(
 async def test_a_process_that_drains_is_not_ready(async_client: AsyncClient) -> None:
     here = runtime.start()
     assert await here.wait_ready(timeout=5)
-    await here.stop()
+    await here.drain(over=0)
     assert answer(await async_client.get("/health/ready")).is_problem(503, "not-ready")
     assert (await async_client.get("/health/live")).status_code == 200
+
+
+async def test_a_process_that_drains_still_publishes(async_client: AsyncClient) -> None:
+    here = runtime.start()
+    assert await here.wait_ready(timeout=5)
+    await here.drain(over=0)
+    assert (await async_client.get("/health/publish")).status_code == 200

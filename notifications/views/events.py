@@ -64,8 +64,9 @@ async def _stream(request: HttpRequest) -> HttpResponseBase:
     except DatabaseError:
         logger.exception("subscribe.user_unknown")
         return closing_response(CloseReason.USER_UNKNOWN)
-    if not await runtime.start().wait_ready(timeout=READY_TIMEOUT):
-        return closing_response(CloseReason.STARTING)
+    here = runtime.start()
+    if not await here.wait_ready(timeout=READY_TIMEOUT):
+        return closing_response(here.refusal)
     return EventStreamResponse(topics, start=start, envelope=envelope)
 
 
