@@ -48,6 +48,11 @@ def reset(at: Cursor, reason: ResetReason) -> bytes:
     return _signal("reset", {"reason": reason}, at=at)
 
 
+def denied(at: Cursor, topics: Collection[str]) -> bytes:
+    """Some of the topics that were asked for may not be heard. The others are served."""
+    return _signal("denied", {"topics": list(topics), "reason": "forbidden"}, at=at)
+
+
 def closing(reason: str) -> bytes:
     """The stream ends, and this is why. It names no place: the client keeps the one it has."""
     return _signal("closing", {"reason": reason}, at=None)

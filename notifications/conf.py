@@ -75,6 +75,9 @@ class Settings(BaseModel):
     """`carillon serve`: a process that is to end spreads the ends of its streams over this time,
     so that their browsers do not all come back at once. 0: at once."""
 
+    GRANT_MAX_AGE: Annotated[float, Field(gt=0)] = 10 * 60
+    """After how long everyone is asked again whether they may hear what they hear."""
+
     MAX_EVENT_BYTES: Annotated[int, Field(ge=1)] = 64 * KIB
     """The largest `data` of one event, as it is sent."""
 

@@ -8,7 +8,7 @@ from the window. `settled` moves only when a fan-out is over, the window before 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 
 from notifications import blocks
@@ -35,6 +35,8 @@ class Hub:
         self._by_topic: dict[str, dict[Audience, None]] = {}
         self._waiting: dict[Subscriber, float] = {}
         self._loop = asyncio.get_running_loop()
+        self.left: Callable[[Subscriber], object] = lambda _: None
+        """Called with each subscriber that has left."""
 
     @property
     def head(self) -> Cursor:
@@ -45,19 +47,31 @@ class Hub:
     def subscribers(self) -> list[Subscriber]:
         return [member for audience in self._audiences.values() for member in audience.members]
 
+    def hearing(self, topic: str) -> list[Subscriber]:
+        """Whoever subscribed to a topic."""
+        return [member for each in self._by_topic.get(topic, ()) for member in each.members]
+
     # Joining and leaving
 
     def subscribe(
-        self, topics: frozenset[str], wire: Wire, start: Start, *, envelope: bool = False
+        self,
+        topics: frozenset[str],
+        wire: Wire,
+        start: Start,
+        *,
+        envelope: bool = False,
+        denied: Collection[str] = (),
     ) -> Subscriber:
         """Take the cursor, join, and say where the stream goes on from, in one step of the loop."""
         place, reset = self._place(start)
         subscriber = Subscriber(self, self._audience(topics, envelope=envelope), wire, place)
         at = Cursor(self._epoch, place)
+        opening = blocks.reset(at, reset) if reset else blocks.cursor(at)
+        if denied:
+            opening += blocks.denied(at, denied)
         if reset:
-            self._write(subscriber, blocks.reset(at, reset))
+            self._write(subscriber, opening)
             return subscriber
-        opening = blocks.cursor(at)
         if place < self._window.head:
             subscriber.behind = True
             opening += self._next_chunk(subscriber, room=MAX_CHUNK - len(opening))
@@ -104,6 +118,7 @@ class Hub:
                 del self._by_topic[topic][audience]
                 if not self._by_topic[topic]:
                     del self._by_topic[topic]
+        self.left(subscriber)
         quiet = reason in (CloseReason.CLIENT_LEFT, CloseReason.DRAINING, CloseReason.STOPPING)
         logger.log(
             logging.DEBUG if quiet else logging.INFO,

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from django.http import HttpResponse, StreamingHttpResponse
 
 from notifications import blocks, runtime, sse
+from notifications.grants import Grant
 from notifications.hub import Hub
 from notifications.subscribers import CloseReason, Start, Subscriber
 from notifications.topics import topics as check_topics
@@ -25,8 +26,8 @@ class EventStream:
     Iterating over it joins too, and is what happens wherever the stream is not handed off.
     """
 
-    def __init__(self, topics: frozenset[str], start: Start, *, envelope: bool) -> None:
-        self._topics = topics
+    def __init__(self, grant: Grant, start: Start, *, envelope: bool) -> None:
+        self._grant = grant
         self._start = _from_here(start)
         self._envelope = envelope
         self._wire: PullWire | None = None
@@ -43,7 +44,7 @@ class EventStream:
     def open(self, wire: Wire) -> tuple[Hub, Subscriber]:
         """Join the hub of the running loop. Raises `RuntimeError` if it is not `ready`."""
         here = runtime.start()
-        subscriber = here.subscribe(self._topics, wire, self._start, envelope=self._envelope)
+        subscriber = here.subscribe(self._grant, wire, self._start, envelope=self._envelope)
         return here.hub, subscriber
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -81,16 +82,22 @@ def _from_here(start: Start) -> Start:
 class EventStreamResponse(StreamingHttpResponse):
     """Streams the events of some topics, from `start` on. The view has seen to who may hear them.
 
+    With a `Grant` in their place, the stream ends when that does.
+
     Under `notifications.asgi.get_asgi_application()` the stream is handed off: Django's request
     ends at once, and nothing of it is held. Under any other handler, and in the test client, it is
     iterated over. Raises `Invalid` for what is no topic.
     """
 
     def __init__(
-        self, topics: Iterable[str], *, start: Start | None = None, envelope: bool = False
+        self,
+        topics: Iterable[str] | Grant,
+        *,
+        start: Start | None = None,
+        envelope: bool = False,
     ) -> None:
-        asked = frozenset(check_topics(topics))
-        self._stream = EventStream(asked, start or Start(), envelope=envelope)
+        grant = topics if isinstance(topics, Grant) else Grant(topics=check_topics(topics))
+        self._stream = EventStream(grant, start or Start(), envelope=envelope)
         super().__init__(self._stream, headers=HEADERS)
 
     @property

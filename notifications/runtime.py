@@ -8,18 +8,20 @@ import asyncio
 import logging
 import random
 from asyncio import AbstractEventLoop
-from collections.abc import Coroutine
-from contextlib import aclosing
+from collections.abc import Coroutine, Sequence
+from contextlib import aclosing, suppress
 from contextvars import Context
 
 from notifications.breath import Breath
 from notifications.conf import Settings, get_settings
 from notifications.cursors import Cursor
 from notifications.draining import drain
+from notifications.enforcement import Enforcement
 from notifications.errors import Unavailable
+from notifications.grants import Grant
 from notifications.hub import Hub
 from notifications.keepalive import KeepAlive
-from notifications.log.base import Gap, Log, ResetReason
+from notifications.log.base import EVERYONE, Control, Gap, Log, Order, ResetReason
 from notifications.log.choice import open_log, retention
 from notifications.subscribers import CloseReason, Start, Subscriber
 from notifications.window import Window
@@ -36,9 +38,11 @@ class Runtime:
         self._settings = settings
         self._hub: Hub | None = None
         self._keepalive: KeepAlive | None = None
+        self._enforcement: Enforcement | None = None
         self._loaded = asyncio.Event()
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
         self._spawn(self._run())
 
     @property
@@ -67,11 +71,14 @@ class Runtime:
         return self._hub
 
     def subscribe(
-        self, topics: frozenset[str], wire: Wire, start: Start, *, envelope: bool = False
+        self, grant: Grant, wire: Wire, start: Start, *, envelope: bool = False
     ) -> Subscriber:
-        subscriber = self.hub.subscribe(topics, wire, start, envelope=envelope)
-        if self._keepalive is not None:
+        subscriber = self.hub.subscribe(
+            frozenset(grant.topics), wire, start, envelope=envelope, denied=grant.denied
+        )
+        if self._keepalive is not None and self._enforcement is not None:
             self._keepalive.add(subscriber)
+            self._enforcement.add(subscriber, grant)
         if subscriber.position > self.hub.head.position:
             self._spawn(self._verify(subscriber, Cursor(self.hub.head.epoch, subscriber.position)))
         return subscriber
@@ -131,6 +138,7 @@ class Runtime:
     async def _install(self, epoch: str, window: Window, reason: ResetReason | None) -> None:
         if self._hub is not None:
             await self._hub.reload(epoch, window, reason or ResetReason.UNKNOWN)
+            await self._obey([Control(Order.RECHECK, (EVERYONE,), "")])
             return
         self._hub = Hub(epoch, window)
         self._keepalive = KeepAlive(
@@ -138,7 +146,9 @@ class Runtime:
             period=self._settings.KEEPALIVE,
             write_deadline=self._settings.WRITE_DEADLINE,
         )
+        self._enforcement = Enforcement(self._hub, max_age=self._settings.GRANT_MAX_AGE)
         self._spawn(self._keepalive.run())
+        self._spawn(self._enforcement.run())
         self._loaded.set()
 
     async def _follow(self) -> ResetReason:
@@ -147,8 +157,19 @@ class Runtime:
             async for said in tail:
                 if isinstance(said, Gap):
                     return said.reason
+                # First, since who may not hear any more should not hear these events either.
+                await self._obey(said.controls)
                 await self.hub.deliver(said)
         raise AssertionError("A tail ends with a gap.")
+
+    def order(self, control: Control) -> None:
+        """Carry out what this process knows before the log does. From any thread."""
+        with suppress(RuntimeError):  # the loop has been closed
+            self._loop.call_soon_threadsafe(lambda: self._spawn(self._obey([control])))
+
+    async def _obey(self, controls: Sequence[Control]) -> None:
+        if controls and self._enforcement is not None:
+            await self._enforcement.obey(controls)
 
     async def _verify(self, subscriber: Subscriber, cursor: Cursor) -> None:
         """A cursor ahead of this process: the log knows it, or the subscriber is told to reset."""
@@ -192,6 +213,12 @@ def start() -> Runtime:
         settings = get_settings()
         runtime = _runtimes[loop] = Runtime(settings, open_log(settings))
     return runtime
+
+
+def order(control: Control) -> None:
+    """Have every event loop of this process carry it out at once. From any thread."""
+    for runtime in list(_runtimes.values()):
+        runtime.order(control)
 
 
 async def stop() -> None:

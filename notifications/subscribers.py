@@ -26,6 +26,14 @@ class CloseReason(StrEnum):
     """This process has not loaded its window yet."""
     USER_UNKNOWN = "user_unknown"
     """Who asks cannot be told now: the sessions are out of reach."""
+    SIGNED_OUT = "signed_out"
+    """The user logged out of the session by which this stream was opened."""
+    PERMISSION_ENDED = "permission_ended"
+    """Who asked may not hear all of these topics any more, or is nobody we know any more."""
+    EXPIRED = "expired"
+    """The permission was for a time, and that is over."""
+    KICKED = "kicked"
+    """Somebody ended the streams of this user or topic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

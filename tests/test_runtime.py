@@ -10,6 +10,7 @@ from notifications import runtime as runtimes
 from notifications.conf import Settings
 from notifications.cursors import Cursor, Position, position
 from notifications.events import Event
+from notifications.grants import Grant
 from notifications.log.base import Draft, Receipt, ResetReason, Retention
 from notifications.log.choice import open_log
 from notifications.log.memory import MemoryLog, MemoryStore
@@ -41,7 +42,7 @@ def publish(store: MemoryStore, *data: str) -> list[Receipt]:
 
 def join(runtime: Runtime, start: Start | None = None) -> FakeWire:
     wire = FakeWire()
-    runtime.subscribe(frozenset({"t"}), wire, start or Start())
+    runtime.subscribe(Grant(topics=("t",)), wire, start or Start())
     return wire
 
 

@@ -1,0 +1,28 @@
+"""Grants: what a subscriber may hear, until when, and how to ask again."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from notifications.cursors import Cursor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grant:
+    """`topics` were allowed and `denied` were not.
+
+    `subjects` are the names under which a control entry concerns it. `until` is seconds since 1970.
+    `as_of` is the head of this process from before anything was asked, so that a permission that
+    ends meanwhile is not missed. `renew` asks everything again: it gives the grant as it is now, or
+    None if there is none any more, and raises what its database raises.
+    """
+
+    topics: tuple[str, ...]
+    denied: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    until: float | None = None
+    as_of: Cursor | None = None
+    renew: Callable[[], Awaitable["Grant | None"]] | None = None
+
+    def still_covers(self, earlier: "Grant") -> bool:
+        """Whether everything that was allowed before still is."""
+        return set(self.topics) >= set(earlier.topics)
