@@ -1,6 +1,13 @@
-"""What the database holds: for now, the permission to publish."""
+"""What the database holds: the permission to publish, and API keys."""
 
+from enum import StrEnum
+
+from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils import timezone
+
+from notifications.errors import Invalid
+from notifications.patterns import patterns
 
 
 class Event(models.Model):
@@ -13,3 +20,66 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return "event"
+
+
+class KeyState(StrEnum):
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+class ApiKey(models.Model):
+    """What is known of a key: enough to recognise it, and not enough to use it.
+
+    Whatever ends one, or changes what it allows, goes through `save()` or `delete()`, whose signals
+    end its streams.
+    """
+
+    name = models.CharField(max_length=100, help_text="Whose key it is, or what for.")
+    prefix = models.CharField("key", max_length=8, unique=True, editable=False)
+    digest = models.CharField(max_length=64, editable=False)
+    subscribe = models.JSONField("may subscribe to", default=list, blank=True)
+    publish = models.JSONField("may publish to", default=list, blank=True)
+    created_at = models.DateTimeField("created", default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(
+        "expires", null=True, blank=True, help_text="Leave it empty for a key that never expires."
+    )
+    revoked_at = models.DateTimeField("revoked", null=True, editable=False)
+
+    class Meta:
+        verbose_name = "API key"
+        ordering = ["-created_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.name} (crl_{self.prefix}_…)"
+
+    def clean(self) -> None:
+        faults = {}
+        for field in ("subscribe", "publish"):
+            try:
+                patterns(getattr(self, field))
+            except Invalid as error:
+                faults[field] = error.detail
+        if not (faults or self.subscribe or self.publish):
+            faults["subscribe"] = "A key needs a pattern to subscribe to, or one to publish to."
+        if faults:
+            raise ValidationError(faults)
+
+    @property
+    def state(self) -> KeyState:
+        if self.revoked_at is not None:
+            return KeyState.REVOKED
+        if self.expires_at is not None and self.expires_at <= timezone.now():
+            return KeyState.EXPIRED
+        return KeyState.ACTIVE
+
+    @property
+    def subject(self) -> str:
+        """The name under which control entries end its streams."""
+        return f"key:{self.pk}"
+
+    def revoke(self) -> None:
+        """For good. A key that was revoked before keeps its date."""
+        if self.revoked_at is None:
+            self.revoked_at = timezone.now()
+            self.save(update_fields=["revoked_at"])

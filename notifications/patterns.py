@@ -7,9 +7,12 @@ the end it covers only what is beneath. `*` alone covers everything.
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from notifications.errors import Invalid
 from notifications.topics import topic as check_topic
+
+MAX_PATTERNS = 100
 
 _PIECE = re.compile(r"\{([a-z_][a-z0-9_]*)\}|(\*)|([^.{}*]+)", re.ASCII)
 
@@ -56,3 +59,19 @@ class Pattern:
 
     def __str__(self) -> str:
         return self.text
+
+
+def patterns(values: object) -> tuple[Pattern, ...]:
+    """A list of texts as at most 100 patterns. Raises `Invalid`."""
+    if not isinstance(values, list | tuple) or not all(isinstance(each, str) for each in values):
+        raise Invalid("Patterns are a list of texts.", field="pattern")
+    if len(values) > MAX_PATTERNS:
+        raise Invalid(
+            f"At most {MAX_PATTERNS} patterns go together; these are {len(values)}.",
+            field="pattern",
+        )
+    return tuple(_pattern(each) for each in values)
+
+
+# Keys and tokens bring the same ones with every request, and each costs a regular expression.
+_pattern = lru_cache(maxsize=4096)(Pattern)

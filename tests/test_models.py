@@ -1,4 +1,4 @@
-"""The database: a permission, and no table."""
+"""The database: a permission that has no table, and API keys."""
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -11,9 +11,10 @@ from notifications.models import Event
 pytestmark = pytest.mark.django_db
 
 
-def test_the_permission_to_publish_exists_and_no_other() -> None:
+def test_there_is_a_permission_to_publish_and_djangos_four_about_keys() -> None:
     permissions = Permission.objects.filter(content_type__app_label="carillon")
-    assert [permission.codename for permission in permissions] == ["publish_event"]
+    about_keys = {f"{action}_apikey" for action in ("add", "change", "delete", "view")}
+    assert {each.codename for each in permissions} == {"publish_event", *about_keys}
 
 
 def test_a_user_who_is_given_the_permission_has_it() -> None:

@@ -26,14 +26,19 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What credentials allow by themselves, whatever the rules say about users."""
+    """What credentials allow by themselves, whatever the rules say about users.
+
+    `topics` may be subscribed to, and nothing beneath them; patterns cover that too.
+    """
 
     subscribe: tuple[Pattern, ...] = ()
     publish: tuple[Pattern, ...] = ()
+    topics: tuple[str, ...] = ()
 
     def allows(self, verb: Verb, topic: str) -> bool:
-        patterns = self.subscribe if verb is Verb.SUBSCRIBE else self.publish
-        return any(pattern.covers(topic) for pattern in patterns)
+        if verb is Verb.PUBLISH:
+            return any(pattern.covers(topic) for pattern in self.publish)
+        return topic in self.topics or any(pattern.covers(topic) for pattern in self.subscribe)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
