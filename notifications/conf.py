@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -20,10 +21,21 @@ from pydantic import (
     model_validator,
 )
 
+from notifications.errors import Invalid
+from notifications.patterns import Pattern
+
 KIB = 1024
 MIB = 1024 * KIB
 
-type TopicPrefix = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+def _checked(pattern: str) -> str:
+    try:
+        return Pattern(pattern).text
+    except Invalid as error:
+        raise ValueError(error.detail) from None
+
+
+type TopicPattern = Annotated[str, AfterValidator(_checked)]
 # What arrives in `Authorization` as it was sent, whatever lies between.
 type PublishKey = Annotated[str, StringConstraints(min_length=16, pattern=r"^[!-~]+$")]
 type RedisUrl = Annotated[str, StringConstraints(pattern=r"^(redis|rediss|unix)://")]
@@ -54,8 +66,12 @@ class Settings(BaseModel):
     """Bearer keys that may publish to every topic. At least 16 characters each,
     of visible ASCII."""
 
-    PUBLIC_TOPICS: Several[TopicPrefix] = ()
-    """Topics anyone may subscribe to: `news` is `news` and `news.…`, `demo.` is `demo.…`."""
+    PUBLIC_TOPICS: Several[TopicPattern] = ()
+    """Patterns of topics that anyone may subscribe to, unless `ACCESS` says who may: `news` covers
+    `news` and `news.…`, `demo.` covers `demo.…`."""
+
+    ACCESS: Annotated[str, StringConstraints(pattern=r"^[\w.]+\.[\w]+$")] | None = None
+    """Where the rules are (`"myapp.access.rules"`) that say who may hear and who may speak."""
 
     CORS_ALLOWED_ORIGINS: Several[Origin] = ()
     """Origins (`https://app.example.com`) whose pages may read streams, with credentials."""

@@ -29,7 +29,7 @@ class Pattern:
         beneath = self.text.endswith(".")
         names: set[str] = set()
         pieces = [self._piece(each, names) for each in self.text.removesuffix(".").split(".")]
-        end = r"\..+" if beneath else r"(?:\..*)?"
+        end = r"\..*" if beneath else r"(?:\..*)?"
         form = re.compile(r"\.".join(pieces) + end, re.DOTALL)
         object.__setattr__(self, "_form", form)
 

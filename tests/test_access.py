@@ -9,8 +9,10 @@ from django.http import HttpRequest
 from django.test import RequestFactory
 from pytest_django import Settings as DjangoSettings
 
-from notifications.access import current_user, publisher, subscribed_topics
+from notifications.access.speaking import check_publishing, publisher
+from notifications.access.subscribing import grant_for
 from notifications.errors import BadRequest, Forbidden, Unauthenticated
+from notifications.identities.session import ANONYMOUS, by_session
 from tests.servers import PUBLISH_KEY
 
 ANYBODY = AnonymousUser()
@@ -44,7 +46,7 @@ class Unreadable:
 
 
 async def may_hear(user: User | AnonymousUser | None, *asked: str) -> Sequence[str]:
-    return await subscribed_topics(request_of(user), asked)
+    return (await grant_for(request_of(user), asked)).topics
 
 
 @pytest.mark.parametrize("topic", ["news", "news.x", "news.", "demo.", "demo.chat"])
@@ -72,9 +74,38 @@ async def test_a_user_hears_nothing_of_others(user: User, topic: str) -> None:
         await may_hear(user, topic)
 
 
-async def test_one_topic_that_is_refused_refuses_them_all() -> None:
-    with pytest.raises(Forbidden, match=r"'orders\.1'"):
-        await may_hear(ADA, "news", "user.42", "orders.1")
+async def test_one_topic_that_is_refused_refuses_none_of_the_others() -> None:
+    grant = await grant_for(request_of(ADA), ("news", "orders.1", "user.42"))
+    assert grant.topics == ("news", "user.42")
+    assert grant.denied == ("orders.1",)
+
+
+async def test_topics_that_are_all_refused_are_named() -> None:
+    with pytest.raises(Forbidden, match=r"to 'a', 'b', 'c' and 2 more\."):
+        await may_hear(ADA, "a", "b", "c", "d", "e")
+
+
+@pytest.mark.parametrize(
+    ("origin", "heard"),
+    [
+        ("https://testserver", True),
+        ("https://app.example.com", True),
+        ("https://evil.example.com", False),
+        ("null", False),
+        ("https://[", False),
+    ],
+)
+async def test_a_session_is_not_for_pages_of_any_origin(
+    settings: DjangoSettings, origin: str, *, heard: bool
+) -> None:
+    settings.CARILLON = {**settings.CARILLON, "CORS_ALLOWED_ORIGINS": ["https://app.example.com"]}
+    request = request_of(ADA, Origin=origin)
+    if heard:
+        assert (await grant_for(request, ("user.42",))).topics == ("user.42",)
+    else:
+        with pytest.raises(Forbidden, match="origin"):
+            await grant_for(request, ("user.42",))
+    assert (await grant_for(request, ("news",))).topics == ("news",)
 
 
 async def test_public_and_own_topics_go_together() -> None:
@@ -82,7 +113,7 @@ async def test_public_and_own_topics_go_together() -> None:
 
 
 async def test_without_a_topic_a_user_hears_their_own() -> None:
-    assert await may_hear(ADA) == ["user.42"]
+    assert await may_hear(ADA) == ("user.42",)
 
 
 @pytest.mark.parametrize("user", [ANYBODY, None])
@@ -96,7 +127,9 @@ async def test_without_a_topic_a_stranger_is_told_how_to_name_one(
 async def test_for_public_topics_the_session_is_not_read() -> None:
     request = request_of(None)
     request.auser = Unreadable()
-    assert await subscribed_topics(request, ("news",)) == ("news",)
+    grant = await grant_for(request, ("news",))
+    assert grant.topics == ("news",)
+    assert grant.renew is None
 
 
 async def test_in_debug_the_log_names_the_topic_and_the_cure(
@@ -116,21 +149,21 @@ async def test_in_production_a_refusal_is_no_news(caplog: pytest.LogCaptureFixtu
 
 
 async def test_without_authentication_everybody_is_a_stranger() -> None:
-    assert not (await current_user(request_of(None))).is_authenticated
+    assert await by_session(request_of(None)) is ANONYMOUS
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 async def test_a_key_that_is_known_publishes(scheme: str) -> None:
     who = await publisher(request_of(ANYBODY, Authorization=f"{scheme} {PUBLISH_KEY}"))
-    assert who.startswith("key:")
-    assert PUBLISH_KEY not in who
+    assert who.name.startswith("key:")
+    assert PUBLISH_KEY not in repr(who)
 
 
 async def test_each_key_is_a_publisher_of_its_own(settings: DjangoSettings) -> None:
     keys = [PUBLISH_KEY, "another-key-for-the-tests"]
     settings.CARILLON = {**settings.CARILLON, "PUBLISH_KEYS": keys}
-    names = {await publisher(request_of(None, Authorization=f"Bearer {key}")) for key in keys}
-    assert len(names) == 2
+    who = [await publisher(request_of(None, Authorization=f"Bearer {key}")) for key in keys]
+    assert who[0].name != who[1].name
 
 
 @pytest.mark.parametrize(
@@ -166,12 +199,15 @@ async def test_a_stranger_does_not_publish(user: AnonymousUser | None) -> None:
 
 
 async def test_a_user_with_the_permission_publishes_in_their_own_name() -> None:
-    assert await publisher(request_of(ROOT)) == "user:1"
+    who = await publisher(request_of(ROOT))
+    assert who.name == "user:1"
+    await check_publishing(who, ["anything", "at.all"])
 
 
 async def test_a_user_who_was_deactivated_does_not_publish() -> None:
-    with pytest.raises(Forbidden, match=r"carillon\.publish_event"):
-        await publisher(request_of(User(pk=1, is_superuser=True, is_active=False)))
+    who = await publisher(request_of(User(pk=1, is_superuser=True, is_active=False)))
+    with pytest.raises(Forbidden, match="'anything'"):
+        await check_publishing(who, ["anything"])
 
 
 async def test_a_session_without_a_csrf_token_does_not_publish() -> None:

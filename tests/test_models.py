@@ -5,7 +5,7 @@ from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.db import connection
 
-from notifications.access import PUBLISH_PERMISSION
+from notifications.access.choice import PUBLISH_PERMISSION
 from notifications.models import Event
 
 pytestmark = pytest.mark.django_db

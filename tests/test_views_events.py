@@ -309,7 +309,7 @@ async def test_while_sessions_cannot_be_read_the_browser_is_told_to_come_back(
     async def away(*_: Any) -> None:
         raise OperationalError("the database is away")
 
-    monkeypatch.setattr("notifications.access.current_user", away)
+    monkeypatch.setattr("notifications.identities.session.by_session", away)
     response = await async_client.get("/events/?topic=user.1")
     assert closing_reason(response) == "user_unknown"
 

@@ -515,7 +515,7 @@ async def test_while_sessions_cannot_be_read_publishing_is_unavailable(
     async def away(*_: Any) -> None:
         raise OperationalError("the database is away")
 
-    monkeypatch.setattr("notifications.access.current_user", away)
+    monkeypatch.setattr("notifications.identities.session.by_session", away)
     problem = await refused(async_client, EVENT, 503, "unavailable", headers={})
     assert problem["outcome"] == "not_sent"
     assert (await post(async_client, EVENT)).status == 201

@@ -1,15 +1,11 @@
 """Cross-origin reading of streams (Fetch standard, CORS protocol), by allow-list."""
 
-from urllib.parse import urlsplit
-
-from django.conf import settings as django_settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
-from notifications.conf import get_settings
+from notifications.access.origins import is_allowed
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_AGE = 24 * 60 * 60
 
 
@@ -17,7 +13,7 @@ def allow_origin(request: HttpRequest, response: HttpResponseBase) -> None:
     """Let the page that asks read the response, if its origin is allowed."""
     patch_vary_headers(response, ["Origin"])
     origin = request.headers.get("Origin")
-    if origin and _is_allowed(origin):
+    if origin and is_allowed(origin):
         response["Access-Control-Allow-Origin"] = origin
         response["Access-Control-Allow-Credentials"] = "true"
 
@@ -27,16 +23,3 @@ def allow_preflight(response: HttpResponseBase) -> None:
     response["Access-Control-Allow-Methods"] = "GET"
     response["Access-Control-Allow-Headers"] = "Last-Event-ID, Cache-Control"
     response["Access-Control-Max-Age"] = str(MAX_AGE)
-
-
-def _is_allowed(origin: str) -> bool:
-    if origin in get_settings().CORS_ALLOWED_ORIGINS:
-        return True
-    return django_settings.DEBUG and _host(origin) in LOOPBACK
-
-
-def _host(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).hostname
-    except ValueError:
-        return None

@@ -10,7 +10,7 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 from notifications import runtime, sse
-from notifications.access import subscribed_topics
+from notifications.access.subscribing import grant_for
 from notifications.errors import (
     BadRequest,
     Invalid,
@@ -59,15 +59,16 @@ async def _stream(request: HttpRequest) -> HttpResponseBase:
     _check(request)
     start = start_of(request)
     envelope = request.GET.get("envelope", "") not in ("", "0")
-    try:
-        topics = await subscribed_topics(request, _asked(request))
-    except DatabaseError:
-        logger.exception("subscribe.user_unknown")
-        return closing_response(CloseReason.USER_UNKNOWN)
+    asked = _asked(request)
     here = runtime.start()
     if not await here.wait_ready(timeout=READY_TIMEOUT):
         return closing_response(here.refusal)
-    return EventStreamResponse(topics, start=start, envelope=envelope)
+    try:
+        grant = await grant_for(request, asked)
+    except DatabaseError:
+        logger.exception("subscribe.user_unknown")
+        return closing_response(CloseReason.USER_UNKNOWN)
+    return EventStreamResponse(grant, start=start, envelope=envelope)
 
 
 def _check(request: HttpRequest) -> None:

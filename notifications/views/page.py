@@ -5,7 +5,7 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from notifications.access import PUBLISH_PERMISSION
+from notifications.access.choice import PUBLISH_PERMISSION
 from notifications.conf import get_settings
 from notifications.topics import user_topic
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
-from notifications.access import publisher
+from notifications.access.speaking import check_publishing, publisher
 from notifications.errors import Invalid, MethodNotAllowed, Unavailable
 from notifications.events import Event
 from notifications.log.base import Draft, Receipt
@@ -37,10 +37,11 @@ async def publish(request: HttpRequest) -> HttpResponseBase:
         logger.exception("publish.user_unknown")
         raise Unavailable("The sessions cannot be read now.", outcome="not_sent") from error
     if _is_small(request):
-        given, drafts = _read(request, who)
+        given, drafts = _read(request, who.name)
     else:
         # A batch may take a second to read, and this loop carries streams too.
-        given, drafts = await asyncio.to_thread(_read, request, who)
+        given, drafts = await asyncio.to_thread(_read, request, who.name)
+    await check_publishing(who, (topic for draft in drafts for topic in draft.event.topics))
     receipts = await aappend(drafts)
     answers = [
         _answer(publication.event, receipt)

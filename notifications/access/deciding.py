@@ -1,0 +1,73 @@
+"""What the rules say about somebody and some topics."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.utils import timezone
+
+from notifications.access.base import Access, Answer
+from notifications.access.choice import rules_in_force
+from notifications.identities.base import Identity, Kind, Verb
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`until`: when the first of what was allowed ends, in seconds since 1970."""
+
+    allowed: tuple[str, ...]
+    denied: tuple[str, ...]
+    until: float | None
+
+
+async def decide(identity: Identity, verb: Verb, topics: Sequence[str]) -> Decision:
+    access = rules_in_force()
+    said: dict[str, Answer | None] = {
+        topic: _said_already(access, identity, verb, topic) for topic in topics
+    }
+    open_questions = [topic for topic, answer in said.items() if answer is None]
+    if open_questions:
+        ask = access.can_subscribe if verb is Verb.SUBSCRIBE else access.can_publish
+        answers = await _asked(ask, identity, open_questions)
+        said |= dict(zip(open_questions, answers, strict=True))
+    now = timezone.now()
+    allowed = tuple(topic for topic, answer in said.items() if _is_yes(answer, now))
+    ends = [said[topic] for topic in allowed]
+    until = [end.timestamp() for end in ends if isinstance(end, datetime)]
+    until += [identity.until] if identity.until is not None else []
+    denied = tuple(topic for topic in said if topic not in allowed)
+    return Decision(allowed, denied, min(until, default=None))
+
+
+def _is_yes(answer: Answer | None, now: datetime) -> bool:
+    return answer > now if isinstance(answer, datetime) else answer is True
+
+
+def _said_already(access: Access, identity: Identity, verb: Verb, topic: str) -> bool | None:
+    """What is known without asking about the user; None if that has to be asked."""
+    if verb is Verb.SUBSCRIBE and access.is_public(topic):
+        return True
+    if identity.scope is None:
+        return None
+    linked = identity.kind is not Kind.LINK or access.can_link(topic)
+    return linked and identity.scope.allows(verb, topic)
+
+
+async def _asked(
+    ask: Callable[..., Any], identity: Identity, topics: Sequence[str]
+) -> list[Answer]:
+    if inspect.iscoroutinefunction(ask):
+        answers = [await ask(identity.user, topic) for topic in topics]
+    else:  # one visit to a thread, whatever the number of topics
+        answers = await sync_to_async(lambda: [ask(identity.user, topic) for topic in topics])()
+    for answer in answers:
+        if not isinstance(answer, bool | datetime):
+            raise TypeError(
+                f"{ask.__qualname__} answered {answer!r}, and not True, False or a time."
+            )
+        if isinstance(answer, datetime) and timezone.is_naive(answer):
+            raise ValueError(f"{ask.__qualname__} answered with a time that has no time zone.")
+    return answers

@@ -1,0 +1,91 @@
+"""What a request may hear, as a grant."""
+
+import logging
+from collections.abc import Sequence
+
+from django.conf import settings as django_settings
+from django.http import HttpRequest
+
+from notifications import runtime
+from notifications.access.choice import rules_in_force
+from notifications.access.deciding import decide
+from notifications.access.origins import is_foreign
+from notifications.cursors import Cursor
+from notifications.errors import BadRequest, Forbidden
+from notifications.grants import Grant
+from notifications.identities.base import Identity, Kind, Verb
+from notifications.identities.choice import identify, lightened, renewed, shows_credentials
+from notifications.topics import user_topic
+
+logger = logging.getLogger("carillon")
+
+
+async def grant_for(request: HttpRequest, asked: Sequence[str]) -> Grant:
+    """The grant for those of the topics that this request may hear. Raises `Forbidden` without any.
+
+    Who names no topic hears the one of their own. The session is read only if it matters.
+    """
+    as_of = _head()
+    if asked and not shows_credentials(request) and all(map(rules_in_force().is_public, asked)):
+        return Grant(topics=tuple(asked), as_of=as_of)
+    identity = await identify(request)
+    topics = asked or _topics_of(identity)
+    if identity.kind is Kind.SESSION and is_foreign(request):
+        raise Forbidden(
+            "This page's origin may not use the session of this site's users: add it to "
+            "CARILLON['CORS_ALLOWED_ORIGINS'], or give the page a signed link."
+        )
+    grant = await _grant(identity, topics, as_of)
+    if grant.denied:
+        _explain(identity, grant.denied)
+    if not grant.topics:
+        raise Forbidden(f"You may not subscribe to {_listed(grant.denied)}.")
+    return grant
+
+
+async def _grant(identity: Identity, topics: Sequence[str], as_of: Cursor | None) -> Grant:
+    decision = await decide(identity, Verb.SUBSCRIBE, topics)
+    light = lightened(identity)
+
+    async def renew() -> Grant | None:
+        before = _head()
+        now = await renewed(light)
+        if now is None:
+            return None
+        grant = await _grant(now, topics, before)
+        return grant if grant.topics else None
+
+    return Grant(
+        topics=decision.allowed,
+        denied=decision.denied,
+        subjects=identity.subjects,
+        until=decision.until,
+        as_of=as_of,
+        renew=renew,
+    )
+
+
+def _head() -> Cursor | None:
+    here = runtime.here()
+    return here.hub.head if here is not None and here.ready else None
+
+
+def _topics_of(identity: Identity) -> tuple[str, ...]:
+    if not identity.user.is_authenticated:
+        raise BadRequest("Name at least one topic: /events/?topic=… (or log in for your own).")
+    return (user_topic(identity.user),)
+
+
+def _listed(topics: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, topics[:3]))
+    return shown if len(topics) <= 3 else f"{shown} and {len(topics) - 3} more"
+
+
+def _explain(identity: Identity, denied: Sequence[str]) -> None:
+    if django_settings.DEBUG:
+        logger.warning(
+            "subscribe.refused by=%s topics=%s: no rule allows it. Add a prefix to "
+            "CARILLON['PUBLIC_TOPICS'], or a rule to CARILLON['ACCESS'].",
+            identity.name,
+            _listed(denied),
+        )

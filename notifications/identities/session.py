@@ -1,0 +1,71 @@
+"""The user of a Django session, or of whatever the project's middleware authenticates by."""
+
+from asgiref.sync import sync_to_async
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user, get_user_model
+from django.db import close_old_connections
+from django.http import HttpRequest
+from django.utils.crypto import salted_hmac
+from django.utils.module_loading import import_string
+
+from notifications.identities.base import Identity, Kind, User
+
+ANONYMOUS = Identity(kind=Kind.ANONYMOUS, name="anonymous")
+
+
+def user_subject(pk: object) -> str:
+    return f"user:{pk}"
+
+
+def session_subject(session_key: str) -> str:
+    """The session's name in the log, which does not tell its key."""
+    digest = salted_hmac("carillon.session", session_key, algorithm="sha256")
+    return f"session:{digest.hexdigest()[:32]}"
+
+
+async def by_session(request: HttpRequest) -> Identity:
+    """The session's user; anonymous where the project has no authentication."""
+    if not hasattr(request, "auser"):
+        return ANONYMOUS
+    user: User = await request.auser()
+    session = getattr(request, "session", None)
+    return _identity(user, session.session_key if session is not None else None)
+
+
+async def renewed(identity: Identity) -> Identity | None:
+    """Who the same credentials belong to now."""
+    now = await sync_to_async(_read)(identity.credentials or "")
+    return now if now.name == identity.name else None
+
+
+def _read(credentials: str) -> Identity:
+    close_old_connections()
+    try:
+        kind, _, value = credentials.partition(":")
+        if kind == "user":
+            return _identity(_active_user(value), None)
+        request = HttpRequest()
+        request.session = import_string(f"{django_settings.SESSION_ENGINE}.SessionStore")(value)
+        return _identity(get_user(request), value)
+    finally:
+        close_old_connections()
+
+
+def _active_user(pk: str) -> User:
+    user = get_user_model()._default_manager.filter(pk=pk).first()  # noqa: SLF001 - Django's name
+    return user if user is not None and user.is_active else ANONYMOUS.user
+
+
+def _identity(user: User, session_key: str | None) -> Identity:
+    if not user.is_authenticated:
+        return ANONYMOUS
+    name = user_subject(user.pk)
+    if session_key is None:
+        return Identity(kind=Kind.SESSION, name=name, subjects=(name,), user=user, credentials=name)
+    return Identity(
+        kind=Kind.SESSION,
+        name=name,
+        subjects=(name, session_subject(session_key)),
+        user=user,
+        credentials=f"session:{session_key}",
+    )
