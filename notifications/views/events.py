@@ -18,6 +18,7 @@ from notifications.errors import (
     NeedsAsgi,
     NotAcceptable,
     TargetTooLong,
+    Unavailable,
 )
 from notifications.responses import HEADERS, EventStreamResponse, closing_response
 from notifications.subscribers import CloseReason
@@ -65,7 +66,7 @@ async def _stream(request: HttpRequest) -> HttpResponseBase:
         return closing_response(here.refusal)
     try:
         grant = await grant_for(request, asked)
-    except DatabaseError:
+    except (DatabaseError, Unavailable):
         logger.exception("subscribe.user_unknown")
         return closing_response(CloseReason.USER_UNKNOWN)
     return EventStreamResponse(grant, start=start, envelope=envelope)
