@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config.environment import Environment, database, flag, names, number, redis_url, whole
 from config.keys import kept
+from config.tokens import issuer
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(os.environ)
@@ -68,12 +69,16 @@ for key, parse in {
     "HISTORY_BYTES": whole(1),
     "HISTORY_AGE": whole(1),
     "KEEPALIVE": number,
+    "LINK_AGE": whole(1),
+    "QUERY_TOKENS": flag,
     "DRAIN_SECONDS": number,
     "MAX_EVENT_BYTES": whole(1),
 }.items():
     value = env(f"CARILLON_{key}", parse, default=None)
     if value is not None:
         CARILLON[key] = value
+if JWT := issuer(env):
+    CARILLON["JWT"] = JWT
 
 INSTALLED_APPS = [
     "daphne",  # before all that might install another Twisted reactor

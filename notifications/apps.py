@@ -2,6 +2,8 @@
 
 from django.apps import AppConfig
 
+from notifications import redaction
+
 
 class CarillonConfig(AppConfig):
     name = "notifications"
@@ -11,3 +13,5 @@ class CarillonConfig(AppConfig):
 
     def ready(self) -> None:
         from notifications import checks  # noqa: F401 - registers them, once apps are loaded
+
+        redaction.install()

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from notifications.errors import Invalid
+from notifications.issuers import Issuer
 from notifications.patterns import Pattern
 
 KIB = 1024
@@ -72,6 +73,16 @@ class Settings(BaseModel):
 
     ACCESS: Annotated[str, StringConstraints(pattern=r"^[\w.]+\.[\w]+$")] | None = None
     """Where the rules are (`"myapp.access.rules"`) that say who may hear and who may speak."""
+
+    JWT: Issuer | None = None
+    """Whose bearer tokens are taken: `{"KEYS": {kid: {"ALGORITHM": …, "KEY": …}}, "AUDIENCE": …,
+    "ISSUER": …}`. The algorithm is HS256, RS256, ES256 or EdDSA."""
+
+    QUERY_TOKENS: bool = False
+    """Whether `?token=…` is read for `Authorization`, which a URL shows to whoever logs it."""
+
+    LINK_AGE: Annotated[int, Field(ge=1)] = 12 * 60 * 60
+    """For how long a link made by `events_url` can be opened, unless it says."""
 
     CORS_ALLOWED_ORIGINS: Several[Origin] = ()
     """Origins (`https://app.example.com`) whose pages may read streams, with credentials."""

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pytest_django import Settings as DjangoSettings
 
 from notifications.conf import Settings, get_settings
+from tests.signing import SECRET, pair, setting
 
 MEMORY = {"LOG": "memory"}
 
@@ -77,6 +78,16 @@ def test_an_unknown_setting_is_refused_by_its_name() -> None:
         ("PUBLISH_TIMEOUT", 0),
         ("PUBLISH_TIMEOUT", "2"),
         ("IDEMPOTENCY_AGE", 0),
+        ("LINK_AGE", 0),
+        ("QUERY_TOKENS", 1),
+        ("JWT", "secret"),
+        ("JWT", {}),
+        ("JWT", setting(KEYS={})),
+        ("JWT", setting(KEYS={"": setting()["KEYS"]["main"]})),
+        ("JWT", setting(AUDIENCE="")),
+        ("JWT", setting(ISSUER=None)),
+        ("JWT", setting(LEEWAY=301)),
+        ("JWT", setting(ALGORITHMS=["none"])),
     ],
 )
 def test_a_bad_value_is_refused_by_the_name_of_its_setting(key: str, value: Any) -> None:
@@ -96,6 +107,42 @@ def test_every_fault_is_named_at_once() -> None:
 
 def test_a_publish_key_that_is_refused_is_not_repeated() -> None:
     assert "hunter2" not in "".join(refusal({**MEMORY, "PUBLISH_KEYS": ["hunter2"]}))
+
+
+def key(algorithm: str, text: str) -> dict[str, Any]:
+    return setting(KEYS={"main": {"ALGORITHM": algorithm, "KEY": text}})
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "text", "why"),
+    [
+        ("none", SECRET, "HS256"),
+        ("HS512", SECRET, "HS256"),
+        ("HS256", "x" * 31, "32 bytes"),
+        ("HS256", pair("RS256").public_pem, "which of the two"),
+        ("RS256", SECRET, "not a public key"),
+        ("RS256", pair("RS256").private_pem, "not a public key"),
+        ("RS256", pair("RS256").public_pem[:-60], "not a public key"),
+        ("RS256", pair("RS256", weak=True).public_pem, "2048 bits"),
+        ("RS256", pair("ES256").public_pem, "RSA"),
+        ("ES256", pair("EdDSA").public_pem, "P-256"),
+        ("ES256", pair("ES256", weak=True).public_pem, "P-256"),
+        ("EdDSA", pair("ES256").public_pem, "Ed25519"),
+    ],
+)
+def test_a_key_that_cannot_verify_tokens_is_refused_and_not_repeated(
+    algorithm: str, text: str, why: str
+) -> None:
+    (line,) = refusal({**MEMORY, "JWT": key(algorithm, text)})
+    assert line.startswith("CARILLON['JWT.KEYS.main")
+    assert why in line
+    assert not any(part in line for part in text.split() if len(part) > 20)
+
+
+def test_an_issuer_s_secret_is_not_shown() -> None:
+    settings = accepted(JWT=setting())
+    assert SECRET not in repr(settings)
+    assert SECRET not in str(settings.model_dump())
 
 
 @pytest.mark.parametrize("carillon", [None, [], "redis://localhost"])
@@ -145,8 +192,8 @@ def test_an_overridden_setting_takes_effect_and_goes_back() -> None:
 
 
 def test_settings_are_values() -> None:
-    settings = accepted(PUBLIC_TOPICS=["demo."])
-    assert settings == accepted(PUBLIC_TOPICS=["demo."])
-    assert hash(settings) == hash(accepted(PUBLIC_TOPICS=["demo."]))
+    settings = accepted(PUBLIC_TOPICS=["demo."], JWT=setting())
+    assert settings == accepted(PUBLIC_TOPICS=["demo."], JWT=setting())
+    assert hash(settings) == hash(accepted(PUBLIC_TOPICS=["demo."], JWT=setting()))
     with pytest.raises(ValidationError):
         settings.LOG = "redis"  # type: ignore[misc]

@@ -14,6 +14,7 @@ from django.test import Client
 from config.keys import kept
 from notifications.conf import Settings
 from tests.servers import ROOT, manage, migrate
+from tests.signing import AUDIENCE, ISSUER, SECRET, pair, setting
 
 PRODUCTION = {
     "SECRET_KEY": "fifty random characters, or as good as that: 0123456789",
@@ -118,6 +119,8 @@ def test_every_setting_of_ours_can_be_given(environment: Environment) -> None:
         CARILLON_KEEPALIVE="7.5",
         CARILLON_DRAIN_SECONDS="0",
         CARILLON_MAX_EVENT_BYTES="1000",
+        CARILLON_LINK_AGE="300",
+        CARILLON_QUERY_TOKENS="1",
     )
     assert Settings.model_validate(settings["CARILLON"]) == Settings(
         LOG="redis",
@@ -131,7 +134,52 @@ def test_every_setting_of_ours_can_be_given(environment: Environment) -> None:
         KEEPALIVE=7.5,
         DRAIN_SECONDS=0,
         MAX_EVENT_BYTES=1000,
+        LINK_AGE=300,
+        QUERY_TOKENS=True,
     )
+
+
+TOKENS = {"CARILLON_JWT_AUDIENCE": AUDIENCE, "CARILLON_JWT_ISSUER": ISSUER}
+
+
+def test_tokens_of_an_issuer_are_taken_by_its_secret(environment: Environment) -> None:
+    settings = environment.settings(**PRODUCTION, **TOKENS, CARILLON_JWT_SECRET=SECRET)
+    keys = {"default": {"ALGORITHM": "HS256", "KEY": SECRET}}
+    assert settings["CARILLON"]["JWT"] == setting(KEYS=keys, LEEWAY=0)
+    Settings.model_validate(settings["CARILLON"])
+
+
+def test_tokens_of_an_issuer_are_taken_by_its_public_key(
+    environment: Environment, tmp_path: Path
+) -> None:
+    pem = pair("ES256").public_pem
+    file = tmp_path / "issuer.pem"
+    file.write_text(pem)
+    more = {"ALGORITHM": "ES256", "KEY_ID": "2026", "LEEWAY": "5"}
+    given = TOKENS | {f"CARILLON_JWT_{name}": value for name, value in more.items()}
+    for name, value in {"_FILE": str(file), "": pem.replace("\n", "\\n")}.items():
+        given[f"CARILLON_JWT_PUBLIC_KEY{name}"] = value
+        carillon = environment.settings(**PRODUCTION, **given)["CARILLON"]
+        assert carillon["JWT"]["KEYS"]["2026"]["KEY"].strip() == pem.strip()
+        Settings.model_validate(carillon)
+        assert carillon["JWT"]["LEEWAY"] == 5
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({**TOKENS, "CARILLON_JWT_ISSUER": ""}, "CARILLON_JWT_ISSUER is not set"),
+        ({**TOKENS, "CARILLON_JWT_AUDIENCE": " "}, "CARILLON_JWT_AUDIENCE is not set"),
+        ({**TOKENS, "CARILLON_JWT_PUBLIC_KEY": "pem"}, "both set"),
+        ({**TOKENS, "CARILLON_JWT_LEEWAY": "soon"}, "CARILLON_JWT_LEEWAY"),
+    ],
+)
+def test_an_issuer_that_is_not_wholly_known_is_refused(
+    environment: Environment, given: dict[str, str], why: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match=why) as refusal:
+        environment.settings(**PRODUCTION, **given, CARILLON_JWT_SECRET=SECRET)
+    assert SECRET not in str(refusal.value)
 
 
 def test_the_platform_s_names_are_understood(environment: Environment) -> None:

@@ -65,8 +65,8 @@ async def renewed(identity: Identity) -> Identity | None:
     Raises `Unavailable`.
     """
     if identity.credentials is None:
-        known = (_name(each) for each in get_settings().PUBLISH_KEYS)
-        return identity if identity.name in known else None
+        known = (_of_setting(_name(each)) for each in get_settings().PUBLISH_KEYS)
+        return next((each for each in known if each.name == identity.name), None)
     key = await _read(pk=int(identity.credentials))
     return None if key is None else _identity(key)
 
@@ -93,9 +93,10 @@ def _by_setting(text: str) -> Identity | None:
     given = text.encode(errors="surrogatepass")
     # Every key is compared, so that time tells nothing about which one came close.
     matches = [hmac.compare_digest(given, known.encode()) for known in get_settings().PUBLISH_KEYS]
-    if not any(matches):
-        return None
-    name = _name(text)
+    return _of_setting(_name(text)) if any(matches) else None
+
+
+def _of_setting(name: str) -> Identity:
     return Identity(kind=Kind.KEY, name=name, subjects=(name,), scope=EVERYTHING)
 
 
@@ -128,7 +129,7 @@ def _identity(key: ApiKey) -> Identity | None:
     try:
         scope = Scope(subscribe=patterns(key.subscribe), publish=patterns(key.publish))
     except Invalid as error:
-        logger.warning("keys.invalid key=%s: %s", key.prefix, error.detail)
+        logger.warning("keys.invalid prefix=%s: %s", key.prefix, error.detail)
         return None
     return Identity(
         kind=Kind.KEY,
