@@ -16,6 +16,7 @@ TOOLS = ["bash", "cat", "cksum", "dirname", "env", "flock", "mkdir", "rm", "rmdi
 
 MANAGE = "import os, sys; print('manage', *sys.argv[1:], 'DEBUG=' + os.environ['DEBUG'])"
 PYTEST = "import sys; print('pytest', *sys.argv[1:])"
+BENCH = "import sys; print('bench', *sys.argv[1:])"
 UV = f"""
 echo "$@" >>"$UV_LOG"
 case $1 in
@@ -37,13 +38,14 @@ class Machine:
         for tool in TOOLS:
             if path := shutil.which(tool):
                 (self._bin / tool).symlink_to(path)
-        for name in ("config", "tests"):
+        for name in ("config", "tests", "benchmarks"):
             (self.checkout / name).mkdir(parents=True)
             (self.checkout / name / "requirements.txt").write_text("# Nothing.\n")
         shutil.copy(ROOT / "run", self.checkout)
         (self.checkout / "uv.lock").write_text("one version\n")
         (self.checkout / "manage.py").write_text(MANAGE)
         (self.checkout / "pytest.py").write_text(PYTEST)
+        (self.checkout / "benchmarks" / "__main__.py").write_text(BENCH)
         self.environment = {
             "PATH": str(self._bin),
             "HOME": str(folder),
@@ -126,6 +128,15 @@ def test_the_tests_install_what_they_need_once(usual: Machine) -> None:
     assert (status, out) == (0, "pytest -k a b\n")
     assert "--group dev" in usual.syncs()[0]
     usual.run("test")
+    usual.run()
+    assert len(usual.syncs()) == 1
+
+
+def test_the_benchmark_installs_its_peers_once(usual: Machine) -> None:
+    status, out, _ = usual.run("bench", "--quick", "a b")
+    assert (status, out) == (0, "bench --quick a b\n")
+    assert "--group bench" in usual.syncs()[0]
+    usual.run("bench")
     usual.run()
     assert len(usual.syncs()) == 1
 

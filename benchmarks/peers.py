@@ -1,0 +1,183 @@
+"""The servers that are measured, each a process of its own with a Redis of its own."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from redis import Redis
+from redis.backoff import ConstantBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from benchmarks.processes import Broken, family, free_port, running, wait_for_http
+
+SERVERS = ("uvicorn", "daphne")
+PUBLISH_KEY = "a-publish-key-for-the-benchmark"
+NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+TOPIC = "demo.t"
+# What the referee fills in: the time, and padding.
+MARK = "@T%019llu@%s"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A server that runs: where it is, how to subscribe and how to publish."""
+
+    port: int
+    pid: int
+    path: str
+    publish_path: str
+    body: str = MARK
+    content_type: str = "text/plain"
+    publish_headers: str = ""
+
+    @property
+    def pids(self) -> list[int]:
+        return family(self.pid)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A Redis server."""
+
+    port: int
+    pid: int
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self) -> "Redis":
+        retry = Retry(ConstantBackoff(0.02), 500)
+        return Redis.from_url(self.url, retry=retry, retry_on_error=[RedisError])
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[Store]:
+    binary = shutil.which("redis-server")
+    if binary is None:
+        raise Broken("There is no redis-server: install one (apt install redis-server).")
+    port = free_port()
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
+    command += ["--save", "", "--appendonly", "no"]
+    with running(command, log=folder / "redis.log") as process:
+        store = Store(port, process.pid)
+        with store.client() as client:
+            client.ping()
+        yield store
+
+
+def environment(folder: Path, store: Store) -> dict[str, str]:
+    """Production, as it is shipped."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DEBUG": "0",
+        "SECRET_KEY": "for the benchmark alone: not a secret, and long enough for the checks",
+        "REDIS_URL": store.url,
+        "DATA_DIR": str(folder),
+        "CARILLON_PUBLISH_KEYS": PUBLISH_KEY,
+        "CARILLON_PUBLIC_TOPICS": "demo.",
+    }
+
+
+@contextmanager
+def carillon(folder: Path, store: Store, server: str, *, workers: int = 1) -> Iterator[Peer]:
+    port = free_port()
+    if server == "daphne":
+        command = [sys.executable, "manage.py", "carillon", "serve", "--port", str(port)]
+        command += ["--workers", str(workers)]
+    else:
+        command = [*_uvicorn("config.asgi:application", port), "--workers", str(workers)]
+    peer = Peer(
+        port,
+        0,
+        f"/events/?topic={TOPIC}",
+        "/publish/",
+        f'{{"topic":"{TOPIC}","data":"{MARK}"}}',
+        "application/json",
+        f"Authorization: Bearer {PUBLISH_KEY}\r\n",
+    )
+    log = folder / f"carillon-{server}.log"
+    with running(command, log=log, environment=environment(folder, store)) as process:
+        # Several, so that each of several workers has been asked.
+        for _ in range(10 * workers):
+            wait_for_http(process, port, "/health/ready", log=log)
+        yield replace(peer, pid=process.pid)
+
+
+def _uvicorn(application: str, port: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "uvicorn", application, "--port", str(port)),
+        *("--no-access-log", "--timeout-graceful-shutdown", "1", "--log-level", "warning"),
+    ]
+
+
+def _daphne(application: str, port: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port)),
+        *("--verbosity", "0", application),
+    ]
+
+
+@contextmanager
+def site(folder: Path, store: Store, name: str, server: str) -> Iterator[Peer]:
+    """One of `benchmarks.sites`: `eventstream`, `naive` or `bare`."""
+    port = free_port()
+    application = f"benchmarks.sites.{name}:application"
+    command = (_uvicorn if server == "uvicorn" else _daphne)(application, port)
+    variables = {**os.environ, "REDIS_URL": store.url, "REDIS_PORT": str(store.port)}
+    variables.pop("DJANGO_SETTINGS_MODULE", None)
+    log = folder / f"{name}-{server}.log"
+    with running(command, log=log, environment=variables) as process:
+        wait_for_http(process, port, "/up", log=log)
+        yield Peer(port, process.pid, "/events/", "/publish/")
+
+
+def nchan_is_missing() -> str | None:
+    """Why nchan cannot be measured here, if it cannot."""
+    if shutil.which("nginx") is None or not NCHAN_MODULE.exists():
+        return "nchan is not installed (apt install nginx libnginx-mod-nchan)"
+    return None
+
+
+@contextmanager
+def nchan(folder: Path, *, workers: int = 1) -> Iterator[Peer]:
+    """nchan, a C module of nginx, with its memory store."""
+    port = free_port()
+    conf = folder / "nchan.conf"
+    conf.write_text(_nchan_conf(folder, port, workers))
+    log = folder / "nchan.log"
+    with running(["nginx", "-c", str(conf)], log=log) as process:
+        wait_for_http(process, port, "/up", log=log)
+        yield Peer(port, process.pid, "/sub/t", "/pub/t")
+
+
+def _nchan_conf(folder: Path, port: int, workers: int) -> str:
+    user = "user root;" if os.geteuid() == 0 else ""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    folders = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    return f"""
+load_module {NCHAN_MODULE};
+daemon off; {user} worker_processes {workers}; pid {folder}/nginx.pid;
+error_log {folder}/nginx-error.log warn;
+events {{ worker_connections 19900; multi_accept on; }}
+http {{
+  access_log off; nchan_shared_memory_size 512M; {folders}
+  server {{
+    listen 127.0.0.1:{port} backlog=65535 reuseport;
+    location ~ ^/pub/([\\w.-]+)$ {{
+      nchan_publisher; nchan_channel_id $1;
+      nchan_message_buffer_length 10; nchan_message_timeout 5m;
+    }}
+    location ~ ^/sub/([\\w.-]+)$ {{
+      nchan_subscriber eventsource; nchan_channel_id $1;
+      nchan_subscriber_first_message newest; nchan_eventsource_ping_interval 30;
+    }}
+  }}
+}}
+"""

@@ -1,0 +1,134 @@
+"""Processes that end with the benchmark, and what the kernel has counted of them."""
+
+import ctypes
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+START_DEADLINE = 30.0
+STOP_DEADLINE = 15.0
+POLL = 0.05
+PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None)
+
+
+class Broken(Exception):
+    """A measurement that cannot be used, and why."""
+
+
+def _end_with_parent() -> None:
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def running(
+    command: Sequence[str], *, log: Path, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The process and all that it starts, until the block ends, however it ends.
+
+    In a session of its own: Ctrl-C reaches it through us, in order, and not from the terminal.
+    """
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_DEADLINE)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def wait_for_http(process: subprocess.Popen[bytes], port: int, path: str, *, log: Path) -> None:
+    """Until the headers of an answer come, whatever they say."""
+    deadline = time.monotonic() + START_DEADLINE
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_DEADLINE)
+        try:
+            connection.request("GET", path, headers={"Host": "localhost"})
+            connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            time.sleep(POLL)
+        else:
+            return
+        finally:
+            connection.close()
+    raise Broken(f"The server did not start: {_last_words(log)}")
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def family(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid]
+    for parent in found:
+        with suppress(OSError):
+            for children in Path(f"/proc/{parent}/task").glob("*/children"):
+                found += map(int, children.read_text().split())
+    return found
+
+
+def cpu_seconds(pids: Sequence[int]) -> float:
+    """User and system time, in steps of the kernel's clock tick (10 ms)."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def memory_bytes(pids: Sequence[int]) -> int:
+    """The proportional set size: what is shared is divided among those who share it."""
+    total = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1]) * 1024
+    return total
+
+
+def thread_count(pids: Sequence[int]) -> int:
+    return sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids)
+
+
+def open_files(pids: Sequence[int]) -> list[str]:
+    """What each descriptor stands for: a path, or `socket:[…]`."""
+    names = []
+    for pid in pids:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                names.append(str(descriptor.readlink()))
+    return names

@@ -1,0 +1,13 @@
+"""The rows of the table."""
+
+from benchmarks.rows import bursts, connecting, fanout, publishing, replaying, working
+from benchmarks.table import Row
+
+ROWS: tuple[Row, ...] = (
+    *fanout.ROWS,
+    *bursts.ROWS,
+    *connecting.ROWS,
+    *replaying.ROWS,
+    *publishing.ROWS,
+    *working.ROWS,
+)

@@ -1,0 +1,105 @@
+"""A storm: every client comes back at once, each with a cursor, and none of them asks Redis."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from redis import Redis
+
+from benchmarks import peers
+from benchmarks.peers import SERVERS, Peer
+from benchmarks.publisher import listening, ndjson, post, read_until
+from benchmarks.table import Bench, Line, Row, Sample, under_each
+
+BATCH = 500
+MISSED = 10
+SIZE = 200
+PROBES = 20
+PATH = "/events/?topic=demo.user.%d"
+
+
+def _history(users: int, retained: int) -> Iterator[bytes]:
+    """The retained log: the last of it is what each user missed."""
+    others = retained - users * MISSED
+    numbers = [*(users + number for number in range(others)), *(list(range(users)) * MISSED)]
+    for first in range(0, len(numbers), BATCH):
+        events = numbers[first : first + BATCH]
+        yield ndjson({"topic": f"demo.user.{number}", "data": "x" * SIZE} for number in events)
+
+
+def _commands(client: "Redis") -> int:
+    stats: dict[str, Any] = client.info("commandstats")
+    return sum(int(each["calls"]) for each in stats.values())
+
+
+def _storm(bench: Bench, *, server: str) -> Sample:
+    users = bench.scale.crowd
+    with (
+        peers.redis(bench.folder) as store,
+        store.client() as client,
+        peers.carillon(bench.folder, store, server) as peer,
+    ):
+        [start] = post(peer, [ndjson([{"topic": "demo.start", "data": "x"}])])
+        post(peer, _history(users, bench.scale.retained))
+        back = {"Last-Event-ID": str(start["cursor"])}
+        _check(peer, users, back)
+        fresh = bench.referee.connect(peer, streams=users, path=PATH, shards=users)
+        before = _commands(client)
+        resumed = bench.referee.connect(
+            peer,
+            streams=users,
+            path=PATH,
+            shards=users,
+            headers="".join(f"{name}: {value}\r\n" for name, value in back.items()),
+        )
+        asked = _commands(client) - before
+        _check(peer, users, back)
+    return {
+        "fresh": fresh.seconds,
+        "fresh cpu": fresh.cpu,
+        "resumed": resumed.seconds,
+        "resumed cpu": resumed.cpu,
+        "asked": asked / users,
+    }
+
+
+def _check(peer: Peer, users: int, back: dict[str, str]) -> None:
+    """That what is measured is a replay: some clients get all that they missed."""
+    for user in range(0, users, max(1, users // PROBES)):
+        with listening(peer, PATH % user, **back) as stream:
+            read_until(stream, b"xxxx", times=MISSED)
+
+
+STORM = Row(
+    name="storm",
+    title="{crowd} clients come back at once, each to 10 of {retained} retained events",
+    cells=under_each("storm", _storm, 35),
+    lines=[
+        *(
+            Line(
+                text=f"{text}, {server}",
+                key=(f"storm {server}", f"resumed{figure}"),
+                unit=unit,
+                factor=factor,
+                beside=(f"storm {server}", f"fresh{figure}"),
+                beside_text="without a cursor",
+                at_most=1.5,
+            )
+            for text, figure, unit, factor in (
+                ("until all are connected", "", "s", 1.0),
+                ("CPU per client", " cpu", "ms", 1e3),
+            )
+            for server in SERVERS
+        ),
+        *(
+            Line(
+                text=f"Redis commands per client, {server}",
+                key=(f"storm {server}", "asked"),
+                unit="",
+                at_most=0.05,
+            )
+            for server in SERVERS
+        ),
+    ],
+)
+
+ROWS = (STORM,)

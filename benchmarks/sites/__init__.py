@@ -1,0 +1,1 @@
+"""Peers in Python, one module each: a whole site, as small as it can be."""

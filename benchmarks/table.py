@@ -1,0 +1,185 @@
+"""What a benchmark consists of: rows, the cells they measure, and the lines they become."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Protocol
+
+from benchmarks import peers
+from benchmarks.peers import SERVERS, Peer
+from benchmarks.referee import Referee
+
+type Sample = Mapping[str, float]
+"""What one run of a cell measured, by name. Seconds, bytes, counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How large everything is."""
+
+    many: int = 1_000
+    crowd: int = 10_000
+    fanouts: int = 60
+    rate: float = 10
+    crowd_fanouts: int = 8
+    few: int = 300
+    burst: int = 200
+    posts: int = 2_000
+    batched: int = 50_000
+    retained: int = 100_000
+    idle: int = 25
+    steady: int = 60
+    steady_rate: int = 1_000
+    steady_streams: int = 500
+    patience: int = 10
+    """How many seconds without a delivery make what is missing a lost one."""
+
+
+FULL = Scale()
+QUICK = Scale(
+    many=500,
+    crowd=3_000,
+    fanouts=20,
+    crowd_fanouts=4,
+    few=100,
+    posts=500,
+    batched=20_000,
+    retained=30_000,
+    idle=5,
+    steady=10,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a cell is measured with. `cookie` is the session of the user 1 of the database there."""
+
+    folder: Path
+    referee: Referee
+    scale: Scale
+    cookie: str
+
+    @contextmanager
+    def carillon(self, server: str, *, workers: int = 1) -> Iterator[Peer]:
+        """Ours, with a Redis of its own."""
+        with (
+            peers.redis(self.folder) as store,
+            peers.carillon(self.folder, store, server, workers=workers) as peer,
+        ):
+            yield peer
+
+    @contextmanager
+    def site(self, name: str, server: str) -> Iterator[Peer]:
+        """One of `benchmarks.sites`, with a Redis of its own."""
+        with (
+            peers.redis(self.folder) as store,
+            peers.site(self.folder, store, name, server) as peer,
+        ):
+            yield peer
+
+
+class Measure(Protocol):
+    """What a cell does, under one of the servers."""
+
+    def __call__(self, bench: Bench, *, server: str) -> Sample: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One thing that is measured, in one go, from the start of its servers to their end."""
+
+    name: str
+    measure: Callable[[Bench], Sample]
+    seconds: float
+    """About how long it takes."""
+    ours: bool = True
+    missing: Callable[[], str | None] = lambda: None
+    """Why it cannot be measured here, if it cannot."""
+
+
+def under_each(name: str, measure: Measure, seconds: float, *, ours: bool = True) -> list[Cell]:
+    """A cell for each server, named for both."""
+    return [
+        Cell(
+            name=f"{name} {server}",
+            measure=partial(measure, server=server),
+            seconds=seconds,
+            ours=ours,
+        )
+        for server in SERVERS
+    ]
+
+
+type Key = tuple[str, str]
+"""A cell's name and one of its figures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A figure of the table, beside another where there is one.
+
+    `factor` turns seconds or bytes into the unit. `at_most` and `at_least` bound the ratio where
+    there is something beside it, or else the figure itself.
+    """
+
+    text: str
+    key: Key
+    unit: str
+    factor: float = 1.0
+    beside: Key | None = None
+    beside_text: str = ""
+    at_most: float | None = None
+    at_least: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    name: str
+    title: str
+    cells: Sequence[Cell]
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    cell: str
+    run: int
+    reason: str
+    ours: bool
+
+
+@dataclass(slots=True)
+class Results:
+    """Every sample of every cell, and what went wrong."""
+
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def values(self, key: Key | None) -> list[float]:
+        if key is None:
+            return []
+        cell, figure = key
+        return [sample[figure] for sample in self.samples.get(cell, ())]
+
+    def median(self, key: Key | None) -> float | None:
+        values = self.values(key)
+        return median(values) if values else None
+
+    def ratio(self, line: Line) -> float | None:
+        value, beside = self.median(line.key), self.median(line.beside)
+        return value / beside if value is not None and beside else None
+
+    def met(self, line: Line) -> bool | None:
+        """Whether the line is within its bound; None where there is none, or no figure."""
+        judged = self.ratio(line) if line.beside else self.median(line.key)
+        if judged is None or (line.at_most is None and line.at_least is None):
+            return None
+        if line.beside is None:
+            judged *= line.factor
+        too_much = line.at_most is not None and judged > line.at_most
+        too_little = line.at_least is not None and judged < line.at_least
+        return not (too_much or too_little)
