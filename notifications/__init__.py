@@ -1,5 +1,6 @@
 """Carillon: Server-Sent Events for Django. What an application needs is here."""
 
+from notifications.ending import kick, recheck
 from notifications.errors import CarillonError, Conflict, Invalid, TooLarge, Unavailable
 from notifications.events import Event
 from notifications.publishing import (
@@ -20,8 +21,10 @@ __all__ = [
     "Unavailable",
     "apublish",
     "apublish_many",
+    "kick",
     "publish",
     "publish_many",
     "publish_on_commit",
+    "recheck",
     "user_topic",
 ]

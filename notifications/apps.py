@@ -12,6 +12,7 @@ class CarillonConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from notifications import checks  # noqa: F401 - registers them, once apps are loaded
+        from notifications import checks, receivers  # noqa: F401 - once models are loaded
 
         redaction.install()
+        receivers.connect()

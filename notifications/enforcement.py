@@ -16,6 +16,7 @@ from notifications.cursors import Position, position_ms
 from notifications.grants import Grant
 from notifications.hub import Hub
 from notifications.log.base import EVERYONE, Control, Order
+from notifications.subjects import topic_subject
 from notifications.subscribers import CloseReason, Subscriber
 
 logger = logging.getLogger("carillon")
@@ -198,7 +199,7 @@ class Enforcement:
 
 
 def _concerns(control: Control, grant: Grant) -> bool:
-    names: Iterable[str] = (EVERYONE, *grant.subjects, *(f"topic:{each}" for each in grant.topics))
+    names: Iterable[str] = (EVERYONE, *grant.subjects, *map(topic_subject, grant.topics))
     return not set(control.subjects).isdisjoint(names)
 
 

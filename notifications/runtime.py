@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 from asyncio import AbstractEventLoop
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from contextvars import Context
 
@@ -168,6 +168,9 @@ class Runtime:
             self._loop.call_soon_threadsafe(lambda: self._spawn(self._obey([control])))
 
     async def _obey(self, controls: Sequence[Control]) -> None:
+        for control in controls:
+            for heed in heeders:
+                heed(control)
         if controls and self._enforcement is not None:
             await self._enforcement.obey(controls)
 
@@ -194,6 +197,9 @@ class Runtime:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.critical("runtime.failed", exc_info=error)
 
+
+heeders: list[Callable[[Control], object]] = []
+"""Called with each control entry that comes by, before streams are ended by it."""
 
 _runtimes: dict[AbstractEventLoop, Runtime] = {}
 

@@ -35,7 +35,8 @@ import importlib
 import notifications
 
 for module in pkgutil.walk_packages(notifications.__path__, "notifications."):
-    if module.name != "notifications.management.carillon.daphne_server":
+    # Which need Daphne, and Django's admin.
+    if not module.name.endswith((".daphne_server", ".admin")):
         importlib.import_module(module.name)
 
 from django.core.management import call_command

@@ -5,22 +5,12 @@ from django.conf import settings as django_settings
 from django.contrib.auth import get_user, get_user_model
 from django.db import close_old_connections
 from django.http import HttpRequest
-from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
 
 from notifications.identities.base import Identity, Kind, User
+from notifications.subjects import session_subject, user_subject
 
 ANONYMOUS = Identity(kind=Kind.ANONYMOUS, name="anonymous")
-
-
-def user_subject(pk: object) -> str:
-    return f"user:{pk}"
-
-
-def session_subject(session_key: str) -> str:
-    """The session's name in the log, which does not tell its key."""
-    digest = salted_hmac("carillon.session", session_key, algorithm="sha256")
-    return f"session:{digest.hexdigest()[:32]}"
 
 
 async def by_session(request: HttpRequest) -> Identity:

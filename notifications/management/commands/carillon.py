@@ -4,13 +4,14 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from notifications.management.carillon import dev, keys, publish, serve, tail
+from notifications.management.carillon import dev, keys, kick, publish, serve, tail
 from notifications.management.carillon.subcommand import Subcommand
 
 SUBCOMMANDS: dict[str, Subcommand] = {
     "dev": dev,
     "serve": serve,
     "publish": publish,
+    "kick": kick,
     "tail": tail,
     "keys": keys,
 }
