@@ -5,6 +5,7 @@ be decided by somebody is refused until somebody has.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,11 @@ if DEBUG:
     }
     # `carillon dev` makes the user `admin` with it.
     DEVELOPMENT_PASSWORD = kept(DATA_DIR / "admin.password", size=12)
-for key, parse in {
+PARSERS: dict[str, Callable[[str], Any]] = {
     "PUBLISH_KEYS": names,
     "PUBLIC_TOPICS": names,
+    "ACCESS": str,
+    "GRANT_MAX_AGE": number,
     "CORS_ALLOWED_ORIGINS": names,
     "HISTORY_EVENTS": whole(1),
     "HISTORY_BYTES": whole(1),
@@ -73,7 +76,8 @@ for key, parse in {
     "QUERY_TOKENS": flag,
     "DRAIN_SECONDS": number,
     "MAX_EVENT_BYTES": whole(1),
-}.items():
+}
+for key, parse in PARSERS.items():
     value = env(f"CARILLON_{key}", parse, default=None)
     if value is not None:
         CARILLON[key] = value

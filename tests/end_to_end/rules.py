@@ -1,0 +1,13 @@
+"""The rules of the site that these tests run."""
+
+from notifications.access import Rules, group, own, permission, public
+
+RULES = Rules(
+    subscribe=[
+        public("demo."),
+        own("user.{id}"),
+        group("editors", "editors"),
+        permission("auth.view_group", "permitted"),
+    ],
+    publish=[permission("carillon.publish_event", "*")],
+)
