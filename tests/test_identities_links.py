@@ -19,8 +19,8 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications.errors import Forbidden, Invalid, Unauthenticated, Unavailable
 from notifications.identities import links
-from notifications.identities.base import Kind, Verb
-from notifications.identities.links import by_link, chosen, events_url, renewed
+from notifications.identities.base import Kind, Scope, Verb
+from notifications.identities.links import by_link, events_url, renewed
 
 database = pytest.mark.django_db(transaction=True)
 make_user = sync_to_async(User.objects.create_user)
@@ -56,14 +56,6 @@ async def test_a_link_grants_exactly_its_topics_and_nothing_beneath() -> None:
     assert not identity.scope.allows(Verb.PUBLISH, "news")
 
 
-async def test_a_request_may_choose_among_the_topics_of_its_link() -> None:
-    identity = await by_link(made("a", "b", "c"))
-    assert chosen(identity, ()) == ("a", "b", "c")
-    assert chosen(identity, ("c", "a")) == ("c", "a")
-    with pytest.raises(Forbidden, match=r"'a\.x'"):
-        chosen(identity, ("a", "a.x"))
-
-
 def test_the_url_is_that_of_the_stream_with_what_else_it_knows() -> None:
     url = urlsplit(events_url("news", since="10m", envelope=True))
     assert url.path == "/events/"
@@ -76,7 +68,7 @@ def test_the_url_is_that_of_the_stream_with_what_else_it_knows() -> None:
 async def test_any_topic_survives_the_url() -> None:
     topics = ("a b&c=d", "ü.é", "+%23#?")
     identity = await by_link(made(*topics))
-    assert chosen(identity, ()) == topics
+    assert identity.scope == Scope(topics=topics)
 
 
 def test_many_topics_are_compressed_and_too_many_are_refused() -> None:

@@ -11,8 +11,8 @@ from django.template import Context, Template, TemplateSyntaxError
 from django.test import RequestFactory
 
 from notifications.errors import Invalid
-from notifications.identities.base import Identity
-from notifications.identities.links import by_link, chosen
+from notifications.identities.base import Identity, Scope
+from notifications.identities.links import by_link
 
 pytestmark = pytest.mark.django_db
 
@@ -37,7 +37,7 @@ def test_a_page_has_a_link_of_its_topics_for_whoever_is_logged_in() -> None:
     ada = User.objects.create_user("ada")
     identity = opened(rendered('"orders.42" "news"', request=request_of(ada)))
     assert identity.user == ada
-    assert chosen(identity, ()) == ("orders.42", "news")
+    assert identity.scope == Scope(topics=("orders.42", "news"))
 
 
 @pytest.mark.parametrize("user", [AnonymousUser(), None])
@@ -55,7 +55,7 @@ def test_the_binding_can_be_said() -> None:
 
 def test_topics_may_be_in_a_variable_and_in_a_list() -> None:
     context = {"request": request_of(None), "topic": "a", "topics": ["b", "c"]}
-    assert chosen(opened(rendered("topic topics", **context)), ()) == ("a", "b", "c")
+    assert opened(rendered("topic topics", **context)).scope == Scope(topics=("a", "b", "c"))
 
 
 def test_the_options_are_those_of_the_query() -> None:

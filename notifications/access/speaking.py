@@ -16,7 +16,7 @@ from notifications.identities.choice import identify
 async def publisher(request: HttpRequest) -> Identity:
     """Whoever publishes. Raises `Unauthenticated`, or `Forbidden` where the CSRF check fails."""
     identity = await identify(request)
-    if identity.kind is Kind.ANONYMOUS:
+    if identity.kind in {Kind.ANONYMOUS, Kind.LINK}:
         raise Unauthenticated("Publish with 'Authorization: Bearer <key>', or log in.")
     if identity.kind is Kind.SESSION:
         await sync_to_async(_check_csrf)(request)

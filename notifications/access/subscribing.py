@@ -23,7 +23,8 @@ logger = logging.getLogger("carillon")
 async def grant_for(request: HttpRequest, asked: Sequence[str]) -> Grant:
     """The grant for those of the topics that this request may hear. Raises `Forbidden` without any.
 
-    Who names no topic hears the one of their own. The session is read only if it matters.
+    Who names no topic hears those of their link, or the one of their own. The session is read only
+    if it matters.
     """
     as_of = _head()
     if asked and not shows_credentials(request) and all(map(rules_in_force().is_public, asked)):
@@ -71,6 +72,8 @@ def _head() -> Cursor | None:
 
 
 def _topics_of(identity: Identity) -> tuple[str, ...]:
+    if identity.scope is not None and identity.scope.topics:
+        return identity.scope.topics
     if not identity.user.is_authenticated:
         raise BadRequest("Name at least one topic: /events/?topic=… (or log in for your own).")
     return (user_topic(identity.user),)

@@ -4,29 +4,49 @@ from dataclasses import replace
 
 from django.http import HttpRequest
 
+from notifications.conf import get_settings
 from notifications.errors import Unauthenticated
-from notifications.identities import keys, session
+from notifications.identities import keys, links, session, tokens
 from notifications.identities.base import Identity, Kind
+
+TOKEN_PARAMETER = "token"  # noqa: S105
 
 
 def shows_credentials(request: HttpRequest) -> bool:
     """Whether the request says by itself who asks, and not by a cookie."""
-    return "Authorization" in request.headers
+    return bool(
+        "Authorization" in request.headers
+        or links.PARAMETER in request.GET
+        or _query_token(request)
+    )
 
 
 async def identify(request: HttpRequest) -> Identity:
     """Raises `Unauthenticated` for credentials that are not good; without any, it is anonymous."""
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-    if not scheme:
-        return await session.by_session(request)
-    if scheme.lower() != "bearer":
-        raise Unauthenticated("The scheme of Authorization is 'Bearer'.")
-    return await keys.by_key(credentials.strip())
+    if scheme:
+        if scheme.lower() != "bearer":
+            raise Unauthenticated("The scheme of Authorization is 'Bearer'.")
+        return await _by_bearer(credentials.strip())
+    if (link := request.GET.get(links.PARAMETER)) is not None:
+        visitor = await session.by_session(request)
+        return await links.by_link(link, visitor=visitor.user)
+    if token := _query_token(request):
+        return await _by_bearer(token)
+    return await session.by_session(request)
+
+
+async def _by_bearer(text: str) -> Identity:
+    return await (tokens.by_token(text) if tokens.is_token(text) else keys.by_key(text))
+
+
+def _query_token(request: HttpRequest) -> str:
+    return request.GET.get(TOKEN_PARAMETER, "") if get_settings().QUERY_TOKENS else ""
 
 
 def lightened(identity: Identity) -> Identity:
     """Only what it takes to ask again: an open stream keeps no user."""
-    return replace(identity, user=session.ANONYMOUS.user, scope=None)
+    return replace(identity, user=session.ANONYMOUS.user)
 
 
 async def renewed(identity: Identity) -> Identity | None:
@@ -36,5 +56,9 @@ async def renewed(identity: Identity) -> Identity | None:
             return await session.renewed(identity)
         case Kind.KEY:
             return await keys.renewed(identity)
-        case _:
+        case Kind.TOKEN:
+            return await tokens.renewed(identity)
+        case Kind.LINK:
+            return await links.renewed(identity)
+        case Kind.ANONYMOUS:
             return identity

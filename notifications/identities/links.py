@@ -7,7 +7,6 @@ these topics until then, as that user, on any origin. It is signed by Django's s
 
 import hashlib
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -124,18 +123,6 @@ async def renewed(identity: Identity) -> Identity | None:
         return await by_link(identity.credentials or "")
     except Unauthenticated:
         return None
-
-
-def chosen(identity: Identity, asked: Sequence[str]) -> Sequence[str]:
-    """What a request with a link hears: all its topics, or those of them that it asks for.
-
-    Raises `Forbidden` for any other.
-    """
-    granted = identity.scope.topics if identity.scope else ()
-    for topic in asked:
-        if topic not in granted:
-            raise Forbidden(f"The link is not for {topic!r}: it has exactly its own topics.")
-    return asked or granted
 
 
 def _end(expires_in: float | timedelta | None) -> int:
