@@ -22,7 +22,7 @@ def test_all_that_is_passed_on_is_read_and_all_of_ours_is_passed_on() -> None:
     passed = set(re.findall(r"^      ([A-Z_]+):", COMPOSE, re.MULTILINE))
     settings = (ROOT / "config" / "settings.py").read_text()
     tokens = (ROOT / "config" / "tokens.py").read_text()
-    ours = re.findall(r'^    "([A-Z_]+)": (?:flag|names|number|whole)', settings, re.MULTILINE)
+    ours = re.findall(r'^    "([A-Z_]+)": (?:flag|names|number|str|whole)', settings, re.MULTILINE)
     read = {f"CARILLON_{name}" for name in ours} | set(re.findall(r'"(CARILLON_JWT_\w+)"', tokens))
     assert {name for name in passed if name.startswith("CARILLON_")} == read
     source = settings + (ROOT / "config" / "entrypoint.py").read_text()
