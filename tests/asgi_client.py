@@ -16,7 +16,9 @@ type Application = Callable[[Any, Any, Any], Awaitable[None]]
 class Connection:
     """A GET of `path`. Leaving the block disconnects, and waits for the application's end."""
 
-    def __init__(self, application: Application, path: str, *, method: str = "GET") -> None:
+    def __init__(
+        self, application: Application, path: str, *, method: str = "GET", cookie: str = ""
+    ) -> None:
         path, _, query = path.partition("?")
         self.scope = {
             "type": "http",
@@ -28,7 +30,7 @@ class Connection:
             "raw_path": path.encode(),
             "query_string": query.encode(),
             "root_path": "",
-            "headers": [(b"host", b"testserver")],
+            "headers": [(b"host", b"testserver"), (b"cookie", cookie.encode())],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 80),
         }
@@ -40,6 +42,7 @@ class Connection:
         self.reads = asyncio.Event()
         self.reads.set()
         self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
 
     async def __aenter__(self) -> Self:
         self._incoming.put_nowait({"type": "http.request", "body": b"", "more_body": False})
@@ -49,6 +52,7 @@ class Connection:
         start = await self.message()
         assert start["type"] == "http.response.start"
         self.status = start["status"]
+        self.headers = start["headers"]
         return self
 
     async def __aexit__(

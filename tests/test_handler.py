@@ -17,12 +17,18 @@ from django.test import override_settings
 from django.urls import path
 from django.utils.decorators import sync_only_middleware
 
-from notifications import apublish, handler, responses, runtime
-from notifications.handler import CarillonASGIHandler
+from notifications import apublish, responses, runtime
+from notifications.handler import CarillonASGIHandler, handoff, lanes
+from notifications.identities import current
 from notifications.responses import EventStreamResponse
 from notifications.wire import Message
+from tests import sessions as held
+from tests import settings as default
 from tests.asgi_client import DEADLINE, Connection
 from tests.servers import free_port
+
+PRIVATE, COOKIE = "/events/?topic=user.1", "sessionid=anything"
+LOGGING_THREADS = 32
 
 pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends", "urls")
 
@@ -154,7 +160,7 @@ async def test_a_middleware_that_wraps_the_iterator_is_served_and_said_so_once(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(handler, "_said", set())
+    monkeypatch.setattr(handoff, "_said", set())
     monkeypatch.setattr(logging.getLogger("carillon"), "propagate", True)
     settings.MIDDLEWARE = [f"{__name__}.wrapping"]
     application = CarillonASGIHandler()
@@ -253,6 +259,64 @@ async def test_an_open_stream_refers_to_no_request() -> None:
             await connection.event()
             gc.collect()
             assert seen == ["freed"]
+
+
+@pytest.fixture
+def sessions(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The service as in config/, with sessions that are not read before the gate opens."""
+    settings.ROOT_URLCONF = "config.urls"
+    settings.MIDDLEWARE = default.MIDDLEWARE
+    settings.SESSION_ENGINE = "tests.sessions"
+    monkeypatch.setattr(held.gate, "_flag", False)
+    held.readers.clear()
+    yield
+    held.gate.set()
+
+
+async def test_while_sessions_cannot_be_read_everybody_else_is_served(
+    sessions: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current, "TIMEOUT", 0.05)
+    application = CarillonASGIHandler()
+    async with Connection(application, "/events/?topic=demo.a") as public:
+        await public.event()
+        before = threading.active_count()
+        for _ in range(3):
+            crowd = [Connection(application, PRIVATE, cookie=COOKIE) for _ in range(30)]
+            await asyncio.gather(*(each.__aenter__() for each in crowd))
+            for each in crowd:
+                assert (await each.event()).data == '{"reason":"user_unknown"}'
+                await each.__aexit__(None, None, None)
+        assert threading.active_count() <= before + lanes.THREADS
+        await apublish("demo.a", "still here")
+        assert (await public.event()).data == "still here"
+
+
+async def test_a_burst_of_sessions_is_read_in_few_threads(sessions: None) -> None:
+    held.gate.set()
+    application = CarillonASGIHandler()
+    await runtime.start().wait_ready(timeout=DEADLINE)
+    before = threading.active_count()
+    crowd = [Connection(application, PRIVATE, cookie=COOKIE) for _ in range(60)]
+    await asyncio.gather(*(each.__aenter__() for each in crowd))
+    # What logs that they were refused has a few threads of its own.
+    assert threading.active_count() <= before + lanes.THREADS + LOGGING_THREADS
+    assert {each.status for each in crowd} == {403}
+    assert len(held.readers) == len(crowd)
+    assert len(set(held.readers)) <= lanes.THREADS
+    for each in crowd:
+        await each.__aexit__(None, None, None)
+
+
+async def test_public_topics_need_no_thread(sessions: None) -> None:
+    application = CarillonASGIHandler()
+    await runtime.start().wait_ready(timeout=DEADLINE)
+    before = threading.active_count()
+    for _ in range(5):
+        async with Connection(application, "/events/?topic=demo.a") as connection:
+            await connection.event()
+            assert threading.active_count() <= before
+    assert held.readers == []
 
 
 async def test_lifespan_starts_and_stops_the_runtime() -> None:

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from notifications.identities.base import Identity, Kind, User
+from notifications.identities.current import current_user
 from notifications.subjects import session_subject, user_subject
 
 ANONYMOUS = Identity(kind=Kind.ANONYMOUS, name="anonymous")
@@ -15,9 +16,7 @@ ANONYMOUS = Identity(kind=Kind.ANONYMOUS, name="anonymous")
 
 async def by_session(request: HttpRequest) -> Identity:
     """The session's user; anonymous where the project has no authentication."""
-    if not hasattr(request, "auser"):
-        return ANONYMOUS
-    user: User = await request.auser()
+    user = await current_user(request)
     session = getattr(request, "session", None)
     return _identity(user, session.session_key if session is not None else None)
 

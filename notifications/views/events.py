@@ -20,6 +20,7 @@ from notifications.errors import (
     TargetTooLong,
     Unavailable,
 )
+from notifications.onloop import runs_on_loop
 from notifications.responses import HEADERS, EventStreamResponse, closing_response
 from notifications.subscribers import CloseReason
 from notifications.topics import topics as check_topics
@@ -35,6 +36,7 @@ READY_TIMEOUT = 2.0
 
 
 # A POST is refused as what it is, and not for the want of a token.
+@runs_on_loop
 @csrf_exempt
 @tells_problems
 async def events(request: HttpRequest) -> HttpResponseBase:

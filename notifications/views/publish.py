@@ -13,6 +13,7 @@ from notifications.access.speaking import check_publishing, publisher
 from notifications.errors import Invalid, MethodNotAllowed, Unavailable
 from notifications.events import Event
 from notifications.log.base import Draft, Receipt
+from notifications.onloop import runs_on_loop
 from notifications.publishing import aappend, draft, fingerprint, once
 from notifications.views.bodies import Publications, publications_of
 from notifications.views.problems import tells_problems
@@ -25,6 +26,7 @@ SMALL = 64 * 1024
 
 
 # Whoever authenticates by session is checked for CSRF by `publisher`; a key cannot be forged.
+@runs_on_loop
 @csrf_exempt
 @tells_problems
 async def publish(request: HttpRequest) -> HttpResponseBase:

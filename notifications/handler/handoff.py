@@ -1,4 +1,4 @@
-"""Django's ASGI handler, with the hand-off: an open stream holds no request, thread or connection.
+"""The hand-off: a stream leaves Django's request behind.
 
 Stock Django keeps a thread, a request and what hangs on them for as long as a response streams.
 Here an `EventStreamResponse` gives Django its headers and nothing more, so that the request ends in
@@ -8,12 +8,9 @@ good order (`response.close`, `request_finished`, the thread released), and stre
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
 
-from django.core.handlers.asgi import ASGIHandler
 from django.http.response import HttpResponseBase
 
-from notifications import runtime
 from notifications.responses import EventStream, EventStreamResponse
 from notifications.subscribers import CloseReason
 from notifications.wire import Message, Receive, Send, wire_for
@@ -29,8 +26,6 @@ class Latch:
         self.disconnected = False
 
     async def __call__(self) -> Message:
-        if self.disconnected:
-            return {"type": "http.disconnect"}
         message = await self._receive()
         self.disconnected = message["type"] == "http.disconnect"
         return message
@@ -47,30 +42,14 @@ class Handoff:
         if self.stream is None or message["type"] == "http.response.start":
             await self._send(message)
 
-
-class CarillonASGIHandler(ASGIHandler):
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-            return
-        latch = Latch(receive)
-        stream = await self._respond(scope, latch, send)
-        if stream is not None and not latch.disconnected:
-            await _carry(stream, latch, send)
-
-    async def _respond(self, scope: Any, receive: Receive, send: Send) -> EventStream | None:
-        handoff = Handoff(send)
-        await super().__call__(scope, receive, handoff)
-        return handoff.stream
-
-    async def send_response(self, response: HttpResponseBase, send: Any) -> None:
-        if isinstance(response, EventStreamResponse) and isinstance(send, Handoff):
-            send.stream = response.untouched_stream
-            if send.stream is None:
+    def take(self, response: HttpResponseBase) -> None:
+        """Take the stream out of its response, unless a middleware holds it."""
+        if isinstance(response, EventStreamResponse):
+            self.stream = response.untouched_stream
+            if self.stream is None:
                 _say_once(response)
             else:
                 response.streaming_content = _nothing()
-        await super().send_response(response, send)
 
 
 async def _nothing() -> AsyncIterator[bytes]:
@@ -78,7 +57,7 @@ async def _nothing() -> AsyncIterator[bytes]:
     yield
 
 
-async def _carry(stream: EventStream, receive: Receive, send: Send) -> None:
+async def carry(stream: EventStream, receive: Receive, send: Send) -> None:
     """Until the client leaves. The hub writes; this only waits."""
     task = asyncio.current_task()
     assert task is not None
@@ -103,19 +82,6 @@ async def _carry(stream: EventStream, receive: Receive, send: Send) -> None:
         task.uncancel()
     finally:
         hub.leave(subscriber, CloseReason.CLIENT_LEFT)
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    """Start and stop with the server, where it speaks ASGI's lifespan."""
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            runtime.start()
-            await send({"type": "lifespan.startup.complete"})
-        else:
-            await runtime.stop()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
 
 
 _said: set[type] = set()

@@ -1,0 +1,149 @@
+"""The ASGI application: streams handed off, and a cheap way in for what has many requests."""
+
+import asyncio
+from contextlib import closing
+from contextvars import copy_context
+from io import BytesIO
+from typing import IO, Any
+
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+from django.conf import settings
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.http.response import HttpResponseBase
+from django.urls import set_script_prefix
+
+from notifications import runtime
+from notifications.handler import chain, signals
+from notifications.handler.handoff import Handoff, Latch, carry
+from notifications.handler.lanes import Lane, Lanes
+from notifications.handler.routes import is_for_loop
+from notifications.wire import Message, Receive, Send
+
+
+class CarillonASGIHandler(ASGIHandler):
+    """Django's, but for two things.
+
+    An `EventStreamResponse` of any view is handed off. And requests for a view that `runs_on_loop`
+    are swift: the same middleware, signals and exceptions, without a thread of their own.
+    """
+
+    def __init__(self) -> None:
+        self._lanes = Lanes()
+        self._all_async = True
+        self._all_known = True
+        super().__init__()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        handoff = Handoff(send)
+        if scope["type"] == "http" and self._all_async and is_for_loop(scope):
+            # In a task, so that what Django keeps in context variables ends with the request.
+            await asyncio.Task(
+                self._answer(scope, receive, handoff),
+                loop=asyncio.get_running_loop(),
+                context=copy_context(),
+                eager_start=True,
+            )
+        else:
+            latch = Latch(receive)
+            await super().__call__(scope, latch, handoff)
+            if latch.disconnected:
+                return
+        if handoff.stream is not None:
+            await carry(handoff.stream, receive, send)
+
+    # The chain
+
+    def adapt_method_mode(
+        self,
+        is_async: bool,
+        method: Any,
+        method_is_async: bool | None = None,
+        debug: bool = False,
+        name: str | None = None,
+    ) -> Any:
+        adapted = super().adapt_method_mode(is_async, method, method_is_async, debug, name)
+        if not is_async:
+            return adapted
+        if method_is_async is None:
+            return chain.swift_hook(method, adapted)
+        # Above a middleware that is only synchronous, all below it runs in one thread.
+        self._all_async &= method_is_async
+        layer = getattr(method, "__wrapped__", None)
+        # The innermost is this handler itself, which calls the view.
+        if getattr(layer, "__self__", None) is not self:
+            self._all_known &= chain.blocks_of(layer) is not None
+        return chain.swift_layer(method, adapted)
+
+    # The cheap way in
+
+    async def _answer(self, scope: Any, receive: Receive, send: Handoff) -> None:
+        lane = Lane(self._lanes, kept=not self._all_known)
+        context = ThreadSensitiveContext()
+        SyncToAsync.thread_sensitive_context.set(context)
+        SyncToAsync.context_to_thread_executor[context] = lane
+        try:
+            await self._handle(scope, receive, send)
+        finally:
+            SyncToAsync.context_to_thread_executor.pop(context, None)
+            lane.close()
+
+    async def _handle(self, scope: Any, receive: Receive, send: Handoff) -> None:
+        """`ASGIHandler.handle`, but that nobody listens for a disconnect meanwhile.
+
+        A stream hears it once it is handed off, and a publication had better be finished.
+        """
+        try:
+            body = await self._body(receive)
+        except RequestAborted:
+            return
+        with closing(body):
+            set_script_prefix(get_script_prefix(scope))
+            await signals.start(type(self), scope)
+            request, refusal = self.create_request(scope, body)
+            if request is None:
+                response: Any = refusal
+            else:
+                chain.make_swift(request)
+                response = await self.run_get_response(request)
+            try:
+                await self.send_response(response, send)
+            finally:
+                await signals.finish(response, type(self))
+
+    async def _body(self, receive: Receive) -> IO[bytes]:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RequestAborted
+        body = message.get("body", b"")
+        if not message.get("more_body") and len(body) <= settings.FILE_UPLOAD_MAX_MEMORY_SIZE:
+            return BytesIO(body)
+
+        seen = iter([message])
+
+        async def again() -> Message:
+            return next(seen, None) or await receive()
+
+        file: IO[bytes] = await self.read_body(again)
+        return file
+
+    async def send_response(self, response: HttpResponseBase, send: Any) -> None:
+        if isinstance(send, Handoff):
+            send.take(response)
+        await super().send_response(response, send)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Start and stop with the server, where it speaks ASGI's lifespan."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            runtime.start()
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await runtime.stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

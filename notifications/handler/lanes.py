@@ -1,0 +1,148 @@
+"""Lanes: the few threads in which requests do what would block the event loop.
+
+Django makes a thread for each request, and with it a database connection. Here a request that needs
+a thread leases one of a few that live on, and is alone with its connections meanwhile.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from queue import Empty, SimpleQueue
+
+from django.core.cache import close_caches
+from django.db import OperationalError, close_old_connections, connections, reset_queries
+
+logger = logging.getLogger("carillon")
+
+THREADS = 8
+MAX_WAITING = 2_000
+"""Beyond this a request is refused at once: the database hangs, or cannot keep up."""
+LINGER = 1.0
+"""How long a connection that only this service has read from is kept for the next request."""
+
+type Work = Callable[[], None]
+
+
+class Lanes:
+    """As many threads as there is work for, up to `THREADS`. They end when there is none."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: deque[Lane] = deque()
+        self._idle = 0
+        self._threads = 0
+
+    def lease(self, lane: "Lane") -> None:
+        """Run the lane in a thread, when one is free. Raises `OperationalError` if that is far."""
+        with self._changed:
+            if len(self._waiting) >= MAX_WAITING:
+                raise OperationalError("Too many requests wait for the database.")
+            self._waiting.append(lane)
+            if self._idle >= len(self._waiting):
+                self._changed.notify()
+            elif self._threads < THREADS:
+                self._threads += 1
+                # A database that hangs must not keep the process from ending.
+                threading.Thread(target=self._work, name="carillon-lane", daemon=True).start()
+
+    def _work(self) -> None:
+        checked = time.monotonic()
+        while True:
+            while lane := self._next():
+                clean = lane.run()
+                if not clean or time.monotonic() - checked >= LINGER:
+                    _tidy()
+                    checked = time.monotonic()
+                del lane
+            _tidy()
+            if self._over():
+                return
+
+    def _next(self) -> "Lane | None":
+        """The next lane, or None when there was nothing to do for a while."""
+        with self._changed:
+            self._idle += 1
+            if not self._waiting:
+                self._changed.wait(LINGER)
+            self._idle -= 1
+            return self._waiting.popleft() if self._waiting else None
+
+    def _over(self) -> bool:
+        """Whether this thread, idle, may end: not while `CONN_MAX_AGE` keeps a connection open."""
+        if any(each.connection is not None for each in connections.all(initialized_only=True)):
+            return False
+        with self._changed:
+            if self._waiting:
+                return False
+            self._threads -= 1
+            return True
+
+
+def _tidy() -> None:
+    """As Django does between requests. Nothing that it comes across may end the thread."""
+    try:
+        close_old_connections()
+        close_caches()
+    except Exception:
+        logger.exception("lane.untidy")
+
+
+class Lane(Executor):
+    """What one request does in threads, in order.
+
+    A lane that is `kept` stays in one thread until it is closed, as code that keeps something there
+    or on a connection expects; any other is in a thread only while it has something to do.
+    """
+
+    def __init__(self, lanes: Lanes, *, kept: bool) -> None:
+        self._lanes = lanes
+        self._kept = kept
+        self._todo: SimpleQueue[Work | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._leased = False
+
+    def submit[**P, R](self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        future: Future[R] = Future()
+
+        def work() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(fn(*args, **kwargs))
+                except BaseException as error:  # noqa: BLE001 - it is for who waits
+                    future.set_exception(error)
+
+        with self._lock:
+            if not self._leased:
+                self._lanes.lease(self)
+                self._leased = True
+            self._todo.put(work)
+        return future
+
+    def close(self) -> None:
+        """The request is over. What it left to do is still done."""
+        with self._lock:
+            if self._leased and self._kept:
+                self._todo.put(None)
+
+    def run(self) -> bool:
+        """In the thread. Returns whether the connections may be left as they are."""
+        reset_queries()
+        while (work := self._take()) is not None:
+            work()
+        return not self._kept and not any(
+            each.errors_occurred or each.in_atomic_block or each.needs_rollback
+            for each in connections.all(initialized_only=True)
+        )
+
+    def _take(self) -> Work | None:
+        if self._kept:
+            return self._todo.get()
+        with self._lock:
+            try:
+                return self._todo.get_nowait()
+            except Empty:
+                self._leased = False
+                return None

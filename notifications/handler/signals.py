@@ -1,0 +1,33 @@
+"""Django's signals of a request, sent where that costs the least."""
+
+from asgiref.sync import sync_to_async
+from django.core.cache import close_caches
+from django.core.handlers.base import reset_urlconf
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections, reset_queries
+from django.dispatch import Signal
+from django.http.response import HttpResponseBase
+
+# What they look after is of their thread. Lanes do the same for theirs, and the loop's has nothing.
+DJANGOS_OWN = frozenset({reset_queries, close_old_connections, close_caches, reset_urlconf})
+
+
+async def start(sender: type, scope: object) -> None:
+    if _is_heard(request_started, sender):
+        await request_started.asend(sender=sender, scope=scope)
+
+
+async def finish(response: HttpResponseBase, sender: type) -> None:
+    """Close the response, which says that the request is over."""
+    closers = vars(response)["_resource_closers"]
+    # Django's is one: the request's. What others have to close may block.
+    if len(closers) > 1 or _is_heard(request_finished, sender):
+        await sync_to_async(response.close)()
+    else:
+        response.close()
+
+
+def _is_heard(signal: Signal, sender: type) -> bool:
+    """Whether anybody but Django listens."""
+    synchronous, asynchronous = signal._live_receivers(sender)  # noqa: SLF001
+    return bool(asynchronous) or not DJANGOS_OWN.issuperset(synchronous)
