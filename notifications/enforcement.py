@@ -4,11 +4,9 @@ import asyncio
 import logging
 import random
 import time
-from asyncio import TimerHandle
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from contextvars import Context
 from dataclasses import dataclass, replace
 
 from notifications.breath import Breath
@@ -24,6 +22,7 @@ logger = logging.getLogger("carillon")
 RECALL_MS = 10 * 60_000
 """For how long orders are remembered, for grants that were asked for before they came."""
 
+TICK = 0.25
 JITTER = 0.25
 AT_ONCE = 8
 """How many grants are asked about at the same time: a database has other work too."""
@@ -35,7 +34,7 @@ RETRY = 5.0, 15.0
 class _Held:
     grant: Grant
     confirmed: float
-    timer: TimerHandle | None = None
+    due: int = 0
 
 
 class Enforcement:
@@ -45,13 +44,14 @@ class Enforcement:
         self._hub = hub
         self._max_age = max_age
         self._held: dict[Subscriber, _Held] = {}
-        self._by_subject: dict[str, dict[Subscriber, None]] = {}
+        # Tuples, since nearly all have one member, and an open stream should cost little.
+        self._by_subject: dict[str, tuple[Subscriber, ...]] = {}
+        self._wheel: dict[int, dict[Subscriber, None]] = {}
         self._recent: deque[Control] = deque()
         self._over: dict[str, Position] = {}
         self._waiting: dict[Subscriber, None] = {}
         self._more = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._context = Context()
         hub.left = self._forget
 
     def add(self, subscriber: Subscriber, grant: Grant) -> None:
@@ -60,7 +60,7 @@ class Enforcement:
             return
         held = self._held[subscriber] = _Held(grant, self._loop.time())
         for subject in grant.subjects:
-            self._by_subject.setdefault(subject, {})[subscriber] = None
+            self._by_subject[subject] = (*self._by_subject.get(subject, ()), subscriber)
         self._arm(subscriber, held)
         if any(subject in self._over for subject in grant.subjects):
             self._hub.close(subscriber, CloseReason.SIGNED_OUT)
@@ -78,13 +78,13 @@ class Enforcement:
         held = self._held.pop(subscriber, None)
         if held is None:
             return
-        if held.timer is not None:
-            held.timer.cancel()
+        self._disarm(subscriber, held)
         self._waiting.pop(subscriber, None)
         for subject in held.grant.subjects:
-            del self._by_subject[subject][subscriber]
-            if not self._by_subject[subject]:
-                del self._by_subject[subject]
+            members = self._by_subject.pop(subject)
+            if len(members) > 1:
+                at = members.index(subscriber)
+                self._by_subject[subject] = members[:at] + members[at + 1 :]
 
     # Orders
 
@@ -118,7 +118,7 @@ class Enforcement:
         for subject in control.subjects:
             kind, _, name = subject.partition(":")
             found |= dict.fromkeys(self._hub.hearing(name) if kind == "topic" else ())
-            found |= self._by_subject.get(subject, {})
+            found |= dict.fromkeys(self._by_subject.get(subject, ()))
         return list(found)
 
     def _carry_out(self, control: Control, subscriber: Subscriber) -> None:
@@ -131,21 +131,42 @@ class Enforcement:
 
     def _arm(self, subscriber: Subscriber, held: _Held, *, pause: float | None = None) -> None:
         """Have the grant looked at again, when it ends at the latest."""
-        if held.timer is not None:
-            held.timer.cancel()
         if pause is None:
             pause = self._max_age * random.uniform(1 - JITTER, 1)
         if held.grant.until is not None:
             pause = min(pause, max(0.0, held.grant.until - time.time()))
-        # In a context of its own: that of the request would be kept for as long.
-        held.timer = self._loop.call_later(pause, self._due, subscriber, context=self._context)
+        self._disarm(subscriber, held)
+        held.due = self._tick(self._loop.time() + pause) + 1
+        self._wheel.setdefault(held.due, {})[subscriber] = None
 
-    def _due(self, subscriber: Subscriber) -> None:
-        held = self._held[subscriber]
-        if held.grant.until is not None and time.time() >= held.grant.until:
-            self._hub.close(subscriber, CloseReason.EXPIRED)
-        else:
-            self._ask_again(subscriber)
+    def _disarm(self, subscriber: Subscriber, held: _Held) -> None:
+        if (due := self._wheel.get(held.due)) is not None:
+            due.pop(subscriber, None)
+
+    def _tick(self, moment: float) -> int:
+        return int(moment / TICK)
+
+    async def _watch_the_clock(self) -> None:
+        done = self._tick(self._loop.time())
+        while True:
+            await asyncio.sleep(TICK)
+            now = self._tick(self._loop.time())
+            for tick in range(done + 1, now + 1):
+                await self._look_at(self._wheel.pop(tick, {}))
+            done = now
+
+    async def _look_at(self, due: Iterable[Subscriber]) -> None:
+        breath = Breath()
+        for subscriber in list(due):
+            held = self._held.get(subscriber)
+            if held is None:
+                continue
+            if held.grant.until is not None and time.time() >= held.grant.until:
+                self._hub.close(subscriber, CloseReason.EXPIRED)
+            else:
+                self._ask_again(subscriber)
+            if breath.due:
+                await breath.take()
 
     # Asking again
 
@@ -157,6 +178,7 @@ class Enforcement:
     async def run(self) -> None:
         """For ever."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch_the_clock())
             for _ in range(AT_ONCE):
                 group.create_task(self._ask())
 

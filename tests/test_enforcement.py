@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from notifications import enforcement
 from notifications.cursors import Cursor, position
 from notifications.enforcement import Enforcement
 from notifications.grants import Grant
@@ -92,6 +93,11 @@ class Scene:
         subscriber = self.hub.subscribe(frozenset(grant.topics), wire, Start())
         self.enforcement.add(subscriber, grant)
         return subscriber, wire
+
+
+@pytest.fixture(autouse=True)
+def time_passes_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enforcement, "TICK", 0.02)
 
 
 @pytest.fixture
@@ -247,6 +253,7 @@ async def test_whoever_left_is_forgotten(make: Make) -> None:
     assert not scene.enforcement._held
     assert not scene.enforcement._by_subject
     assert not scene.enforcement._waiting
+    assert not any(scene.enforcement._wheel.values())
 
 
 async def test_whoever_leaves_while_being_asked_about_is_left_alone(make: Make) -> None:
@@ -274,3 +281,14 @@ async def test_orders_are_remembered_for_ten_minutes(make: Make) -> None:
     assert not wire.ended
     assert len(scene.enforcement._recent) == 1
     assert not scene.enforcement._over
+
+
+async def test_streams_of_one_subject_come_and_go_one_by_one(make: Make) -> None:
+    scene = make()
+    (one, _), (two, other), (_, last) = (scene.join(granted()) for _ in range(3))
+    scene.hub.lost(one)
+    await scene.enforcement.obey([order("user:5")])
+    assert other.ended
+    assert last.ended
+    assert not two.open
+    assert not scene.enforcement._by_subject

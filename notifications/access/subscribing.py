@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from django.conf import settings as django_settings
 from django.http import HttpRequest
@@ -46,24 +47,30 @@ async def grant_for(request: HttpRequest, asked: Sequence[str]) -> Grant:
 
 async def _grant(identity: Identity, topics: Sequence[str], as_of: Cursor | None) -> Grant:
     decision = await decide(identity, Verb.SUBSCRIBE, topics)
-    light = lightened(identity)
-
-    async def renew() -> Grant | None:
-        before = _head()
-        now = await renewed(light)
-        if now is None:
-            return None
-        grant = await _grant(now, topics, before)
-        return grant if grant.topics else None
-
     return Grant(
         topics=decision.allowed,
         denied=decision.denied,
         subjects=identity.subjects,
         until=decision.until,
         as_of=as_of,
-        renew=renew,
+        renew=_Renewal(lightened(identity), topics),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """Not a closure: every open stream that had to be allowed keeps one."""
+
+    identity: Identity
+    topics: Sequence[str]
+
+    async def __call__(self) -> Grant | None:
+        as_of = _head()
+        identity = await renewed(self.identity)
+        if identity is None:
+            return None
+        grant = await _grant(identity, self.topics, as_of)
+        return grant if grant.topics else None
 
 
 def _head() -> Cursor | None:
