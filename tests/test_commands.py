@@ -17,6 +17,7 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications import Event, publish, publish_many
 from notifications.cursors import Cursor, position_ms
+from notifications.management.carillon import server as server_module
 from tests.servers import ROOT, RedisServer, environment, free_port, manage
 
 pytestmark = pytest.mark.usefixtures("own_log")
@@ -61,7 +62,7 @@ def tailed(lines: int, *arguments: str) -> list[Any]:
 # Help
 
 
-@pytest.mark.parametrize("subcommand", [[], ["publish"], ["tail"]])
+@pytest.mark.parametrize("subcommand", [[], ["publish"], ["tail"], ["serve"], ["dev"]])
 def test_help_is_there_for_the_asking(
     capsys: pytest.CaptureFixture[str], subcommand: list[str]
 ) -> None:
@@ -82,6 +83,43 @@ def test_help_names_the_subcommands(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_missing_or_unknown_is_refused(arguments: list[str]) -> None:
     with pytest.raises(CommandError):
         call_command("carillon", *arguments)
+
+
+# Serving: what is wrong is said before anything starts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--server", "gunicorn"], "invalid choice: 'gunicorn'"),
+        (["--workers", "0"], "'0' is not a whole number, 1 or more"),
+        (["--workers", "two"], "'two' is not a whole number, 1 or more"),
+        (["--port", "70000"], "'70000' is not a whole number, from 0 to 65535"),
+        (["--port", "-1"], "--port"),
+        (["--workers", "2"], "serve with --workers 1, or set CARILLON"),  # its log is in memory
+    ],
+)
+def test_what_cannot_be_served_is_refused_in_a_line(arguments: list[str], why: str) -> None:
+    with pytest.raises(CommandError, match=why):
+        carillon("serve", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("server", "installed", "cure"),
+    [
+        ("uvicorn", ["daphne"], r"pip install 'django-carillon\[uvicorn\]', or .*--server daphne"),
+        ("daphne", ["uvicorn"], r"pip install 'django-carillon\[daphne\]', or .*--server uvicorn"),
+        ("daphne", [], r"pip install 'django-carillon\[daphne\]'\.$"),
+    ],
+)
+def test_a_server_that_is_not_installed_is_named_with_its_cure(
+    monkeypatch: pytest.MonkeyPatch, server: str, installed: list[str], cure: str
+) -> None:
+    monkeypatch.setattr(
+        server_module, "find_spec", lambda name: object() if name in installed else None
+    )
+    with pytest.raises(CommandError, match=f"{server} is not installed: {cure}"):
+        carillon("serve", "--server", server)
 
 
 # Publishing

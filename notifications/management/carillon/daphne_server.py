@@ -1,46 +1,122 @@
-"""Daphne, whose streams are told of its end before they are cut."""
+"""Daphne, which takes connections when it is told to, and ends in good order."""
 
 import asyncio
-import signal
 from contextlib import suppress
+from typing import Any
 
+from daphne.http_protocol import WebRequest
 from daphne.server import Server, twisted_loop
+from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.tcp import Server as Connection
 
-from notifications import runtime
+from notifications.management.carillon.shift import Shift
 
-FAREWELL = 5.0
+reactor: Any = installed_reactor  # a module, to type checkers
+
+RESTARTING = 1012  # RFC 6455's registry: Service Restart
+FORWARDED = {
+    "proxy_forwarded_address_header": "X-Forwarded-For",
+    "proxy_forwarded_port_header": "X-Forwarded-Port",
+    "proxy_forwarded_proto_header": "X-Forwarded-Proto",
+}
 
 
 class DaphneServer(Server):  # type: ignore[misc]
+    def __init__(self, application: Any, shift: Shift, *, proxy_headers: bool) -> None:
+        forwarded = FORWARDED if proxy_headers else {}
+        # It refuses to be made without an endpoint.
+        super().__init__(application, endpoints=["none"], signal_handlers=False, **forwarded)
+        self.endpoints.clear()
+        self._shift = shift
+        self._port: Any = None
+        self._parting = False
+
     def run(self) -> None:
-        """Until Ctrl-C or SIGTERM, which the loop minds from here on, even before it runs.
-
-        An exception out of a signal handler would be lost wherever Twisted catches all there are.
-        """
-        self.signal_handlers = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            twisted_loop.add_signal_handler(number, self.stop)
-        # Daphne speaks no lifespan, and the window should be loaded before the first subscriber.
-        twisted_loop.call_soon(runtime.start)
+        self._shift.orders.listen(twisted_loop)
+        shift = twisted_loop.create_task(self._shift.run(self))
         super().run()
+        shift.result()
 
-    def stop(self) -> None:
-        with suppress(ReactorNotRunning):  # it was told twice
-            super().stop()
+    async def accept(self) -> None:
+        listener = self._shift.listener
+        listener.setblocking(False)
+        self._port = reactor.adoptStreamPort(listener.fileno(), listener.family, self.http_factory)
+
+    def stop_accepting(self) -> None:
+        port, self._port = self._port, None
+        if port is not None:
+            port.stopListening()
+
+    def part(self) -> None:
+        self._parting = True
+        for request in self._requests:
+            _part(request)
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if self._parting and isinstance(protocol, WebRequest):
+            _part(protocol)
+        return super().create_application(protocol, scope)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._being_answered)
+
+    def hang_up(self) -> None:
+        answering = {request.channel.transport for request in self._being_answered}
+        for reader in reactor.getReaders():
+            if isinstance(reader, Connection) and reader not in answering:
+                connection: Any = reader
+                # It would wait for its producer, which on an idle connection has nothing to add.
+                connection.unregisterProducer()
+                connection.loseConnection()
+        for protocol in list(self.connections):
+            if isinstance(protocol, WebSocketProtocol) and protocol.state == protocol.STATE_OPEN:
+                protocol.sendCloseFrame(code=RESTARTING)
+
+    @property
+    def connected(self) -> bool:
+        known = [*reactor.getReaders(), *reactor.getWriters()]
+        return self.busy or any(isinstance(each, Connection) for each in known)
+
+    def end(self) -> None:
+        with suppress(ReactorNotRunning):
+            self.stop()
 
     def kill_all_applications(self) -> Deferred[None]:
-        """Before Twisted shuts down, which waits for it."""
-        return Deferred.fromFuture(asyncio.ensure_future(self._end()))
-
-    async def _end(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL):
-                await runtime.stop()
         # Daphne would stumble over a connection that has no application running: none yet, or none
         # any more, and cancel nothing.
         for protocol, details in list(self.connections.items()):
             if "application_instance" not in details:
                 del self.connections[protocol]
-        await super().kill_all_applications().asFuture(asyncio.get_running_loop())
+        killed: Deferred[None] = super().kill_all_applications()
+        return killed
+
+    @property
+    def _requests(self) -> list[Any]:
+        return [
+            protocol
+            for protocol in list(self.connections)
+            if isinstance(protocol, WebRequest) and getattr(protocol, "channel", None) is not None
+        ]
+
+    @property
+    def _being_answered(self) -> list[Any]:
+        applications = {
+            request: self.connections[request].get("application_instance")
+            for request in self._requests
+        }
+        return [
+            request
+            for request, application in applications.items()
+            if isinstance(application, asyncio.Future) and not application.done()
+        ]
+
+
+def _part(request: Any) -> None:
+    """Close its connection after the answer, and say so if that has not begun."""
+    request.channel.persistent = False
+    if not request.startedWriting:
+        request.responseHeaders.setRawHeaders(b"Connection", [b"close"])

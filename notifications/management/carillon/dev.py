@@ -3,7 +3,6 @@
 import shlex
 from argparse import ArgumentParser
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -17,6 +16,7 @@ from django.urls import reverse
 from notifications.conf import get_settings
 from notifications.management.carillon import server
 from notifications.management.carillon.listener import address, listen
+from notifications.management.carillon.orders import SignalOrders
 
 HELP = "Serves for development: migrates, starts the embedded log, and says where to click."
 
@@ -36,7 +36,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
         _prepare_database()
         command.stdout.write(_welcome(address(listener)))
         command.stdout.flush()
-        server.serve(listener)
+        server.serve(listener, SignalOrders())
 
 
 def _prepare_database() -> None:
@@ -57,7 +57,7 @@ def _password() -> str | None:
 def _welcome(url: str) -> str:
     lines = [
         f"Carillon runs at {url}/ (Ctrl-C ends it)",
-        f"  log      {_log()}",
+        f"  log      {server.log_named()}",
         f"  page     {url}/",
     ]
     if password := _password():
@@ -68,19 +68,6 @@ def _welcome(url: str) -> str:
     if keys := get_settings().PUBLISH_KEYS:
         lines.append(f"  publish  {_curl(url, keys[0])}")
     return "\n".join(lines)
-
-
-def _log() -> str:
-    configured = get_settings()
-    match configured.LOG:
-        case "embedded":
-            return f"embedded Valkey, kept in {configured.DATA_DIR}/valkey"
-        case "redis":
-            parts = urlsplit(configured.REDIS_URL or "")
-            # Without the password that a URL may hold.
-            return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        case "memory":
-            return "this process's memory: it ends with it"
 
 
 def _curl(url: str, key: str) -> str:

@@ -1,89 +1,132 @@
-"""The parent of several serving processes, each with a listening socket of its own.
+"""The parent of the serving processes: it owns the listening sockets, and serves nobody.
 
-The sockets stay the master's, so that what waits in the queue of one whose worker died is served
-by the next worker and not reset.
+SIGTERM and Ctrl-C end the whole in good order, a second one at once; SIGHUP replaces the workers,
+one after another.
 """
 
 import logging
 import os
+import select
+import signal
 import socket
-import subprocess
-import sys
 import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from notifications.conf import get_settings
+from notifications.management.carillon.listener import shut
+from notifications.management.carillon.slot import CannotStart, Slot
 
 logger = logging.getLogger("carillon")
 
-POLL = 0.1
-STEADY = 10.0  # a worker that lived this long is replaced at once
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
-PATIENCE = 15.0
+POLL = 0.25
+HANDSHAKES = 0.1
+"""Whoever is half connected when the port shuts is let in."""
+LONGEST_DRAIN = 3.0  # more than the drain itself
+LONGEST_END = 12.0
+
+__all__ = ["CannotStart", "Master"]
 
 
-def run(listeners: list[socket.socket]) -> None:
-    """Keeps a worker on each socket, until an exception (Ctrl-C, SIGTERM) ends them all."""
-    # Nothing is ever written: that it closes tells the workers that the master is gone.
-    lifeline, held = os.pipe()
-    workers = [_Worker(listener.fileno(), lifeline) for listener in listeners]
-    try:
-        while True:
-            for worker in workers:
-                worker.tend()
-            time.sleep(POLL)
-    finally:
-        for worker in workers:
-            worker.end()
-        deadline = time.monotonic() + PATIENCE
-        for worker in workers:
-            worker.wait(deadline)
-        os.close(held)
-        os.close(lifeline)
+class Master:
+    def __init__(self, listeners: list[socket.socket]) -> None:
+        self._listeners = listeners
+        self._slots: list[Slot] = []
+        self._to_replace: deque[Slot] = deque()
+        self._told_to_end: list[int] = []
+        self._terminal = os.isatty(0)
 
+    def run(self) -> None:
+        """Until a signal ends it. Raises `CannotStart`, and `SystemExit` at a second signal."""
+        with self._signals() as woken:
+            try:
+                self._slots = [Slot(listener, time.monotonic()) for listener in self._listeners]
+                while not self._told_to_end:
+                    self._wait(woken)
+                    for slot in self._slots:
+                        slot.tend(time.monotonic())
+                    self._replace_one_by_one()
+                self._end(woken)
+            finally:
+                for slot in self._slots:
+                    slot.kill()
 
-class _Worker:
-    """This same command once more, told which socket to serve.
-
-    It has a process group of its own: the terminal's Ctrl-C reaches it through the master alone.
-    """
-
-    def __init__(self, fd: int, lifeline: int) -> None:
-        self._fd = fd
-        self._lifeline = lifeline
-        self._pause = 0.0
-        self._start()
-
-    def _start(self) -> None:
-        self._due: float | None = None
-        self._started = time.monotonic()
-        self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, *sys.orig_argv[1:], "--fd", str(self._fd)],
-            stdin=self._lifeline,
-            pass_fds=[self._fd],
-            process_group=0,
-        )
-
-    def tend(self) -> None:
-        """Replaces it if it died: the sooner it died, the later."""
-        now = time.monotonic()
-        if self._due is None and self._process.poll() is not None:
-            early = now - self._started < STEADY
-            self._pause = min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE) if early else 0.0
-            self._due = now + self._pause
-            logger.warning(
-                "worker.died pid=%d status=%d restart_in=%.1f",
-                self._process.pid,
-                self._process.returncode,
-                self._pause,
-            )
-        if self._due is not None and now >= self._due:
-            self._start()
-
-    def end(self) -> None:
-        self._process.terminate()
-
-    def wait(self, deadline: float) -> None:
+    @contextmanager
+    def _signals(self) -> Iterator[int]:
+        """A descriptor that can be read when one came."""
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+        handlers = {signal.SIGTERM: self._on_end, signal.SIGINT: self._on_end}
+        handlers[signal.SIGHUP] = self._on_hangup
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        woken_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         try:
-            self._process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            yield reader
+        finally:
+            signal.set_wakeup_fd(woken_before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(reader)
+            os.close(writer)
+
+    def _on_end(self, number: int, _: object) -> None:
+        self._told_to_end.append(number)
+
+    def _on_hangup(self, number: int, _: object) -> None:
+        if self._terminal and not os.isatty(0):
+            self._told_to_end.append(number)  # it was the terminal that went away
+        else:
+            self._to_replace.extend(self._slots)
+
+    def _wait(self, woken: int, longest: float = POLL) -> None:
+        """For a report, a death, a signal, or a moment."""
+        poll = select.poll()
+        poll.register(woken, select.POLLIN)
+        for slot in self._slots:
+            for worker in slot.workers:
+                if worker.line.fileno() >= 0:
+                    poll.register(worker.line, select.POLLIN)
+        for descriptor, _ in poll.poll(longest * 1000):
+            if descriptor == woken:
+                os.read(woken, 64)
+        if len(self._told_to_end) > 1:
+            logger.warning("serve.cut: told twice")
+            raise SystemExit(128 + self._told_to_end[-1])
+
+    def _replace_one_by_one(self) -> None:
+        if self._to_replace and not any(slot.changing for slot in self._slots):
+            self._to_replace.popleft().replace()
+
+    def _end(self, woken: int) -> None:
+        seconds = get_settings().DRAIN_SECONDS
+        logger.info("serve.ending seconds=%g: a second signal ends it at once", seconds)
+        for slot in self._slots:
+            slot.drain()
+        self._until(self._drained, woken, seconds + LONGEST_DRAIN)
+        for listener in self._listeners:
+            shut(listener)
+        self._until(lambda: False, woken, HANDSHAKES)
+        for slot in self._slots:
+            slot.finish()
+        if not self._until(self._ended, woken, LONGEST_END):
+            logger.warning("serve.cut: a worker did not end")
+
+    def _drained(self) -> bool:
+        return all(slot.drained for slot in self._slots)
+
+    def _ended(self) -> bool:
+        return not any(slot.workers for slot in self._slots)
+
+    def _until(self, condition: Callable[[], bool], woken: int, seconds: float) -> bool:
+        limit = time.monotonic() + seconds
+        while True:
+            for slot in self._slots:
+                slot.reap()
+            if condition():
+                return True
+            left = limit - time.monotonic()
+            if left <= 0:
+                return False
+            self._wait(woken, min(left, POLL))

@@ -1,11 +1,7 @@
 """`carillon serve`: production. It migrates nothing and makes no keys."""
 
-import os
-import signal
 import socket
-import sys
-import threading
-from argparse import SUPPRESS, ArgumentParser
+from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,38 +9,79 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from notifications.conf import get_settings
-from notifications.management.carillon import master, server
-from notifications.management.carillon.listener import address, listen
+from notifications.management.carillon import server
+from notifications.management.carillon.descriptors import raise_limit
+from notifications.management.carillon.listener import address, listen_together
+from notifications.management.carillon.master import CannotStart, Master
+from notifications.management.carillon.orders import MasterOrders
 
 HELP = "Serves in production: streams, publishing and the page."
+SIGNALS = """
+SIGTERM or Ctrl-C ends it in good order, within CARILLON['DRAIN_SECONDS'] and a few seconds more;
+a second one ends it at once. SIGHUP replaces its processes one after another, without refusing or
+losing anybody: a deployment. docs/run.md has the rest.
+"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.epilog = SIGNALS
     server.add_arguments(parser)
     parser.add_argument(
         "--workers",
-        type=int,
+        metavar="N",
+        type=server.whole(1),
         default=getattr(settings, "WEB_CONCURRENCY", 1),
         help="how many processes serve (settings.WEB_CONCURRENCY, %(default)s)",
     )
-    parser.add_argument("--fd", type=int, help=SUPPRESS)  # what a master gives to its workers
+    parser.add_argument(
+        "--server",
+        choices=server.SERVERS,
+        default="daphne",
+        help="what serves (%(default)s); with uvloop and httptools installed, uvicorn uses them",
+    )
+    parser.add_argument(
+        "--proxy-headers",
+        action="store_true",
+        help="believe X-Forwarded-For and X-Forwarded-Proto: only behind a proxy that sets them",
+    )
+    # What a master gives to its workers. It has checked already.
+    parser.add_argument("--fd", type=int, help=SUPPRESS)
+    parser.add_argument("--skip-checks", action="store_true", default=SUPPRESS, help=SUPPRESS)
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     _refuse_several_logs(options["workers"])
+    server.require(options["server"])
     with server.until_told(), ExitStack() as stack:
         if options["fd"] is not None:
-            _work(stack.enter_context(socket.socket(fileno=options["fd"])))
+            listener = stack.enter_context(socket.socket(fileno=options["fd"]))
+            server.serve(
+                listener,
+                MasterOrders(),
+                by=options["server"],
+                proxy_headers=options["proxy_headers"],
+            )
             return
-        listener = stack.enter_context(listen(options["host"], options["port"]))
+        listeners = listen_together(options["host"], options["port"], options["workers"])
+        for listener in listeners:
+            stack.enter_context(listener)
+        raise_limit()
         stack.enter_context(server.log_running())
-        url, workers = address(listener), options["workers"]
-        command.stdout.write(f"Carillon serves {url}/ with {workers} process(es).")
-        command.stdout.flush()
-        if workers == 1:
-            server.serve(listener)
-        else:
-            master.run(_shares(listener, workers, stack))
+        _say(command, address(listeners[0]), options)
+        try:
+            Master(listeners).run()
+        except CannotStart:
+            raise CommandError("Nothing serves: what is wrong is said above.") from None
+
+
+def _say(command: BaseCommand, url: str, options: dict[str, Any]) -> None:
+    workers = options["workers"]
+    command.stdout.write(
+        f"Carillon serves {url}/ with {options['server']}, "
+        f"{workers} {'process' if workers == 1 else 'processes'}; the log is {server.log_named()}"
+    )
+    command.stdout.flush()
 
 
 def _refuse_several_logs(workers: int) -> None:
@@ -53,21 +90,3 @@ def _refuse_several_logs(workers: int) -> None:
             f"With CARILLON['LOG'] = 'memory' each of {workers} processes would have a log of its "
             "own: serve with --workers 1, or set CARILLON['REDIS_URL']."
         )
-
-
-def _shares(listener: socket.socket, count: int, stack: ExitStack) -> list[socket.socket]:
-    """As many sockets of the same port, in place of one that had it alone."""
-    host, port = listener.getsockname()[:2]
-    listener.close()
-    return [stack.enter_context(listen(host, port, shared=True)) for _ in range(count)]
-
-
-def _work(listener: socket.socket) -> None:
-    """A worker ends when its master does, however that ends: it holds the other end of stdin."""
-
-    def end_with_master() -> None:
-        os.read(sys.stdin.fileno(), 1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=end_with_master, daemon=True).start()
-    server.serve(listener)

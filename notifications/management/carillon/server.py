@@ -1,11 +1,13 @@
-"""Daphne in this process: what `dev` and `serve` have in common."""
+"""What `dev` and `serve` have in common: where to listen, and a server in this process."""
 
 import signal
 import socket
-from argparse import ArgumentParser
-from collections.abc import Iterator
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.conf import settings
@@ -17,6 +19,22 @@ from django.utils.module_loading import import_string
 from notifications.asgi import get_asgi_application
 from notifications.conf import get_settings
 from notifications.log import embedded
+from notifications.management.carillon.orders import Orders
+from notifications.management.carillon.shift import Shift
+
+SERVERS = ("daphne", "uvicorn")
+
+
+def whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    """For argparse: whole numbers within these limits."""
+
+    def parse(text: str) -> int:
+        within = f"{low} or more" if high is None else f"from {low} to {high}"
+        if not text.isdecimal() or int(text) < low or (high is not None and int(text) > high):
+            raise ArgumentTypeError(f"{text!r} is not a whole number, {within}")
+        return int(text)
+
+    return parse
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -27,19 +45,36 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--port",
-        type=int,
+        type=whole(0, 65535),
         default=getattr(settings, "PORT", 8000),
         help="the port to listen on, 0 for any that is free (settings.PORT, %(default)s)",
     )
 
 
-def serve(listener: socket.socket) -> None:
-    """Serves the project's ASGI application until Ctrl-C or SIGTERM."""
-    try:
+def require(name: str) -> None:
+    """Refuses a server that is not installed."""
+    if find_spec(name) is None:
+        others = [other for other in SERVERS if other != name and find_spec(other)]
+        instead = f", or serve with --server {others[0]}" if others else ""
+        raise CommandError(
+            f"{name} is not installed: pip install 'django-carillon[{name}]'{instead}."
+        )
+
+
+def serve(
+    listener: socket.socket, orders: Orders, *, by: str = "daphne", proxy_headers: bool = False
+) -> None:
+    """Serves the project's ASGI application until the orders say that it ends."""
+    require(by)
+    application, shift = _application(), Shift(listener, orders)
+    if by == "uvicorn":
+        from notifications.management.carillon.uvicorn_server import UvicornServer
+
+        UvicornServer(application, shift, proxy_headers=proxy_headers).run()
+    else:
         from notifications.management.carillon.daphne_server import DaphneServer
-    except ImportError as error:
-        raise CommandError(f"{error}: install django-carillon[daphne]") from None
-    DaphneServer(_application(), endpoints=[f"fd:fileno={listener.detach()}"]).run()
+
+        DaphneServer(application, shift, proxy_headers=proxy_headers).run()
 
 
 def _application() -> Any:
@@ -63,6 +98,20 @@ def log_running() -> Iterator[None]:
             yield
     except ImproperlyConfigured as error:
         raise CommandError(str(error)) from None
+
+
+def log_named() -> str:
+    """Where the log is kept, for people."""
+    configured = get_settings()
+    match configured.LOG:
+        case "embedded":
+            return f"embedded Valkey, kept in {configured.DATA_DIR}/valkey"
+        case "redis":
+            parts = urlsplit(configured.REDIS_URL or "")
+            # Without the password that a URL may hold.
+            return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        case "memory":
+            return "this process's memory: it ends with it"
 
 
 @contextmanager
