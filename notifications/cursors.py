@@ -25,10 +25,10 @@ def position(ms: int, n: int = 0) -> Position:
     return Position(ms << _COUNTER_BITS | n)
 
 
-def parse_position(text: str) -> Position:
+def parse_position(text: bytes) -> Position:
     """From the form that Redis uses, `<ms>-<n>`."""
-    ms, _, n = text.partition("-")
-    return position(int(ms), int(n))
+    ms, _, n = text.partition(b"-")
+    return Position(int(ms) << _COUNTER_BITS | int(n))
 
 
 def format_position(value: Position) -> str:

@@ -30,7 +30,7 @@ def topic(value: object) -> Topic:
     if _CONTROL.search(value):
         raise Invalid(f"The topic {value!r} has a control character.", field="topic")
     try:
-        size = len(value.encode())
+        size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
         raise Invalid(f"The topic {value!r} is not valid Unicode.", field="topic") from None
     if size > MAX_TOPIC_BYTES:
@@ -43,7 +43,7 @@ def topic(value: object) -> Topic:
 
 def topics(values: Iterable[object]) -> tuple[Topic, ...]:
     """The values as 1–100 topics, each once, in the order given. Raises `Invalid`."""
-    unique = tuple(dict.fromkeys(topic(value) for value in values))
+    unique = tuple(dict.fromkeys(map(topic, values)))
     if not unique:
         raise Invalid("At least one topic is needed.", field="topic")
     if len(unique) > MAX_TOPICS:

@@ -24,7 +24,7 @@ def test_a_position_survives_its_text(parts: tuple[int, int]) -> None:
     ms, n = parts
     text = format_position(position(ms, n))
     assert text == f"{ms}-{n}"
-    assert parse_position(text) == position(ms, n)
+    assert parse_position(text.encode()) == position(ms, n)
     assert position_ms(position(ms, n)) == ms
 
 

@@ -35,9 +35,8 @@ class RedisAppender(Appender):
         )
 
     def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        receipts = commands.read_receipts(
-            self._ask(commands.append(self._keys, self._retention, drafts))
-        )
+        call = commands.append(self._keys, self._retention, drafts)
+        receipts = commands.read_receipts(self._ask(call), drafts)
         commands.acknowledged.note(self._identity, receipts)
         return receipts
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any
 
-from notifications.cursors import Cursor, Position, parse_position
+from notifications.cursors import START, Cursor, Position, parse_position
 from notifications.errors import Conflict
 from notifications.log.base import (
     EVERYONE,
@@ -44,8 +44,13 @@ class Keys:
         return self._idempotency + key
 
 
-type Raw = tuple[bytes, dict[bytes, bytes]]
-"""A stream entry as Redis gives it: its name `<ms>-<n>` and its fields."""
+type Raw = Sequence[Any]
+"""A stream entry as Redis gives it: its name `<ms>-<n>`, and a list of names and values."""
+
+# The fields of an event in the order in which the script writes them: what every process reads of
+# every event is found by its place, which is twice as fast as by its name.
+EVENT = [b"kind", b"prev", b"at", b"topics", b"id", b"type", b"data", b"form", b"retry"]
+KIND, PREV = 1, 3
 
 
 def _call(keys: Sequence[str], *arguments: Any) -> list[Any]:
@@ -113,17 +118,26 @@ def _limits(retention: Retention) -> tuple[int, int, int]:
 
 def read_state(reply: list[bytes]) -> Cursor:
     epoch, last = reply
-    return Cursor(epoch.decode(), parse_position(last.decode()))
+    return Cursor(epoch.decode(), parse_position(last))
 
 
-def read_receipts(reply: list[Any]) -> list[Receipt]:
-    kind, content = reply
+def read_receipts(reply: list[Any], drafts: Iterable[Draft]) -> list[Receipt]:
+    """What became of these drafts. Raises `Conflict`."""
+    kind, content, *places = reply
     if kind == b"conflict":
         raise Conflict.at(content)
+    epoch: str = content.decode()
     return [
-        Receipt(id.decode(), read_state([epoch, last]), duplicate=bool(duplicate))
-        for epoch, last, id, duplicate in content
+        Receipt(draft.event.id, Cursor(epoch, parse_position(said)))
+        if isinstance(said, bytes)
+        else _repeated(said)
+        for draft, said in zip(drafts, *places, strict=True)
     ]
+
+
+def _repeated(said: list[bytes]) -> Receipt:
+    epoch, place, id = said
+    return Receipt(id.decode(), read_state([epoch, place]), duplicate=True)
 
 
 def eviction_policy(info: bytes) -> str:
@@ -144,57 +158,62 @@ class Reader:
         self._topics: dict[bytes, tuple[str, ...]] = {}
         self._types: dict[bytes, bytes] = {}
 
-    def batch(self, raw: Sequence[Raw]) -> Iterable[Batch]:
+    def batch(self, raw: Iterable[Raw]) -> Iterable[Batch]:
         """Batches, one for each run of entries that name each other; unknown kinds only join.
 
         Entries that are not ours (no `prev`) are passed over.
         """
-        prev = last = None
+        prev = last = START
+        before = b""
         entries: list[Entry] = []
         controls: list[Control] = []
-        for name, fields in raw:
-            said = fields.get(b"prev")
+        for name, given in raw:
+            fields = given if given[::2] == EVENT else _in_order(given)
+            said = fields[PREV]
             if said is None:
                 continue
-            before = parse_position(said.decode())
-            if before != last:
-                if last is not None and prev is not None:
+            if said != before:
+                if before:
                     yield Batch(prev, last, entries, controls)
-                prev, entries, controls = before, [], []
-            last = parse_position(name.decode())
-            if fields[b"kind"] == b"event":
+                prev, entries, controls = parse_position(said), [], []
+            before, last = name, parse_position(name)
+            if fields[KIND] == b"event":
                 entries.append(self._entry(last, fields))
-            elif fields[b"kind"] == b"control":
-                controls.append(_control(last, fields[b"body"]))
-        if last is not None and prev is not None:
+            elif fields[KIND] == b"control":
+                controls.append(_control(last, given))
+        if before:
             yield Batch(prev, last, entries, controls)
 
-    def _entry(self, position: Position, fields: dict[bytes, bytes]) -> Entry:
-        type_, retry = fields[b"type"], fields[b"retry"]
+    def _entry(self, position: Position, fields: Sequence[Any]) -> Entry:
+        type_, retry = fields[11], fields[17]
         return Entry(
             position,
-            self._shared_topics(fields[b"topics"]),
-            fields[b"id"],
+            self._topics.get(fields[7]) or self._shared_topics(fields[7]),
+            fields[9],
             self._types.setdefault(type_, type_) if type_ else None,
-            fields[b"data"],
-            fields[b"form"] == b"text",
+            fields[13],
+            fields[15] == b"text",
             int(retry) if retry else None,
         )
 
     def _shared_topics(self, joined: bytes) -> tuple[str, ...]:
-        topics = self._topics.get(joined)
-        if topics is None:
-            if len(self._topics) >= self.MAX_SHARED:
-                self._topics.clear()
-                self._types.clear()
-            topics = self._topics[joined] = tuple(joined.decode().split("\n"))
+        if len(self._topics) >= self.MAX_SHARED:
+            self._topics.clear()
+            self._types.clear()
+        topics = self._topics[joined] = tuple(joined.decode().split("\n"))
         return topics
 
 
-def _control(position: Position, body: bytes) -> Control:
+def _in_order(given: Sequence[bytes]) -> list[Any]:
+    """The fields of an entry where those of an event are; what it does not have is None."""
+    named = dict(zip(given[::2], given[1::2], strict=True))
+    return [each for name in EVENT for each in (name, named.get(name))]
+
+
+def _control(position: Position, fields: Sequence[bytes]) -> Control:
     """An order that this version does not know must not be passed over: all are asked again."""
     try:
-        said = json.loads(body)
+        said = json.loads(fields[fields.index(b"body") + 1])
         return Control(
             Order(said["order"]), tuple(map(str, said["subjects"])), str(said["reason"]), position
         )

@@ -44,26 +44,31 @@ local function add_growing(...)
   end
 end
 
+local function is_too_far_back(entry, max_bytes)
+  local fields = entry[2]
+  for i = 1, #fields, 2 do
+    if fields[i] == 'at' then return entry[1] ~= last and size - tonumber(fields[i + 1]) > max_bytes end
+  end
+end
+
+local PAGE = 100
+
+-- The server cuts by number and by age itself. Bytes are found by reading the oldest entries: one,
+-- mostly. At most twice what was appended: a limit that was lowered is reached in steps.
 local function trim(max_events, max_bytes, max_age, appended)
-  local surplus = redis.call('XLEN', stream) - max_events
-  local oldest_ms = parts(last) - max_age
-  local cut
-  -- More than were appended: a limit that was lowered is reached in steps.
-  for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', appended * 2 + 1)) do
-    local at
-    for i = 1, #entry[2], 2 do
-      if entry[2][i] == 'at' then at = tonumber(entry[2][i + 1]) end
+  redis.call('XTRIM', stream, 'MAXLEN', '=', max_events)
+  redis.call('XTRIM', stream, 'MINID', '=', string.format('%.0f', math.max(0, parts(last) - max_age)))
+  local from, count, seen = '-', 1, 0
+  local floor, more
+  repeat
+    more = false
+    for _, entry in ipairs(redis.call('XRANGE', stream, from, '+', 'COUNT', count)) do
+      floor, seen, more = entry[1], seen + 1, is_too_far_back(entry, max_bytes)
+      if not more then break end
     end
-    local too_many = surplus > 0
-    local too_big = at and size - at > max_bytes
-    local too_old = parts(entry[1]) < oldest_ms
-    if entry[1] == last or not (too_many or too_big or too_old) then break end
-    cut, surplus = entry[1], surplus - 1
-  end
-  if cut then
-    local ms, n = string.match(cut, '^(%d+)-(%d+)$')
-    redis.call('XTRIM', stream, 'MINID', '=', ms .. '-' .. string.format('%.0f', n + 1))
-  end
+    from, count = '(' .. floor, PAGE
+  until not more or seen > appended * 2
+  if seen > 1 then redis.call('XTRIM', stream, 'MINID', '=', floor) end
 end
 
 if not epoch then begin_epoch() end
@@ -93,39 +98,42 @@ local FINGERPRINT = 32
 local count = (#ARGV - FIRST + 1) / FIELDS
 
 local fingerprints = {}
-for i = 1, count do
-  local base = FIRST + (i - 1) * FIELDS
-  local key, fingerprint = tonumber(ARGV[base]), ARGV[base + 1]
-  if key > 0 then
-    local held = fingerprints[key] or redis.call('GET', KEYS[key])
-    if held and string.sub(held, 1, FINGERPRINT) ~= fingerprint then return {'conflict', i - 1} end
-    fingerprints[key] = fingerprint
+if #KEYS > 2 then
+  for i = 1, count do
+    local base = FIRST + (i - 1) * FIELDS
+    local key, fingerprint = tonumber(ARGV[base]), ARGV[base + 1]
+    if key > 0 then
+      local held = fingerprints[key] or redis.call('GET', KEYS[key])
+      if held and string.sub(held, 1, FINGERPRINT) ~= fingerprint then return {'conflict', i - 1} end
+      fingerprints[key] = fingerprint
+    end
   end
 end
 
+-- For each event its position; what was kept before also says under which epoch and id.
 local receipts, appended = {}, 0
 for i = 1, count do
   local base = FIRST + (i - 1) * FIELDS
   local key, fingerprint, topics, id, type, data, form, retry = unpack(ARGV, base, base + FIELDS - 1)
-  key = tonumber(key)
-  local held = key > 0 and redis.call('GET', KEYS[key])
+  key = key ~= '0' and tonumber(key)
+  local held = key and redis.call('GET', KEYS[key])
   if held then
     local kept_epoch, kept_position, kept_id = string.match(held, ' (%S+) (%S+) (.*)$')
-    receipts[i] = {kept_epoch, kept_position, kept_id, 1}
+    receipts[i] = {kept_epoch, kept_position, kept_id}
   else
-    add_growing(
-      'event', 'topics', topics, 'id', id, 'type', type, 'data', data, 'form', form, 'retry', retry
-    )
+    -- After the first, the server sees to it that positions grow.
+    local put = appended == 0 and add_growing or add
+    put('event', 'topics', topics, 'id', id, 'type', type, 'data', data, 'form', form, 'retry', retry)
     size = size + #topics + #id + #data
     appended = appended + 1
-    if key > 0 then
+    if key then
       redis.call('SET', KEYS[key], fingerprint .. ' ' .. epoch .. ' ' .. last .. ' ' .. id, 'EX', ARGV[6])
     end
-    receipts[i] = {epoch, last, id, 0}
+    receipts[i] = last
   end
 end
 if appended > 0 then
   redis.call('HSET', meta, 'last', last, 'size', size)
   trim(tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), appended)
 end
-return {'kept', receipts}
+return {'kept', epoch, receipts}

@@ -67,7 +67,7 @@ class RedisLog(Log):
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         call = commands.append(self._keys, self._retention, drafts)
-        receipts = commands.read_receipts(await self._ask(call))
+        receipts = commands.read_receipts(await self._ask(call), drafts)
         commands.acknowledged.note(self._identity, receipts)
         return receipts
 
@@ -83,7 +83,7 @@ class RedisLog(Log):
         end = format_position(until)
         while True:
             call = ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", READ_COUNT]
-            raw = _entries(await self._ask(call))
+            raw: list[commands.Raw] = await self._ask(call)
             for batch in reader.batch(raw):
                 yield batch
             if len(raw) < READ_COUNT:
@@ -153,7 +153,7 @@ class RedisLog(Log):
             ["XREAD", "COUNT", READ_COUNT, *wait, "STREAMS", self._keys.stream, read],
             timeout=BLOCK_MS / 1000 + REPLY_MARGIN,
         )
-        return _entries(reply[0][1]) if reply else []
+        return reply[0][1] if reply else []
 
     async def _check(
         self,
@@ -235,7 +235,3 @@ def unavailable(error: BaseException, *, sent: bool) -> Unavailable:
         f"Redis {'refused' if refused else 'did not acknowledge'} it: {why}.",
         outcome="unknown" if sent and not refused else "not_sent",
     )
-
-
-def _entries(raw: list[Any]) -> list[commands.Raw]:
-    return [(name, dict(zip(fields[::2], fields[1::2], strict=True))) for name, fields in raw]
