@@ -2,11 +2,14 @@
 
 import asyncio
 
+STRIDE = 16
+"""So many small steps, such as writes to a socket, are worth a look at the clock."""
+
 
 class Breath:
     """Lets the event loop go on when a piece of work has held it for long enough."""
 
-    SLICE = 0.004
+    SLICE = 0.002
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from notifications.cursors import Position
 from notifications.log.base import Entry
+from notifications.wires.base import Parcel
 
 MAX_CHUNK = 64 * 1024
 """Bytes that a wire is handed at once, unless one event alone is larger."""
@@ -16,7 +17,7 @@ class Chunk:
 
     first: Position
     last: Position
-    data: bytes
+    parcel: Parcel
 
 
 def pack(entries: Sequence[Entry], block: Callable[[Entry], bytes]) -> Iterator[Chunk]:
@@ -27,9 +28,9 @@ def pack(entries: Sequence[Entry], block: Callable[[Entry], bytes]) -> Iterator[
     for entry in entries:
         piece = block(entry)
         if pieces and size + len(piece) > MAX_CHUNK:
-            yield Chunk(first, last, b"".join(pieces))
+            yield Chunk(first, last, Parcel(b"".join(pieces)))
             pieces, size, first = [], 0, entry.position
         pieces.append(piece)
         size += len(piece)
         last = entry.position
-    yield Chunk(first, last, b"".join(pieces))
+    yield Chunk(first, last, Parcel(b"".join(pieces)))

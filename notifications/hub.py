@@ -7,19 +7,21 @@ from the window. `settled` moves only when a fan-out is over, the window before 
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from itertools import batched, takewhile
 
 from notifications import blocks
-from notifications.breath import Breath
+from notifications.audiences import Audiences
+from notifications.breath import STRIDE, Breath
 from notifications.chunks import MAX_CHUNK, Chunk, pack
 from notifications.cursors import Cursor, Position
 from notifications.errors import Invalid
 from notifications.log.base import Batch, Entry, ResetReason
 from notifications.subscribers import Audience, CloseReason, Start, Subscriber
+from notifications.turns import Turns
 from notifications.window import Window
-from notifications.wire import Wire
+from notifications.wires.base import Parcel, Wire
 
 logger = logging.getLogger("carillon")
 
@@ -31,9 +33,9 @@ class Hub:
         self._epoch = epoch
         self._window = window
         self._settled = window.head
-        self._audiences: dict[tuple[frozenset[str], bool], Audience] = {}
-        self._by_topic: dict[str, dict[Audience, None]] = {}
-        self._waiting: dict[Subscriber, float] = {}
+        self._audiences = Audiences()
+        self._waiting: dict[Subscriber, float] = {}  # whose wire is busy, and since when
+        self._turns = Turns(self._serve)
         self._loop = asyncio.get_running_loop()
         self.left: Callable[[Subscriber], object] = lambda _: None
         """Called with each subscriber that has left."""
@@ -45,11 +47,11 @@ class Hub:
 
     @property
     def subscribers(self) -> list[Subscriber]:
-        return [member for audience in self._audiences.values() for member in audience.members]
+        return [member for audience in self._audiences for member in audience.members]
 
     def hearing(self, topic: str) -> list[Subscriber]:
         """Whoever subscribed to a topic."""
-        return [member for each in self._by_topic.get(topic, ()) for member in each.members]
+        return [member for each in self._audiences.hearing(topic) for member in each.members]
 
     # Joining and leaving
 
@@ -64,18 +66,19 @@ class Hub:
     ) -> Subscriber:
         """Take the cursor, join, and say where the stream goes on from, in one step of the loop."""
         place, reset = self._place(start)
-        subscriber = Subscriber(self, self._audience(topics, envelope=envelope), wire, place)
+        audience = self._audiences.of(topics, envelope=envelope)
+        subscriber = Subscriber(self, audience, wire, place)
         at = Cursor(self._epoch, place)
         opening = blocks.reset(at, reset) if reset else blocks.cursor(at)
         if denied:
             opening += blocks.denied(at, denied)
         if reset:
-            self._write(subscriber, opening)
+            self._write(subscriber, Parcel(opening))
             return subscriber
         if place < self._window.head:
             subscriber.behind = True
             opening += self._next_chunk(subscriber, room=MAX_CHUNK - len(opening))
-        self._write(subscriber, opening)
+        self._write(subscriber, Parcel(opening))
         self._go_on(subscriber)
         return subscriber
 
@@ -96,35 +99,20 @@ class Hub:
             return head, ResetReason.TRIMMED
         return cursor.position, None
 
-    def _audience(self, topics: frozenset[str], *, envelope: bool) -> Audience:
-        audience = self._audiences.get((topics, envelope))
-        if audience is None:
-            audience = self._audiences[topics, envelope] = Audience(topics, envelope)
-            for topic in topics:
-                self._by_topic.setdefault(topic, {})[audience] = None
-        return audience
-
     def leave(self, subscriber: Subscriber, reason: CloseReason) -> None:
         """The stream is over. Its wire is not touched; a second reason is not heard."""
         if not subscriber.open:
             return
         subscriber.open = False
         self._waiting.pop(subscriber, None)
-        audience = subscriber.audience
-        del audience.members[subscriber]
-        if not audience.members:
-            del self._audiences[audience.topics, audience.envelope]
-            for topic in audience.topics:
-                del self._by_topic[topic][audience]
-                if not self._by_topic[topic]:
-                    del self._by_topic[topic]
+        self._audiences.leave(subscriber)
         self.left(subscriber)
         quiet = reason in (CloseReason.CLIENT_LEFT, CloseReason.DRAINING, CloseReason.STOPPING)
         logger.log(
             logging.DEBUG if quiet else logging.INFO,
             "stream.closed reason=%s topics=%d",
             reason,
-            len(audience.topics),
+            len(subscriber.audience.topics),
         )
 
     def close(self, subscriber: Subscriber, reason: CloseReason) -> None:
@@ -132,10 +120,18 @@ class Hub:
         if not subscriber.open:
             return
         self.leave(subscriber, reason)
-        if reason is CloseReason.WRITE_FAILED or subscriber.wire.busy:
-            subscriber.wire.abort()
-        else:
-            subscriber.wire.end(blocks.closing(reason))
+        wire = subscriber.wire
+        if reason is CloseReason.WRITE_FAILED or wire.busy:
+            wire.abort()
+            return
+        # One that has fallen behind may read nothing more, and still hold its connection.
+        hang_up = reason is CloseReason.FELL_BEHIND
+        try:
+            wire.end(Parcel(blocks.closing(reason)), hang_up=hang_up)
+        except Exception:
+            logger.exception("wire.failed")
+            wire.abort()
+        self._watch(subscriber)
 
     # Fan-out
 
@@ -143,66 +139,45 @@ class Hub:
         """Take a batch from the tail, and bring it to everyone concerned before the next."""
         self._window.append(batch)
         breath = Breath()
-        touched, by_topic = await self._concerned(batch.entries, breath)
-        for audience, chunks in self._packed(touched, by_topic):
-            for chunk in chunks:
-                for member in tuple(audience.members):
-                    self._hand(member, chunk)
+        for group in await self._audiences.concerned(batch.entries, breath):
+            for chunk in pack(group.entries, partial(self._block, group.audience)):
+                for members in batched(group.members, STRIDE, strict=False):
+                    self._hand(members, chunk)
                     if breath.due:
                         await breath.take()
         self._settled = self._window.head
 
-    async def _concerned(
-        self, entries: Sequence[Entry], breath: Breath
-    ) -> tuple[dict[Audience, list[str]], dict[str, list[Entry]]]:
-        """The audiences, each with those of its topics that have events in the batch."""
-        by_topic: dict[str, list[Entry]] = defaultdict(list)
-        for entry in entries:
-            for topic in entry.topics:
-                if topic in self._by_topic:
-                    by_topic[topic].append(entry)
-        touched: dict[Audience, list[str]] = {}
-        for topic in by_topic:
-            for audience in tuple(self._by_topic.get(topic, ())):
-                touched.setdefault(audience, []).append(topic)
-                if breath.due:
-                    await breath.take()
-        return touched, by_topic
-
-    def _packed(
-        self, touched: dict[Audience, list[str]], by_topic: dict[str, list[Entry]]
-    ) -> Iterator[tuple[Audience, list[Chunk]]]:
-        """The chunks for each audience; audiences that want the same bytes share them."""
-        made: dict[object, list[Chunk]] = {}
-        for audience, topics in touched.items():
-            key = (tuple(topics), audience.topics if audience.envelope else None)
-            chunks = made.get(key)
-            if chunks is None:
-                unique = {entry.position: entry for topic in topics for entry in by_topic[topic]}
-                wanted = [unique[position] for position in sorted(unique)]
-                chunks = made[key] = list(pack(wanted, partial(self._block, audience)))
-            yield audience, chunks
-
-    def _hand(self, member: Subscriber, chunk: Chunk) -> None:
-        """The chunk to a member that has all before it and none of it; others catch up later."""
-        if not member.open or member.behind or member.position >= chunk.last:
-            return
-        if member.wire.busy or member.position >= chunk.first:
-            member.position = max(member.position, self._settled)
-            member.behind = True
-            self._serve(member)
-        else:
-            member.position = chunk.last
-            self._write(member, chunk.data)
+    def _hand(self, members: Sequence[Subscriber], chunk: Chunk) -> None:
+        """The chunk to those who have all before it and none of it; others catch up later."""
+        first, last, parcel = chunk.first, chunk.last, chunk.parcel
+        for member in members:
+            if member.behind or member.position >= last or not member.open:
+                continue
+            if member.wire.busy or member.position >= first:
+                member.position = max(member.position, self._settled)
+                member.behind = True
+                self._go_on(member)
+            else:
+                member.position = last
+                self._write(member, parcel)
 
     # One subscriber
 
     def drained(self, subscriber: Subscriber) -> None:
         self._waiting.pop(subscriber, None)
-        self._serve(subscriber)
+        self._go_on(subscriber)
 
     def lost(self, subscriber: Subscriber) -> None:
-        self.close(subscriber, CloseReason.WRITE_FAILED)
+        if subscriber.open:
+            self.close(subscriber, CloseReason.WRITE_FAILED)
+        else:
+            self._waiting.pop(subscriber, None)
+            subscriber.wire.abort()
+
+    def _go_on(self, subscriber: Subscriber) -> None:
+        """One that is behind is served in its turn: many may be ready at once."""
+        if subscriber.behind and not subscriber.wire.busy:
+            self._turns.add(subscriber)
 
     def _serve(self, subscriber: Subscriber) -> None:
         """Hand over the next chunk of what is due, if the wire takes one."""
@@ -212,11 +187,13 @@ class Hub:
             reason, subscriber.reset = subscriber.reset, None
             subscriber.position = self._window.head
             subscriber.behind = False
-            self._write(subscriber, blocks.reset(self.head, reason))
+            self._write(subscriber, Parcel(blocks.reset(self.head, reason)))
         elif subscriber.position < self._window.floor:
             self.close(subscriber, CloseReason.FELL_BEHIND)
         else:
-            self._write(subscriber, self._next_chunk(subscriber, room=MAX_CHUNK))
+            chunk = self._next_chunk(subscriber, room=MAX_CHUNK)
+            if chunk:
+                self._write(subscriber, Parcel(chunk))
             self._go_on(subscriber)
 
     def _next_chunk(self, subscriber: Subscriber, *, room: int) -> bytes:
@@ -234,16 +211,20 @@ class Hub:
         subscriber.behind = False
         return b"".join(pieces)
 
-    def _go_on(self, subscriber: Subscriber) -> None:
-        """A wire that takes everything at once is served on in the next round of the loop."""
-        if subscriber.behind and not subscriber.wire.busy:
-            self._loop.call_soon(self._serve, subscriber)
+    def _write(self, subscriber: Subscriber, parcel: Parcel) -> None:
+        wire = subscriber.wire
+        try:
+            wire.write(parcel)
+        except Exception:
+            # One that fails in a way nobody thought of costs one stream, and not the fan-out.
+            logger.exception("wire.failed")
+            self.close(subscriber, CloseReason.WRITE_FAILED)
+            return
+        self._watch(subscriber)
 
-    def _write(self, subscriber: Subscriber, data: bytes) -> None:
-        if data:
-            subscriber.wire.write(data)
-            if subscriber.wire.busy:
-                self._waiting[subscriber] = self._loop.time()
+    def _watch(self, subscriber: Subscriber) -> None:
+        if subscriber.wire.busy:
+            self._waiting[subscriber] = self._loop.time()
 
     def _block(self, audience: Audience, entry: Entry) -> bytes:
         if audience.envelope:
@@ -256,22 +237,32 @@ class Hub:
         """Tell a caught-up subscriber its place, so that its cursor never grows old."""
         if subscriber.open and not subscriber.behind and not subscriber.wire.busy:
             place = max(subscriber.position, self._settled)
-            self._write(subscriber, blocks.cursor(Cursor(self._epoch, place)))
+            self._write(subscriber, Parcel(blocks.cursor(Cursor(self._epoch, place))))
 
-    def close_the_slow(self, *, deadline: float) -> None:
+    async def close_the_slow(self, *, deadline: float) -> None:
         """Close the streams whose wire has been busy with one chunk for `deadline` seconds."""
+        breath = Breath()
         oldest = self._loop.time() - deadline
-        while self._waiting:
-            subscriber, since = next(iter(self._waiting.items()))
-            if since > oldest:
-                return
-            self.close(subscriber, CloseReason.TOO_SLOW)
+        late = takewhile(lambda waiting: waiting[1] <= oldest, self._waiting.items())
+        for subscriber, since in list(late):
+            if self._waiting.get(subscriber) == since:
+                del self._waiting[subscriber]
+                if subscriber.open:
+                    self.close(subscriber, CloseReason.TOO_SLOW)
+                else:
+                    subscriber.wire.abort()  # not even its last words are through
+            if breath.due:
+                await breath.take()
 
-    def trim(self, *, now_ms: int) -> None:
-        self._window.trim(now_ms=now_ms)
+    async def trim(self, *, now_ms: int) -> None:
+        """Let go of the history that is too old, or too much."""
+        breath = Breath()
+        while self._window.trim(now_ms=now_ms):
+            await breath.take()
 
     async def reload(self, epoch: str, window: Window, reason: ResetReason) -> None:
         """Go on with another window, and tell every subscriber that it may have missed events."""
+        old = self._window
         self._epoch, self._window, self._settled = epoch, window, window.head
         members = self.subscribers
         for member in members:
@@ -281,6 +272,8 @@ class Hub:
             self._serve(member)
             if breath.due:
                 await breath.take()
+        while old.dismantle():
+            await breath.take()
 
     def reset(self, subscriber: Subscriber, reason: ResetReason) -> None:
         """Tell one subscriber that it may have missed events; it goes on from the head."""

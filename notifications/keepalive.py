@@ -40,8 +40,8 @@ class KeepAlive:
             for tick in range(done + 1, now + 1):
                 await self._visit(self._wheel.pop(tick, []))
             done = now
-            self._hub.close_the_slow(deadline=self._write_deadline)
-            self._hub.trim(now_ms=time.time_ns() // 1_000_000)
+            await self._hub.close_the_slow(deadline=self._write_deadline)
+            await self._hub.trim(now_ms=time.time_ns() // 1_000_000)
 
     async def _visit(self, due: list[Subscriber]) -> None:
         breath = Breath()

@@ -9,7 +9,8 @@ from notifications.grants import Grant
 from notifications.hub import Hub
 from notifications.subscribers import CloseReason, Start, Subscriber
 from notifications.topics import topics as check_topics
-from notifications.wire import PullWire, Wire
+from notifications.wires.base import Parcel, Wire
+from notifications.wires.pull import PullWire
 
 HEADERS = {
     "Content-Type": sse.CONTENT_TYPE,
@@ -56,7 +57,7 @@ class EventStream:
             if await self.ready():
                 self._joined = self.open(self._wire)
             else:
-                self._wire.end(self.refusal())
+                self._wire.end(Parcel(self.refusal()))
         chunk = await self._wire.pull()
         if chunk is None:
             raise StopAsyncIteration

@@ -14,7 +14,7 @@ from contextvars import Context
 
 from notifications.breath import Breath
 from notifications.conf import Settings, get_settings
-from notifications.cursors import Cursor
+from notifications.cursors import Cursor, position_ms
 from notifications.draining import drain
 from notifications.enforcement import Enforcement
 from notifications.errors import Unavailable
@@ -25,7 +25,7 @@ from notifications.log.base import EVERYONE, Control, Gap, Log, Order, ResetReas
 from notifications.log.choice import open_log, retention
 from notifications.subscribers import CloseReason, Start, Subscriber
 from notifications.window import Window
-from notifications.wire import Wire
+from notifications.wires.base import Wire
 
 logger = logging.getLogger("carillon")
 
@@ -128,7 +128,7 @@ class Runtime:
         async with aclosing(self.log.read(until=state.position)) as history:
             async for batch in history:
                 window.append(batch)
-                if breath.due:
+                while window.trim(now_ms=position_ms(window.head)) or breath.due:
                     await breath.take()
         if window.head != state.position:
             window.restart(state.position)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from notifications.cursors import Position
 from notifications.log.base import ResetReason
-from notifications.wire import Wire
+from notifications.wires.base import Wire
 
 
 class CloseReason(StrEnum):

@@ -10,6 +10,7 @@ from notifications.cursors import START, Position, position, position_ms
 from notifications.log.base import Batch, Entry, Retention
 
 _by_position = attrgetter("position")
+STEP = 1_000
 _GONE = Entry(START, (), b"", None, b"", is_text=True, retry=None)
 
 
@@ -51,23 +52,41 @@ class Window:
                 index.append(number)
             self.size += entry.size
         self.head = batch.last
-        self.trim(now_ms=position_ms(self.head))
+        self.trim(now_ms=position_ms(self.head), most=STEP + 2 * len(batch.entries))
 
-    def trim(self, *, now_ms: int) -> None:
-        """Let go of what retention does not keep. `now_ms` is by the clock of the log."""
+    def trim(self, *, now_ms: int, most: int = STEP) -> bool:
+        """Let go of what retention does not keep, in steps: whether there is more of it.
+
+        `now_ms` is by the clock of the log.
+        """
         oldest = position(max(0, now_ms - self._retention.age * 1000))
         surplus = len(self) - self._retention.events
-        while self._first < len(self._entries):
+        more = self._first < len(self._entries)
+        while more:
             entry = self._entries[self._first]
             kept = surplus <= 0 and self.size <= self._retention.bytes
-            if kept and entry.position >= oldest:
+            more = not (kept and entry.position >= oldest)
+            if not more or not most:
                 break
             self._drop(entry)
             surplus -= 1
-        if self._first > len(self) + 1000:
+            most -= 1
+            more = self._first < len(self._entries)
+        if self._first > len(self) + STEP:
             del self._entries[: self._first]
             self._base += self._first
             self._first = 0
+        return more
+
+    def dismantle(self) -> bool:
+        """For a window that is no longer in use: free some of it. Whether there is more.
+
+        To free all of a long history at once takes long.
+        """
+        del self._entries[-STEP:]
+        for _ in range(min(STEP, len(self._topics))):
+            self._topics.popitem()
+        return bool(self._entries or self._topics)
 
     def _drop(self, entry: Entry) -> None:
         number = self._base + self._first

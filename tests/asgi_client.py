@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from notifications.sse import Decoder, ServerSentEvent
-from notifications.wire import Message
+from notifications.wires.base import Message
 
 DEADLINE = 10.0
 

@@ -3,7 +3,7 @@
 from notifications.cursors import Cursor, position
 from notifications.log.base import Batch, Entry
 from notifications.sse import Decoder, ServerSentEvent
-from notifications.wire import Wire
+from notifications.wires.base import Parcel, Wire
 
 EPOCH = "0123456789ab"
 
@@ -12,35 +12,40 @@ class FakeWire(Wire):
     """Takes everything at once, or, while `held`, one chunk until it is drained."""
 
     def __init__(self, *, held: bool = False) -> None:
+        super().__init__()
         self.held = held
-        self.chunks: list[bytes] = []
+        self.parcels: list[Parcel] = []
         self.ended = False
+        self.hung_up = False
         self.aborted = False
-        self._full = False
+        self.fails = False
 
-    @property
-    def busy(self) -> bool:
-        return self._full
-
-    def write(self, chunk: bytes) -> None:
-        assert not self._full, "a wire was handed a second chunk"
+    def write(self, parcel: Parcel) -> None:
+        if self.fails:
+            raise RuntimeError("this wire fails in a way nobody thought of")
+        assert not self.busy, "a wire was handed a second chunk"
         assert not self.ended, "a wire that has ended was written to"
         assert not self.aborted, "a wire that was aborted was written to"
-        self.chunks.append(chunk)
-        self._full = self.held
+        self.parcels.append(parcel)
+        self.busy = self.held
 
-    def end(self, chunk: bytes) -> None:
-        self.write(chunk)
+    def end(self, parcel: Parcel, *, hang_up: bool = False) -> None:
+        self.write(parcel)
         self.ended = True
+        self.hung_up = hang_up
 
     def abort(self) -> None:
         self.aborted = True
 
     def drain(self) -> None:
         """The client has read all it was sent."""
-        if self._full:
-            self._full = False
+        if self.busy:
+            self.busy = False
             self.owner.drained()
+
+    @property
+    def chunks(self) -> list[bytes]:
+        return [parcel.raw for parcel in self.parcels]
 
     @property
     def events(self) -> list[ServerSentEvent]:

@@ -181,8 +181,13 @@ def environment(redis_url: str, folder: Path, settings: dict[str, str]) -> dict[
 
 
 @contextmanager
-def _web_server(
-    command: list[str], *, redis_url: str, folder: Path, port: int, settings: dict[str, str]
+def web_server(
+    command: list[str],
+    *,
+    redis_url: str,
+    folder: Path,
+    port: int = 0,
+    settings: dict[str, str] | None = None,
 ) -> Iterator[WebServer]:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "web.log"
@@ -192,7 +197,7 @@ def _web_server(
         popen = subprocess.Popen(
             [sys.executable, "-m", *command, "--fd", str(listener.fileno())],
             cwd=ROOT,
-            env=environment(redis_url, folder, settings),
+            env=environment(redis_url, folder, settings or {}),
             pass_fds=[listener.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -210,7 +215,7 @@ def _web_server(
 def daphne(redis_url: str, folder: Path, *, port: int = 0, **settings: str) -> Iterator[WebServer]:
     """Our project under Daphne. `settings` are environment variables."""
     command = ["daphne", "config.asgi:application"]
-    with _web_server(
+    with web_server(
         command, redis_url=redis_url, folder=folder, port=port, settings=settings
     ) as server:
         yield server
@@ -220,7 +225,7 @@ def daphne(redis_url: str, folder: Path, *, port: int = 0, **settings: str) -> I
 def uvicorn(redis_url: str, folder: Path, *, port: int = 0, **settings: str) -> Iterator[WebServer]:
     """Our project under uvicorn. `settings` are environment variables."""
     command = ["uvicorn", "config.asgi:application", "--timeout-graceful-shutdown", "1"]
-    with _web_server(
+    with web_server(
         command, redis_url=redis_url, folder=folder, port=port, settings=settings
     ) as server:
         yield server

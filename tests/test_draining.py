@@ -11,6 +11,7 @@ from notifications.hub import Hub
 from notifications.log.base import Retention
 from notifications.subscribers import CloseReason, Start
 from notifications.window import Window
+from notifications.wires.base import Parcel
 from tests.fakes import EPOCH, FakeWire, batch, entry
 
 DEADLINE = 10.0
@@ -22,8 +23,8 @@ class DatedWire(FakeWire):
 
     ended_at = 0.0
 
-    def end(self, chunk: bytes) -> None:
-        super().end(chunk)
+    def end(self, parcel: Parcel, *, hang_up: bool = False) -> None:
+        super().end(parcel, hang_up=hang_up)
         self.ended_at = asyncio.get_running_loop().time()
 
 

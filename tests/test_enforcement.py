@@ -15,6 +15,7 @@ from notifications.hub import Hub
 from notifications.log.base import EVERYONE, Control, Order, Retention
 from notifications.subscribers import Start, Subscriber
 from notifications.window import Window
+from notifications.wires.base import Parcel
 from tests.fakes import EPOCH, FakeWire, batch
 
 DEADLINE = 10.0
@@ -28,8 +29,8 @@ class Wire(FakeWire):
         super().__init__()
         self.over = asyncio.Event()
 
-    def end(self, chunk: bytes) -> None:
-        super().end(chunk)
+    def end(self, parcel: Parcel, *, hang_up: bool = False) -> None:
+        super().end(parcel, hang_up=hang_up)
         self.over.set()
 
     @property

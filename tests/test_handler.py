@@ -21,7 +21,7 @@ from notifications import apublish, responses, runtime
 from notifications.handler import CarillonASGIHandler, handoff, lanes
 from notifications.identities import current
 from notifications.responses import EventStreamResponse
-from notifications.wire import Message
+from notifications.wires.base import Message
 from tests import sessions as held
 from tests import settings as default
 from tests.asgi_client import DEADLINE, Connection

@@ -6,10 +6,11 @@ from random import Random
 
 import pytest
 
+from notifications import audiences as audiences_module
 from notifications import hub as hub_module
 from notifications.breath import Breath
 from notifications.chunks import MAX_CHUNK
-from notifications.cursors import START, Cursor, Position, position
+from notifications.cursors import Cursor, Position, position
 from notifications.hub import Hub
 from notifications.log.base import Batch, ResetReason, Retention
 from notifications.subscribers import CloseReason, Start, Subscriber
@@ -40,6 +41,12 @@ async def settle() -> None:
     """Let what was put off to the next rounds of the loop happen."""
     for _ in range(50):
         await asyncio.sleep(0)
+
+
+async def drain(wire: FakeWire) -> None:
+    """The client has read all it was sent, and what it is owed comes in its turn."""
+    wire.drain()
+    await settle()
 
 
 # Joining
@@ -91,6 +98,7 @@ async def test_a_cursor_ahead_of_this_process_is_not_told_again_what_it_had() ->
     _, wire = join(hub, start=Start(cursor=at(3)))
     await hub.deliver(batch(1, entry(2), entry(3), entry(4)))
     await hub.deliver(batch(4, entry(5)))
+    await settle()
     assert wire.said == ["stream.cursor", "4", "5"]
 
 
@@ -148,9 +156,9 @@ async def test_a_slow_wire_holds_one_chunk_and_catches_up_when_it_drains() -> No
     for ms in range(2, 6):
         await hub.deliver(batch(ms - 1, entry(ms)))
     assert wire.said == ["stream.cursor"]
-    wire.drain()
+    await drain(wire)
     assert wire.said == ["stream.cursor", "2", "3", "4", "5"]
-    wire.drain()
+    await drain(wire)
     await hub.deliver(batch(5, entry(6)))
     assert wire.said[-1] == "6"
 
@@ -163,7 +171,7 @@ async def test_catching_up_takes_a_chunk_at_a_time() -> None:
         await hub.deliver(batch(ms - 1, entry(ms, data=data)))
     for expected in (1, 2, 3, 4):
         assert len(wire.events) == expected
-        wire.drain()
+        await drain(wire)
 
 
 async def test_an_event_larger_than_a_chunk_goes_alone() -> None:
@@ -189,7 +197,7 @@ async def test_one_that_falls_off_the_window_is_closed_and_told_why() -> None:
     subscriber, wire = join(hub, held=True)
     for ms in range(2, 10):
         await hub.deliver(batch(ms - 1, entry(ms)))
-    wire.drain()
+    await drain(wire)
     assert wire.ended
     assert wire.events[-1].data == '{"reason":"fell_behind"}'
     assert wire.events[-1].id == at(1), "it comes back with the cursor that it had"
@@ -204,7 +212,7 @@ async def test_one_that_was_idle_for_longer_than_history_has_not_fallen_behind()
     wire.held = True
     await hub.deliver(batch(9, entry(10, "quiet")))
     await hub.deliver(batch(10, entry(11, "quiet")))
-    wire.drain()
+    await drain(wire)
     assert wire.said == ["stream.cursor", "10", "11"]
 
 
@@ -212,9 +220,9 @@ async def test_one_that_takes_too_long_is_cut_and_others_are_not() -> None:
     hub = hub_with(1)
     slow, slow_wire = join(hub, held=True)
     _, wire = join(hub)
-    hub.close_the_slow(deadline=10)
+    await hub.close_the_slow(deadline=10)
     assert slow.open
-    hub.close_the_slow(deadline=-1)
+    await hub.close_the_slow(deadline=-1)
     assert slow_wire.aborted
     assert not slow.open
     await hub.deliver(batch(1, entry(2)))
@@ -250,7 +258,7 @@ async def test_one_that_lags_is_not_told_of_a_place_it_has_not_reached() -> None
     await hub.deliver(batch(1, entry(2)))
     hub.keep_alive(subscriber)
     assert len(wire.chunks) == 1
-    wire.drain()
+    await drain(wire)
     assert wire.said == ["stream.cursor", "2"]
 
 
@@ -265,9 +273,9 @@ async def test_a_gap_is_a_reset_for_everyone_and_nothing_older_follows() -> None
     window = Window(Retention(100, 10**9, 10**6))
     window.append(batch(0, entry(7)))
     await hub.reload("ba9876543210", window, ResetReason.LOG_LOST)
-    slow.drain()
+    await drain(slow)
     await hub.deliver(batch(7, entry(8)))
-    slow.drain()
+    await drain(slow)
     assert wire.said == ["stream.cursor", "2", "stream.reset", "8"]
     assert slow.said == ["stream.cursor", "stream.reset", "8"]
     head = str(Cursor("ba9876543210", position(7)))
@@ -318,13 +326,15 @@ def every_breath(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None
                 action()
                 await super().take()
 
-        monkeypatch.setattr(hub_module, "Breath", Short)
+        for module in (hub_module, audiences_module):
+            monkeypatch.setattr(module, "Breath", Short)
+            monkeypatch.setattr(module, "STRIDE", 1)
 
     return between
 
 
 class Crowd:
-    """Subscribers who join, leave, lag, drain and are kept alive at random, and a check of each."""
+    """Subscribers who join, lag, drain, fail and leave at random moments, and a check of each."""
 
     TOPICS = "abcde"
     SIZE = 60
@@ -341,10 +351,24 @@ class Crowd:
         if len(self.members) < self.SIZE and self.random.random() < 0.3:
             self.join()
         for subscriber, wire, *_ in few:
-            if self.random.random() < 0.5:
+            chance = self.random.random()
+            if chance < 0.5:
                 wire.drain()
-            else:
+            elif chance < 0.96:
                 self.hub.keep_alive(subscriber)
+            else:
+                self.lose(subscriber, wire)
+
+    def lose(self, subscriber: Subscriber, wire: FakeWire) -> None:
+        match self.random.randrange(4):
+            case 0:
+                wire.fails = subscriber.open  # whenever it is written to
+            case 1:
+                wire.owner.lost()
+            case 2:
+                self.hub.close(subscriber, CloseReason.DRAINING)
+            case 3:
+                self.hub.leave(subscriber, CloseReason.CLIENT_LEFT)
 
     def join(self) -> None:
         topics = frozenset(self.random.sample(self.TOPICS, self.random.randint(1, 3)))
@@ -357,13 +381,17 @@ class Crowd:
         self.members.append((subscriber, wire, topics, begun))
 
     def check(self) -> None:
-        for _, wire, topics, begun in self.members:
+        for subscriber, wire, topics, begun in self.members:
             wanted = [
                 place for place, names in self.published if place > begun and topics & set(names)
             ]
             reached = begun
             got = []
-            for event in wire.events[1:]:
+            said = wire.events[1:]
+            for event in said:
+                if event.type == "stream.closing":
+                    assert event is said[-1], "something follows the last words"
+                    continue
                 place = Cursor.parse(event.id).position
                 if event.type == "stream.cursor":
                     missing = [p for p in wanted if p <= place and p not in got]
@@ -372,11 +400,11 @@ class Crowd:
                     got.append(place)
                 assert place >= reached, "a block goes back"
                 reached = place
-            assert got == wanted
+            assert got == (wanted if subscriber.open else wanted[: len(got)])
 
 
 @pytest.mark.parametrize("seed", range(30))
-async def test_joins_drains_and_keep_alives_between_any_two_slices(
+async def test_whatever_happens_between_any_two_slices(
     seed: int, every_breath: Callable[[Callable[[], None]], None]
 ) -> None:
     random = Random(seed)
@@ -398,33 +426,82 @@ async def test_joins_drains_and_keep_alives_between_any_two_slices(
         for _, wire, _, _ in crowd.members:
             wire.drain()
         await settle()
-        if not any(subscriber.behind for subscriber, *_ in crowd.members):
+        if not any(subscriber.behind and subscriber.open for subscriber, *_ in crowd.members):
             break
     assert len(crowd.members) > 20
+    assert len(hub.subscribers) > 10
     crowd.check()
 
 
-async def test_a_fan_out_never_holds_the_loop_for_long() -> None:
+# What fails
+
+
+@pytest.mark.parametrize("when", ["opening", "live", "catching up", "keep-alive", "last words"])
+async def test_a_wire_that_fails_inside_a_write_costs_one_stream_and_no_other(when: str) -> None:
     hub = hub_with(1)
-    for i in range(20_000):
-        join(hub, "news", f"user.{i}")
-    longest = 0.0
-    loop = asyncio.get_running_loop()
-    done = asyncio.Event()
+    wire, other = FakeWire(held=when == "catching up"), FakeWire()
+    wire.fails = when == "opening"
+    subscriber = hub.subscribe(frozenset("t"), wire, NOW)
+    hub.subscribe(frozenset("t"), other, NOW)
+    if when == "catching up":
+        await hub.deliver(batch(1, entry(2)))
+    wire.fails = True
+    if when == "live":
+        await hub.deliver(batch(1, entry(2)))
+    elif when == "keep-alive":
+        hub.keep_alive(subscriber)
+    elif when == "last words":
+        hub.close(subscriber, CloseReason.DRAINING)
+    await drain(wire)
+    assert wire.aborted
+    assert not subscriber.open
+    assert [member.wire for member in hub.subscribers] == [other]
+    await hub.deliver(batch(2, entry(3)))
+    assert other.said[-1] == "3"
 
-    async def watch() -> None:
-        nonlocal longest
-        before = loop.time()
-        while not done.is_set():
-            await asyncio.sleep(0)
-            now = loop.time()
-            longest = max(longest, now - before)
-            before = now
 
-    watcher = asyncio.create_task(watch())
-    await asyncio.sleep(0)
-    await hub.deliver(batch(1, entry(2, "news")))
-    done.set()
-    await watcher
-    assert longest < 0.05
-    assert position(1) > START
+async def test_one_that_fell_behind_is_hung_up_on_and_does_not_keep_its_connection() -> None:
+    hub = hub_with(1, events=3)
+    _, wire = join(hub, held=True)
+    for ms in range(2, 10):
+        await hub.deliver(batch(ms - 1, entry(ms)))
+    await drain(wire)
+    assert wire.ended
+    assert wire.hung_up
+    assert wire.busy, "it reads nothing of its last words"
+    await hub.close_the_slow(deadline=-1)
+    assert wire.aborted
+
+
+async def test_one_whose_last_words_are_through_is_left_alone() -> None:
+    hub = hub_with(1)
+    subscriber, wire = join(hub)
+    wire.held = True
+    hub.close(subscriber, CloseReason.DRAINING)
+    assert not wire.hung_up
+    await drain(wire)
+    await hub.close_the_slow(deadline=-1)
+    assert not wire.aborted
+
+
+async def test_one_that_is_lost_in_its_last_words_is_freed() -> None:
+    hub = hub_with(1)
+    subscriber, wire = join(hub)
+    wire.held = True
+    hub.close(subscriber, CloseReason.DRAINING)
+    wire.owner.lost()
+    assert wire.aborted
+
+
+# Bytes
+
+
+async def test_ten_thousand_small_audiences_share_the_bytes_and_a_batch_is_one_write() -> None:
+    hub = hub_with(1)
+    wires = [join(hub, f"user.{i}", "news", "more")[1] for i in range(50)]
+    await hub.deliver(
+        batch(1, entry(2, "news"), entry(3, "user.7", "more"), entry(4, "more"), entry(5, "else"))
+    )
+    assert {tuple(wire.said[1:]) for wire in wires} == {("2", "3", "4")}
+    assert {len(wire.parcels) for wire in wires} == {2}
+    assert len({id(wire.parcels[1]) for i, wire in enumerate(wires) if i != 7}) == 1

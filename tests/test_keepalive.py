@@ -10,6 +10,7 @@ from notifications.keepalive import KeepAlive
 from notifications.log.base import Retention
 from notifications.subscribers import CloseReason, Start, Subscriber
 from notifications.window import Window
+from notifications.wires.base import Parcel
 from tests.fakes import EPOCH, FakeWire, batch, entry
 
 DEADLINE = 10.0
@@ -23,8 +24,8 @@ class CountingWire(FakeWire):
         self._enough = enough
         self.satisfied = asyncio.Event()
 
-    def write(self, chunk: bytes) -> None:
-        super().write(chunk)
+    def write(self, parcel: Parcel) -> None:
+        super().write(parcel)
         if len(self.chunks) >= self._enough:
             self.satisfied.set()
 

@@ -18,7 +18,7 @@ from notifications.handler import chain, signals
 from notifications.handler.handoff import Handoff, Latch, carry
 from notifications.handler.lanes import Lane, Lanes
 from notifications.handler.routes import is_for_loop
-from notifications.wire import Message, Receive, Send
+from notifications.wires.base import Message, Receive, Send
 
 
 class CarillonASGIHandler(ASGIHandler):

@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator
 
 from django.http.response import HttpResponseBase
 
+from notifications.conf import get_settings
 from notifications.responses import EventStream, EventStreamResponse
 from notifications.subscribers import CloseReason
-from notifications.wire import Message, Receive, Send, wire_for
+from notifications.wires.base import Message, Receive, Send
+from notifications.wires.choice import wire_for
 
 logger = logging.getLogger("carillon")
 
@@ -72,7 +74,8 @@ async def carry(stream: EventStream, receive: Receive, send: Send) -> None:
         last_words = {"type": "http.response.body", "body": stream.refusal(), "more_body": False}
         await send(last_words)
         return
-    hub, subscriber = stream.open(wire_for(send, give_up=give_up))
+    deadline = get_settings().WRITE_DEADLINE
+    hub, subscriber = stream.open(wire_for(send, give_up=give_up, deadline=deadline))
     try:
         while (await receive())["type"] != "http.disconnect":
             pass

@@ -1,0 +1,1 @@
+"""Wires: what carries bytes to one client, on every server."""

@@ -1,0 +1,128 @@
+"""The wire for Daphne, which itself buffers whatever it is sent.
+
+Its `send` is `partial(server.handle_reply, request)`. Twisted tells the producer of a request when
+the transport's buffer is too full (`IPushProducer`), and when it is empty again.
+"""
+
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from notifications.wires.base import Parcel, Send, Wire
+from notifications.wires.direct import DirectWire, limit_silence
+
+GRACE = 1.0
+
+
+class DaphneWire(DirectWire):
+    """Past Daphne where there is a `connection`, once Daphne has written the headers.
+
+    Daphne writes those with the first of the body, and into the transport's buffer.
+    """
+
+    __slots__ = ("_begun", "_paused", "_request", "_transport")
+
+    def __init__(
+        self,
+        send: Send,
+        *,
+        give_up: Callable[[], object],
+        request: Any,
+        connection: socket.socket | None,
+    ) -> None:
+        super().__init__(send, give_up=give_up, connection=connection, coded=False)
+        self._request = request
+        self._transport: Any = getattr(request.channel, "transport", None)
+        self._begun = False
+        self._paused = False
+        request.registerProducer(self, True)
+
+    def write(self, parcel: Parcel) -> None:
+        if self._begun and self._connection is not None and self._empty:
+            self._request.sentLength += len(parcel.raw)
+            self._post(self._connection, parcel.coded if self._coded else parcel.raw)
+            return
+        self._put(parcel.raw)
+        if self._connection is not None and self._request.startedWriting:
+            self._begun = True
+            self._coded = bool(self._request.chunked)
+            self._wait()
+
+    @property
+    def _empty(self) -> bool:
+        transport = self._transport
+        return not (transport.dataBuffer or transport._tempDataLen)  # noqa: SLF001
+
+    def _hold(self, rest: bytes | memoryview) -> None:
+        self._transport.write(bytes(rest))
+        self._wait()
+
+    def _wait(self) -> None:
+        """Have Twisted say when its buffer is empty, as if it had been too full."""
+        transport = self._transport
+        if not self._empty and not transport.producerPaused and transport.producer is not None:
+            transport.producerPaused = True
+            transport.producer.pauseProducing()
+
+    def _drained(self) -> None:
+        self.busy = self._paused or self._working is not None
+        if not self.busy:
+            super()._drained()
+
+    def _finish(self) -> None:
+        self._request.unregisterProducer()
+        limit_silence(self._connection, None)
+        if self._hang_up:
+            self._request.channel.persistent = False
+        self._put(b"", more_body=False)
+
+    def abort(self) -> None:
+        if hasattr(self._transport, "abortConnection"):
+            self._transport.abortConnection()
+        super().abort()
+
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+        self._paused = self.busy = True
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        if self._paused:
+            self._paused = False
+            self._loop.call_soon(self._drained)
+
+    def stopProducing(self) -> None:  # noqa: N802
+        # The connection is gone, and `receive` says that the client left. Should nobody hear it
+        # there, this frees the stream: Daphne's `send` would go on as if all were well.
+        self._loop.call_later(GRACE, self.owner.lost)
+
+
+def daphne_wire(send: Send, *, give_up: Callable[[], object], deadline: float) -> Wire | None:
+    """None if this is not Daphne's own `send`, or if somebody minds its transport already."""
+    if not isinstance(send, partial) or len(send.args) != 1 or send.keywords:
+        return None
+    code = getattr(send.func, "__func__", None)
+    request = send.args[0]
+    if code is None or code.__globals__["__name__"] != "daphne.server":
+        return None
+    if type(request).__module__ != "daphne.http_protocol":
+        return None
+    if request.channel is None or request.producer is not None:
+        return None
+    connection = _socket(request)
+    limit_silence(connection, deadline)
+    return DaphneWire(send, give_up=give_up, request=request, connection=connection)
+
+
+def _socket(request: Any) -> socket.socket | None:
+    """What Twisted's transport writes to, if it is plain TCP and carries HTTP/1."""
+    transport = getattr(request.channel, "transport", None)
+    # By its type: a transport that encrypts passes on whatever it is asked for to the one below.
+    tcp: Any = sys.modules.get("twisted.internet.tcp")
+    if tcp is None or not isinstance(transport, tcp.Connection) or transport.TLS:
+        return None
+    known = all(hasattr(transport, name) for name in ("dataBuffer", "_tempDataLen"))
+    connection = transport.socket
+    if known and isinstance(connection, socket.socket) and request.method != b"HEAD":
+        return connection
+    return None
