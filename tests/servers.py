@@ -214,7 +214,7 @@ def web_server(
 @contextmanager
 def daphne(redis_url: str, folder: Path, *, port: int = 0, **settings: str) -> Iterator[WebServer]:
     """Our project under Daphne. `settings` are environment variables."""
-    command = ["daphne", "config.asgi:application"]
+    command = ["daphne", "-v", "0", "config.asgi:application"]
     with web_server(
         command, redis_url=redis_url, folder=folder, port=port, settings=settings
     ) as server:

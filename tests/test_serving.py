@@ -5,10 +5,8 @@ import re
 import shlex
 import signal
 import socket
-import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -126,9 +124,7 @@ def test_a_port_in_use_is_one_clear_line_and_nothing_is_started(
             assert dev.popen.stdout
             assert dev.popen.stdout.read() == ""
     assert not (tmp_path / "valkey").exists()
-    # Django's own checks may have opened the database.
-    with closing(sqlite3.connect(tmp_path / "db.sqlite3")) as database:
-        assert database.execute("SELECT name FROM sqlite_master").fetchall() == []
+    assert not (tmp_path / "db.sqlite3").exists()
 
 
 def test_what_is_not_configured_is_one_clear_line(development: dict[str, str]) -> None:
@@ -136,6 +132,17 @@ def test_what_is_not_configured_is_one_clear_line(development: dict[str, str]) -
         serve.says("(Not started. SECRET_KEY is not set)")
         assert serve.popen.wait(DEADLINE) == 1
         assert "Traceback" not in serve.said
+
+
+@pytest.mark.parametrize("server", ["daphne", "uvicorn"])
+def test_serve_logs_no_secret_of_a_request(production: dict[str, str], server: str) -> None:
+    with served("serve", "--server", server, environment=production) as serve:
+        url = f"http://127.0.0.1:{serve.port}"
+        for path in "/events/?topic=demo.x&link=53cr3t", "/publish/?token=53cr3t", "/no?key=53cr3t":
+            httpx.head(url + path, headers={"Authorization": "Bearer 53cr3t"}, timeout=DEADLINE)
+        serve.end()
+    assert "53cr3t" not in serve.said
+    assert "Unauthorized: /events/\n" in serve.said  # Django's own line, and no access log
 
 
 @pytest.mark.parametrize("milliseconds", [0, 100, 300, 600])

@@ -1,0 +1,26 @@
+"""What a request brings to show who asks is in no log, whatever serves it."""
+
+from notifications.redaction import REDACTED
+from tests.end_to_end.conftest import Pair
+from tests.signing import token
+
+SECRET = "53cr3t-53cr3t"
+KEY = "crl_abcdefgh_" + "a1B2" * 10 + "xyz"
+
+
+PATHS = "/events/?topic=demo.a&{}", "/publish/?{}", "/nowhere?{}"
+
+
+def test_no_log_has_the_link_token_key_or_session_of_a_request(pair: Pair) -> None:
+    text = token()
+    queries = [f"link={SECRET}", f"token={text}", f"tok%65n={SECRET}", f"x={KEY}"]
+    shown = [f"Bearer {KEY}", f"Bearer {text}", f"Basic {SECRET}", ""]
+    for path in PATHS:
+        for query, authorization in zip(queries, shown, strict=True):
+            headers = {"Authorization": authorization, "Cookie": f"sessionid={SECRET}"}
+            pair.one.request("HEAD", path.format(query), headers=headers)
+    said = pair.one.log.read_text()
+    for secret in SECRET, KEY, text.split(".")[2]:
+        assert secret not in said
+    if pair.kind == "uvicorn":
+        assert f"link={REDACTED}" in said  # it does log what was asked for
