@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import jwt
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
@@ -98,6 +99,19 @@ async def test_a_token_is_renewed_until_its_end() -> None:
     assert await renewed(light) == identity
     expired = token(exp=int(time.time()) - 1)
     assert await renewed(replace(light, credentials=expired)) is None
+
+
+async def test_a_token_that_is_used_again_at_once_is_not_verified_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = token()
+    first = await by_token(text)
+    monkeypatch.setattr(jwt, "decode", None)
+    assert await by_token(text) is first
+    assert first.until is not None
+    end = first.until
+    monkeypatch.setattr("time.time", lambda: end)
+    assert "expired" in await refusal(text)
 
 
 async def test_a_token_is_not_renewed_where_its_key_is_trusted_no_longer(

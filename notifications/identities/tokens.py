@@ -1,13 +1,16 @@
 """Bearer tokens (JWT, RFC 7519): who they are for, and what they allow, as their issuer signed."""
 
+import hashlib
 import re
+import time
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from notifications.conf import get_settings
 from notifications.errors import Invalid, Unauthenticated
 from notifications.identities.base import Identity, Kind, Scope
+from notifications.identities.verified import Verified
 from notifications.issuers import Issuer, IssuerKey
 from notifications.patterns import Pattern, patterns
 from notifications.topics import topic
@@ -43,7 +46,14 @@ async def by_token(text: str) -> Identity:
         raise _refusal(f"it has more than {MAX_CHARACTERS} characters")
     if not is_token(text):
         raise _refusal("it is not a JSON web token")
-    return _identity(text, _claims(text, issuer), issuer)
+    verified, digest = _verified(issuer), hashlib.sha256(text.encode()).hexdigest()
+    identity = verified.get(digest)
+    if identity is None:
+        identity = _identity(text, _claims(text, issuer), issuer)
+        verified.add(digest, identity, generation=verified.generation)
+    elif identity.until is not None and identity.until <= time.time():
+        raise _refusal(_REASONS["ExpiredSignatureError"])
+    return identity
 
 
 async def renewed(identity: Identity) -> Identity | None:
@@ -52,6 +62,12 @@ async def renewed(identity: Identity) -> Identity | None:
         return await by_token(identity.credentials or "")
     except Unauthenticated:
         return None
+
+
+@lru_cache(maxsize=1)
+def _verified(_: Issuer) -> Verified:
+    """Signatures cost more than all else that a publish request does here."""
+    return Verified()
 
 
 def _claims(text: str, issuer: Issuer) -> dict[str, Any]:
