@@ -86,7 +86,7 @@ def _claims(text: str, issuer: Issuer) -> dict[str, Any]:
         )
     except jwt.PyJWTError as error:
         raise _refusal(_REASONS.get(type(error).__name__, "it cannot be verified")) from None
-    except (ArithmeticError, AttributeError, RecursionError, TypeError, ValueError):
+    except (ArithmeticError, RecursionError, TypeError, ValueError):
         # Numbers without end, or brackets without end: JSON that PyJWT does not expect.
         raise _refusal("it cannot be read") from None
     return claims
