@@ -7,6 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from notifications.errors import Invalid
+from notifications.fields import TextListField
 from notifications.patterns import patterns
 
 
@@ -38,8 +39,8 @@ class ApiKey(models.Model):
     name = models.CharField(max_length=100, help_text="Whose key it is, or what for.")
     prefix = models.CharField("key", max_length=8, unique=True, editable=False)
     digest = models.CharField(max_length=64, editable=False)
-    subscribe = models.JSONField("may subscribe to", default=list, blank=True)
-    publish = models.JSONField("may publish to", default=list, blank=True)
+    subscribe = TextListField("may subscribe to", default=list, blank=True)
+    publish = TextListField("may publish to", default=list, blank=True)
     created_at = models.DateTimeField("created", default=timezone.now, editable=False)
     expires_at = models.DateTimeField(
         "expires", null=True, blank=True, help_text="Leave it empty for a key that never expires."

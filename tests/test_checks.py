@@ -41,7 +41,6 @@ def ids(*, deploy: bool = False, **settings: Any) -> list[str | None]:
     return [message.id for message in messages]
 
 
-@pytest.mark.django_db  # Django asks SQLite whether it knows JSON
 def test_a_project_that_is_right_has_nothing_to_say() -> None:
     assert run_checks(include_deployment_checks=False) == []
 
@@ -67,7 +66,6 @@ def test_each_setting_that_is_wrong_is_an_error_of_its_own() -> None:
     assert all(error.hint for error in errors)
 
 
-@pytest.mark.django_db
 def test_a_wrong_setting_fails_the_command() -> None:
     with (
         override_settings(CARILLON={"LOG": "memory", "NOPE": 1}),

@@ -2,11 +2,15 @@
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.core import serializers
+from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import connection
 
 from notifications.access.choice import PUBLISH_PERMISSION
-from notifications.models import Event
+from notifications.fields import TextListField
+from notifications.identities.keys import issue
+from notifications.models import ApiKey, Event
 
 pytestmark = pytest.mark.django_db
 
@@ -27,6 +31,22 @@ def test_a_user_who_is_given_the_permission_has_it() -> None:
 def test_events_have_no_table() -> None:
     assert Event._meta.db_table not in connection.introspection.table_names()
     assert str(Event()) == "event"
+
+
+def test_a_list_of_texts_comes_back_as_it_was() -> None:
+    for patterns in [], ["news"], ["a", "ü.*", '"', "\\n"]:
+        key = ApiKey(name="a", publish=patterns)
+        issue(key)
+        key.save()
+        assert ApiKey.objects.get(pk=key.pk).publish == patterns
+        whole = serializers.serialize("json", [key])
+        [again] = serializers.deserialize("json", whole)
+        assert again.object.publish == patterns  # type: ignore[attr-defined]
+
+
+def test_a_list_that_is_no_json_is_refused_where_it_is_loaded() -> None:
+    with pytest.raises(ValidationError):
+        TextListField().to_python("news")
 
 
 def test_the_migrations_say_what_the_models_say() -> None:

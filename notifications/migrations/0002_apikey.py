@@ -3,6 +3,8 @@
 import django.utils.timezone
 from django.db import migrations, models
 
+from notifications.fields import TextListField
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -30,11 +32,11 @@ class Migration(migrations.Migration):
                 ("digest", models.CharField(editable=False, max_length=64)),
                 (
                     "subscribe",
-                    models.JSONField(blank=True, default=list, verbose_name="may subscribe to"),
+                    TextListField(blank=True, default=list, verbose_name="may subscribe to"),
                 ),
                 (
                     "publish",
-                    models.JSONField(blank=True, default=list, verbose_name="may publish to"),
+                    TextListField(blank=True, default=list, verbose_name="may publish to"),
                 ),
                 (
                     "created_at",
