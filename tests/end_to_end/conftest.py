@@ -9,6 +9,7 @@ from itertools import count
 import pytest
 
 from tests.servers import SERVERS, WebServer, redis_server
+from tests.signing import AUDIENCE, ISSUER, SECRET
 
 ALLOWED_ORIGIN = "https://pages.example"
 
@@ -43,6 +44,9 @@ def pair(
                     folder / name,
                     CARILLON_KEEPALIVE="1",
                     CARILLON_CORS_ALLOWED_ORIGINS=ALLOWED_ORIGIN,
+                    CARILLON_JWT_SECRET=SECRET,
+                    CARILLON_JWT_AUDIENCE=AUDIENCE,
+                    CARILLON_JWT_ISSUER=ISSUER,
                 )
             )
             for name in ("one", "other")
