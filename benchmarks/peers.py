@@ -88,11 +88,8 @@ def environment(folder: Path, store: Store) -> dict[str, str]:
 @contextmanager
 def carillon(folder: Path, store: Store, server: str, *, workers: int = 1) -> Iterator[Peer]:
     port = free_port()
-    if server == "daphne":
-        command = [sys.executable, "manage.py", "carillon", "serve", "--port", str(port)]
-        command += ["--workers", str(workers)]
-    else:
-        command = [*_uvicorn("config.asgi:application", port), "--workers", str(workers)]
+    command = [sys.executable, "manage.py", "carillon", "serve", "--port", str(port)]
+    command += ["--server", server, "--workers", str(workers)]
     peer = Peer(
         port,
         0,

@@ -92,9 +92,9 @@ class Gap:
     reason: ResetReason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Draft:
-    """An event on its way into the log.
+    """An event on its way into the log. Not frozen, as there are many.
 
     With a `key`, the event is appended unless that key was used in the last `IDEMPOTENCY_AGE`; the
     `fingerprint` tells a repetition from another event under the same key.
@@ -105,7 +105,7 @@ class Draft:
     fingerprint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Receipt:
     """The log has the event `id` at `cursor`; `duplicate` if it had it before this call."""
 
