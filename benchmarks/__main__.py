@@ -9,8 +9,9 @@ from pathlib import Path
 from benchmarks import machine, report, runs
 from benchmarks.processes import Broken
 from benchmarks.rows import ROWS
-from benchmarks.table import FULL, QUICK, Row, Scale
+from benchmarks.table import FULL, QUICK, Results, Row, Scale
 
+INTERRUPTED = 130
 RESULTS = Path(__file__).parent / "results"
 
 DESCRIPTION = """\
@@ -56,20 +57,26 @@ def main(arguments: Sequence[str]) -> int:
     except Broken as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("bench: interrupted; nothing was written.", file=sys.stderr)
-        return 130
 
 
 def bench(rows: Sequence[Row], *, scale: Scale, times: int, path: Path) -> int:
-    """Measure, write and print; the exit status."""
+    """Measure, write and print; the exit status. Ctrl-C ends it with what there is by then."""
+    results = Results()
+    interrupted = False
     about = {**machine.described(), "load before": f"{machine.load():.1f}", "runs": str(times)}
-    results = runs.run(rows, scale=scale, runs=times, cache=runs.cache_folder())
+    try:
+        runs.run(rows, results, scale=scale, runs=times, cache=runs.cache_folder())
+    except KeyboardInterrupt:
+        about["interrupted"] = "yes: not all of it was measured"
+        interrupted = True
+        path = path.with_name("interrupted.md")
     report.write(path, rows, results, scale, about)
     print(report.markdown(rows, results, scale, about))
     print(f"bench: written to {path}", file=sys.stderr)
     for fault in results.faults:
         print(f"bench: {fault.cell}, run {fault.run}: {fault.reason}", file=sys.stderr)
+    if interrupted:
+        return INTERRUPTED
     return 1 if any(fault.ours for fault in results.faults) else 0
 
 

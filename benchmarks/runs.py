@@ -29,9 +29,8 @@ print(user.pk, session.session_key)
 """
 
 
-def run(rows: Sequence[Row], *, scale: Scale, runs: int, cache: Path) -> Results:
+def run(rows: Sequence[Row], results: Results, *, scale: Scale, runs: int, cache: Path) -> None:
     """Measures every cell of the rows `runs` times. What fails is said, and kept as a fault."""
-    results = Results()
     program = compiled(cache)
     _raise_descriptor_limit(scale.crowd + 200)
     with TemporaryDirectory(prefix="carillon-bench-") as name:
@@ -42,7 +41,6 @@ def run(rows: Sequence[Row], *, scale: Scale, runs: int, cache: Path) -> Results
             left = sum(each.seconds for each, _ in plan[place:])
             _say(f"[{place + 1}/{len(plan)}] {cell.name}, run {number}/{runs}, {_clock(left)} left")
             _measure(bench, cell, number, results)
-    return results
 
 
 def _plan(rows: Sequence[Row], runs: int) -> Iterator[tuple[Cell, int]]:
