@@ -62,7 +62,7 @@ class Audiences:
         touched = frozenset(by_topic)
         groups: dict[object, Group] = {}
         for topic in by_topic:
-            for some in batched(tuple(self.hearing(topic)), STRIDE, strict=False):
+            for some in batched(tuple(self.hearing(topic)), STRIDE):
                 for audience in some:
                     topics = touched if len(touched) == 1 else audience.topics & touched
                     if len(topics) > 1 and topic != min(topics):

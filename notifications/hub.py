@@ -141,7 +141,7 @@ class Hub:
         breath = Breath()
         for group in await self._audiences.concerned(batch.entries, breath):
             for chunk in pack(group.entries, partial(self._block, group.audience)):
-                for members in batched(group.members, STRIDE, strict=False):
+                for members in batched(group.members, STRIDE):
                     self._hand(members, chunk)
                     if breath.due:
                         await breath.take()

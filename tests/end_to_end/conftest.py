@@ -51,6 +51,8 @@ def pair(
             )
             for name in ("one", "other")
         )
+        for server in one, other:  # up before the deadline of a test's own begins
+            server.get("/health/live")
         yield Pair(kind, one, other)
 
 
