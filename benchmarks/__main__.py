@@ -16,8 +16,8 @@ RESULTS = Path(__file__).parent / "results"
 
 DESCRIPTION = """\
 Measures this checkout beside nchan, django-eventstream and a naive view on this machine, and writes
-a table with the machine and the versions. Figures are what the kernel counted of the server's
-processes, so they hold on a busy machine too; seconds and rates need a quiet one.
+a table with the machine and the versions. CPU is what the kernel counted of the server's processes.
+A busy machine makes all of it larger: there, trust ratios alone, and seconds and rates not at all.
 """
 
 
@@ -34,8 +34,10 @@ def parser() -> argparse.ArgumentParser:
     )
     names = [row.name for row in ROWS]
     made.add_argument("row", nargs="*", metavar="ROW", help="rows to measure", choices=[*names, []])
-    made.add_argument("--quick", action="store_true", help="fewer of everything, one run")
-    made.add_argument("--runs", type=int, help="how often each is measured (3; 1 with --quick)")
+    made.add_argument(
+        "--quick", action="store_true", help="fewer of everything, one run: 5 minutes"
+    )
+    made.add_argument("--runs", type=int, help="how often (3, half an hour; 1 with --quick)")
     made.add_argument("--results", type=Path, default=RESULTS, help="the folder for the table")
     return made
 

@@ -38,7 +38,7 @@ def run(rows: Sequence[Row], results: Results, *, scale: Scale, runs: int, cache
         bench = Bench(folder, Referee(program, patience=scale.patience), scale, _prepare(folder))
         plan = list(_plan(rows, runs))
         for place, (cell, number) in enumerate(plan):
-            left = sum(each.seconds for each, _ in plan[place:])
+            left = sum(each.seconds for each, _ in plan[place:]) * scale.pace
             _say(f"[{place + 1}/{len(plan)}] {cell.name}, run {number}/{runs}, {_clock(left)} left")
             _measure(bench, cell, number, results)
 
@@ -52,10 +52,6 @@ def _plan(rows: Sequence[Row], runs: int) -> Iterator[tuple[Cell, int]]:
         for number in range(1, runs + 1):
             for cell in cells:
                 yield cell, number
-
-
-def estimate(rows: Sequence[Row], runs: int) -> str:
-    return _clock(sum(cell.seconds for cell, _ in _plan(rows, runs)))
 
 
 def _measure(bench: Bench, cell: Cell, number: int, results: Results) -> None:

@@ -24,18 +24,20 @@ class Scale:
     crowd: int = 10_000
     fanouts: int = 60
     rate: float = 10
-    crowd_fanouts: int = 8
+    crowd_fanouts: int = 6
     few: int = 300
     burst: int = 200
     posts: int = 2_000
     batched: int = 50_000
     retained: int = 100_000
-    idle: int = 25
+    idle: int = 20
     steady: int = 60
     steady_rate: int = 1_000
     steady_streams: int = 500
     patience: int = 10
     """How many seconds without a delivery make what is missing a lost one."""
+    pace: float = 1.0
+    """How long it takes, as a part of what the cells say."""
 
 
 FULL = Scale()
@@ -50,6 +52,7 @@ QUICK = Scale(
     retained=30_000,
     idle=5,
     steady=10,
+    pace=0.5,
 )
 
 
@@ -94,7 +97,7 @@ class Cell:
     name: str
     measure: Callable[[Bench], Sample]
     seconds: float
-    """About how long it takes."""
+    """About how long it takes, at full scale and on a quiet machine."""
     ours: bool = True
     missing: Callable[[], str | None] = lambda: None
     """Why it cannot be measured here, if it cannot."""

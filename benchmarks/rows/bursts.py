@@ -60,9 +60,9 @@ BURSTS = Row(
     name="bursts",
     title="{burst} events at once to {many} subscribers: CPU per delivery",
     cells=[
-        *under_each("batch", _one_batch, 9),
-        nchan_cell("burst", _one_by_one_nchan, 10),
-        *under_each("burst", _one_by_one, 12),
+        *under_each("batch", _one_batch, 8),
+        nchan_cell("burst", _one_by_one_nchan, 8),
+        *under_each("burst", _one_by_one, 9),
     ],
     lines=[
         Line(
@@ -85,7 +85,7 @@ BURSTS = Row(
 STEADY = Row(
     name="steady",
     title="{steady_rate} events a second to {steady_streams} subscribers for {steady} s",
-    cells=under_each("steady", _steady, 75),
+    cells=under_each("steady", _steady, 66),
     lines=[
         Line(
             text=f"{text}, {server}",

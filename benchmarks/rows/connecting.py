@@ -59,9 +59,9 @@ def _opened(
     }
 
 
-ANONYMOUS = under_each("anonymous", _anonymous, 42)
-SESSION = under_each("session", _session, 25)
-BARE = under_each("bare", _bare, 12, ours=False)
+ANONYMOUS = under_each("anonymous", _anonymous, 29)
+SESSION = under_each("session", _session, 14)
+BARE = under_each("bare", _bare, 9, ours=False)
 
 CONNECT = Row(
     name="connect",

@@ -17,6 +17,7 @@ def sample(delivered: Delivered) -> Sample:
         "delivery": delivered.cpu,
         "p99": delivered.p99,
         "rate": delivered.got / delivered.seconds,
+        "connects": delivered.streams.opened / delivered.streams.seconds,
         "memory": delivered.streams.memory,
     }
 
@@ -97,24 +98,24 @@ def _audiences(bench: Bench, *, server: str) -> Sample:
                 peer,
                 streams=streams,
                 events=bench.scale.crowd_fanouts,
-                rate=0.5,
+                rate=1,
                 path=EACH_THEIR_OWN,
                 everyone_of=streams,
             )
         )
 
 
-CROWD = under_each("crowd", _crowd, 21)
+CROWD = under_each("crowd", _crowd, 16)
 
 DELIVER = Row(
     name="deliver",
     title="CPU per delivery, one event to everyone who listens",
     cells=[
-        *under_each("many", _many, 14),
+        *under_each("many", _many, 10),
         nchan_cell("many", _many_nchan, 9),
         *CROWD,
-        nchan_cell("crowd", _crowd_nchan, 13),
-        *under_each("few", _few, 13),
+        nchan_cell("crowd", _crowd_nchan, 10),
+        *under_each("few", _few, 12),
         *under_each("eventstream", _eventstream, 16, ours=False),
         *under_each("naive", _naive, 15, ours=False),
     ],
@@ -141,7 +142,7 @@ DELIVER = Row(
 TOPICS = Row(
     name="topics",
     title="{crowd} streams, each of its own topic and a common one: an event to the common one",
-    cells=[*CROWD, *under_each("audiences", _audiences, 32)],
+    cells=[*CROWD, *under_each("audiences", _audiences, 17)],
     lines=[
         Line(
             text=f"{text}, {server}",

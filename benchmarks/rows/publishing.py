@@ -79,9 +79,9 @@ def _foreign(bench: Bench, *, server: str) -> Sample:
         }
 
 
-SINGLE = under_each("single", _single, 10)
-BATCHED = under_each("batched", _batched, 8)
-FOREIGN = under_each("foreign", _foreign, 14)
+SINGLE = under_each("single", _single, 7)
+BATCHED = under_each("batched", _batched, 6)
+FOREIGN = under_each("foreign", _foreign, 11)
 
 PUBLISH = Row(
     name="publish",

@@ -72,7 +72,7 @@ def _check(peer: Peer, users: int, back: dict[str, str]) -> None:
 STORM = Row(
     name="storm",
     title="{crowd} clients come back at once, each to 10 of {retained} retained events",
-    cells=under_each("storm", _storm, 35),
+    cells=under_each("storm", _storm, 24),
     lines=[
         *(
             Line(
