@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,8 @@ def server(tmp_path: Path, settings: DjangoSettings) -> Iterator[RedisServer]:
 
 def orders(server: RedisServer) -> list[Control]:
     with server.client() as client:
-        raw = client.xrange(KEYS.stream)
+        # As pairs in one list, which is how the log reads them.
+        raw = [(name, list(chain(*given.items()))) for name, given in client.xrange(KEYS.stream)]
         return [each for batch in commands.Reader().batch(raw) for each in batch.controls]
 
 
