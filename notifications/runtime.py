@@ -51,11 +51,12 @@ class Runtime:
         return self._loaded.is_set() and not self._stopping
 
     async def wait_ready(self, *, timeout: float) -> bool:
-        try:
-            async with asyncio.timeout(timeout):
-                await self._loaded.wait()
-        except TimeoutError:
-            return False
+        if not self._loaded.is_set():
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._loaded.wait()
+            except TimeoutError:
+                return False
         return self.ready
 
     @property

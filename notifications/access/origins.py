@@ -23,7 +23,7 @@ def is_foreign(request: HttpRequest) -> bool:
     A cookie says who the user is and nothing of who asks in their name. The scheme is not compared:
     behind a proxy that ends TLS it is often not known here.
     """
-    origin = request.headers.get("Origin")
+    origin = request.META.get("HTTP_ORIGIN")
     if origin is None or is_allowed(origin):
         return False
     return _parts(origin)[1] != request.get_host().lower()

@@ -7,6 +7,7 @@ same handling of exceptions. Every other middleware is called as Django calls it
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from inspect import iscoroutinefunction, markcoroutinefunction
 from typing import Any
@@ -49,7 +50,12 @@ class Blocks:
 
 
 def _sessions_are_custom(*_: Any) -> bool:
-    store = import_module(settings.SESSION_ENGINE).SessionStore
+    return _is_custom(settings.SESSION_ENGINE)
+
+
+@lru_cache(maxsize=8)
+def _is_custom(engine: str) -> bool:
+    store = import_module(engine).SessionStore
     used = (store.__init__, store.is_empty)
     return not all(method.__module__.startswith("django.") for method in used)
 

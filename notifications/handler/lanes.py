@@ -4,12 +4,14 @@ Django makes a thread for each request, and with it a database connection. Here 
 a thread leases one of a few that live on, and is alone with its connections meanwhile.
 """
 
+import asyncio
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextvars import Context
 from queue import Empty, SimpleQueue
 
 from django.core.cache import close_caches
@@ -20,61 +22,101 @@ logger = logging.getLogger("carillon")
 THREADS = 8
 MAX_WAITING = 2_000
 """Beyond this a request is refused at once: the database hangs, or cannot keep up."""
+PATIENCE = 0.02
+"""How long a request waits for a thread before there is one more."""
 LINGER = 1.0
 """How long a connection that only this service has read from is kept for the next request."""
 
 type Work = Callable[[], None]
+type Inbox = SimpleQueue[Lane]
 
 
 class Lanes:
-    """As many threads as there is work for, up to `THREADS`. They end when there is none."""
+    """No more threads than keep up, and never more than `THREADS`. They end when idle.
+
+    Who was idle last is asked first, so that its connection is still open, and the others can end.
+    """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._waiting: deque[Lane] = deque()
-        self._idle = 0
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[float, Lane]] = deque()
+        self._idle: list[Inbox] = []
         self._threads = 0
+        self._watched = False
 
     def lease(self, lane: "Lane") -> None:
         """Run the lane in a thread, when one is free. Raises `OperationalError` if that is far."""
-        with self._changed:
+        with self._lock:
+            if self._idle:
+                self._idle.pop().put(lane)
+                return
             if len(self._waiting) >= MAX_WAITING:
                 raise OperationalError("Too many requests wait for the database.")
-            self._waiting.append(lane)
-            if self._idle >= len(self._waiting):
-                self._changed.notify()
-            elif self._threads < THREADS:
-                self._threads += 1
-                # A database that hangs must not keep the process from ending.
-                threading.Thread(target=self._work, name="carillon-lane", daemon=True).start()
+            self._waiting.append((time.monotonic(), lane))
+            if self._threads and self._watch():
+                return
+            self._start()
+
+    def _start(self) -> None:
+        if self._threads < THREADS:
+            self._threads += 1
+            # A database that hangs must not keep the process from ending.
+            threading.Thread(target=self._work, name="carillon-lane", daemon=True).start()
+
+    def _watch(self) -> bool:
+        """See to it that who waits does so for `PATIENCE`, and then gets a thread of its own."""
+        if not self._watched:
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return False
+            self._watched = True
+            loop.call_later(PATIENCE, self._look, context=Context())
+        return True
+
+    def _look(self) -> None:
+        with self._lock:
+            self._watched = False
+            if self._waiting:
+                if time.monotonic() - self._waiting[0][0] >= PATIENCE:
+                    self._start()
+                if self._threads < THREADS:
+                    self._watch()
 
     def _work(self) -> None:
+        inbox: Inbox = SimpleQueue()
         checked = time.monotonic()
         while True:
-            while lane := self._next():
+            while lane := self._next(inbox):
                 clean = lane.run()
                 if not clean or time.monotonic() - checked >= LINGER:
                     _tidy()
                     checked = time.monotonic()
                 del lane
             _tidy()
-            if self._over():
+            if self._is_over():
                 return
 
-    def _next(self) -> "Lane | None":
+    def _next(self, inbox: "Inbox") -> "Lane | None":
         """The next lane, or None when there was nothing to do for a while."""
-        with self._changed:
-            self._idle += 1
-            if not self._waiting:
-                self._changed.wait(LINGER)
-            self._idle -= 1
-            return self._waiting.popleft() if self._waiting else None
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()[1]
+            self._idle.append(inbox)
+        try:
+            return inbox.get(timeout=LINGER)
+        except Empty:
+            with self._lock:
+                if inbox in self._idle:
+                    self._idle.remove(inbox)
+                    return None
+            return inbox.get()
 
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         """Whether this thread, idle, may end: not while `CONN_MAX_AGE` keeps a connection open."""
         if any(each.connection is not None for each in connections.all(initialized_only=True)):
             return False
-        with self._changed:
+        with self._lock:
             if self._waiting:
                 return False
             self._threads -= 1

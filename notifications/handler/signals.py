@@ -21,10 +21,14 @@ async def finish(response: HttpResponseBase, sender: type) -> None:
     """Close the response, which says that the request is over."""
     closers = vars(response)["_resource_closers"]
     # Django's is one: the request's. What others have to close may block.
-    if len(closers) > 1 or _is_heard(request_finished, sender):
+    its_own = len(closers) > 1 or type(response).close is not HttpResponseBase.close
+    if its_own or _is_heard(request_finished, sender):
         await sync_to_async(response.close)()
-    else:
-        response.close()
+    else:  # all that `close` does, but for telling nobody
+        for closer in closers:
+            closer()
+        closers.clear()
+        response.closed = True
 
 
 def _is_heard(signal: Signal, sender: type) -> bool:

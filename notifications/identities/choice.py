@@ -15,7 +15,7 @@ TOKEN_PARAMETER = "token"  # noqa: S105
 def shows_credentials(request: HttpRequest) -> bool:
     """Whether the request says by itself who asks, and not by a cookie."""
     return bool(
-        "Authorization" in request.headers
+        "HTTP_AUTHORIZATION" in request.META
         or links.PARAMETER in request.GET
         or _query_token(request)
     )
@@ -23,7 +23,7 @@ def shows_credentials(request: HttpRequest) -> bool:
 
 async def identify(request: HttpRequest) -> Identity:
     """Raises `Unauthenticated` for credentials that are not good; without any, it is anonymous."""
-    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, credentials = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme:
         if scheme.lower() != "bearer":
             raise Unauthenticated("The scheme of Authorization is 'Bearer'.")

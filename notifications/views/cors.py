@@ -12,7 +12,7 @@ MAX_AGE = 24 * 60 * 60
 def allow_origin(request: HttpRequest, response: HttpResponseBase) -> None:
     """Let the page that asks read the response, if its origin is allowed."""
     patch_vary_headers(response, ["Origin"])
-    origin = request.headers.get("Origin")
+    origin = request.META.get("HTTP_ORIGIN")
     if origin and is_allowed(origin):
         response["Access-Control-Allow-Origin"] = origin
         response["Access-Control-Allow-Credentials"] = "true"

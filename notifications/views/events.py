@@ -88,7 +88,7 @@ def _check(request: HttpRequest) -> None:
             f"The request target has {target} bytes; at most {MAX_TARGET_BYTES} are read. "
             "Subscribe to fewer topics, or publish to one that stands for several."
         )
-    if not _is_welcome(request.headers.get("Accept", "*/*")):
+    if not _is_welcome(request.META.get("HTTP_ACCEPT", "*/*")):
         raise NotAcceptable(f"The answer is {sse.CONTENT_TYPE}, which Accept rules out.")
 
 

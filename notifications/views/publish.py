@@ -55,7 +55,7 @@ async def publish(request: HttpRequest) -> HttpResponseBase:
 
 
 def _is_small(request: HttpRequest) -> bool:
-    length = request.headers.get("Content-Length", "")
+    length = request.META.get("CONTENT_LENGTH", "")
     return length.isdecimal() and int(length[:9]) <= SMALL
 
 
@@ -65,7 +65,7 @@ def _read(request: HttpRequest, who: str) -> tuple[Publications, list[Draft]]:
 
 
 def _drafts(request: HttpRequest, given: Publications, who: str) -> list[Draft]:
-    key = request.headers.get(IDEMPOTENCY_HEADER)
+    key = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:
         return [
             draft(each.event, named=each.named, key=each.idempotency_key, publisher=who)

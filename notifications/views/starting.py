@@ -22,7 +22,7 @@ def start_of(request: HttpRequest) -> Start:
     Only an unreadable `since` raises (`BadRequest`): a cursor is never an HTTP error, since a
     browser would give up on it for good.
     """
-    cursors = [request.headers.get("Last-Event-ID", "")]
+    cursors = [request.META.get("HTTP_LAST_EVENT_ID", "")]
     cursors += [request.GET.get(name, "") for name in RESUME_PARAMETERS]
     for cursor in cursors:
         if cursor:
