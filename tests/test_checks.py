@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
+from django.conf import settings as django_settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application as get_stock_application
 from django.core.checks import CheckMessage, run_checks
@@ -20,6 +21,7 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 from django.test import override_settings
 from django.urls import path
+from django.utils.decorators import sync_only_middleware
 
 from notifications.asgi import get_asgi_application
 from notifications.checks import neighbours, serving
@@ -48,7 +50,7 @@ def test_a_project_that_is_right_has_nothing_to_say() -> None:
 def test_every_check_is_listed_where_it_is_installed() -> None:
     sources = [file.read_text() for file in (ROOT / "notifications/checks").glob("*.py")]
     known = set(re.findall(r'id="(carillon\.[EW]\d{3})"', " ".join(sources)))
-    assert len(known) == 8
+    assert len(known) == 9
     table = (ROOT / "docs/install.md").read_text()
     assert [id for id in sorted(known) if f"`{id}`" not in table] == []
 
@@ -339,3 +341,20 @@ def test_a_preflight_that_others_answer_has_to_allow_resuming(
     installed = SimpleNamespace(is_installed=lambda name: name == "corsheaders")
     monkeypatch.setattr(neighbours, "apps", installed)
     assert ids(**given) == expected
+
+
+# W008: middleware
+
+
+@sync_only_middleware
+def only_synchronous(get_response: Any) -> Any:
+    return get_response
+
+
+def test_a_middleware_that_is_only_synchronous_is_warned_of() -> None:
+    name = f"{__name__}.only_synchronous"
+    assert ids(MIDDLEWARE=[*django_settings.MIDDLEWARE, name]) == ["carillon.W008"]
+
+
+def test_a_middleware_that_cannot_be_imported_is_django_s_to_name() -> None:
+    assert ids(MIDDLEWARE=["tests.no_such.middleware"]) == []

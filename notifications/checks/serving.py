@@ -68,6 +68,31 @@ def streams_have_a_server(**_: Any) -> list[CheckMessage]:
     return []
 
 
+@register(TAG)
+def middleware_is_asynchronous(**_: Any) -> list[CheckMessage]:
+    """carillon.W008"""
+    if not (_streams_here() and getattr(django_settings, "ASGI_APPLICATION", None)):
+        return []
+    return [
+        CheckWarning(
+            f"{path} is only synchronous: every request below it is in a thread of its own.",
+            hint="Opening a stream costs several times what it could. Replace it, or see "
+            "'The way in' in docs/install.md.",
+            id="carillon.W008",
+        )
+        for path in django_settings.MIDDLEWARE
+        if not _is_asynchronous(path)
+    ]
+
+
+def _is_asynchronous(path: str) -> bool:
+    try:
+        middleware = import_string(path)
+    except ImportError:  # Django says so itself
+        return True
+    return bool(getattr(middleware, "async_capable", False))
+
+
 def _streams_here() -> bool:
     if not getattr(django_settings, "ROOT_URLCONF", None):
         return False
