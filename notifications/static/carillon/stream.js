@@ -8,6 +8,7 @@
 const FIRST_PAUSE = 1_000;
 const LONGEST_PAUSE = 30_000;
 const SLOW_CONNECT = 8_000;
+const RESTARTS = new Set(["draining", "stopping"]);
 const PASSING = new Set([408, 425, 429]); // of the 4xx, those that are not about the request
 
 export class Subscription {
@@ -111,9 +112,9 @@ export class Subscription {
 
   #awaitBrowser() {
     clearTimeout(this.#timers.slow);
-    const why = this.#closingReason
-      ? `The server ended the stream (${readable(this.#closingReason)}).`
-      : "The connection was lost.";
+    let why = "The connection was lost.";
+    if (RESTARTS.has(this.#closingReason)) why = "The server is restarting.";
+    else if (this.#closingReason) why = `The server ended the stream (${readable(this.#closingReason)}).`;
     this.#listener.state("reconnecting", `${why} The browser is coming back.`);
   }
 
