@@ -121,7 +121,7 @@ class Hub:
             return
         self.leave(subscriber, reason)
         wire = subscriber.wire
-        if reason is CloseReason.WRITE_FAILED or wire.busy:
+        if wire.busy or reason in (CloseReason.WRITE_FAILED, CloseReason.TOO_SLOW):
             wire.abort()
             return
         # One that has fallen behind may read nothing more, and still hold its connection.

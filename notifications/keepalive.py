@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from notifications.breath import Breath
 from notifications.hub import Hub
-from notifications.subscribers import Subscriber
+from notifications.subscribers import CloseReason, Subscriber
 
 TICK = 0.1
 JITTER = 0.25
@@ -25,6 +25,7 @@ class KeepAlive:
         self._period = period
         self._write_deadline = write_deadline
         self._wheel: dict[int, list[Subscriber]] = defaultdict(list)
+        self._told: dict[int, list[Subscriber]] = defaultdict(list)
         self._loop = asyncio.get_running_loop()
 
     def add(self, subscriber: Subscriber) -> None:
@@ -39,16 +40,31 @@ class KeepAlive:
             now = self._tick(self._loop.time())
             for tick in range(done + 1, now + 1):
                 await self._visit(self._wheel.pop(tick, []))
+                await self._look_after(self._told.pop(tick, []))
             done = now
             await self._hub.close_the_slow(deadline=self._write_deadline)
             await self._hub.trim(now_ms=time.time_ns() // 1_000_000)
 
     async def _visit(self, due: list[Subscriber]) -> None:
         breath = Breath()
+        deadline = self._tick(self._loop.time() + self._write_deadline) + 1
         for subscriber in due:
             if subscriber.open:
                 self._hub.keep_alive(subscriber)
                 self.add(subscriber)
+                self._told[deadline].append(subscriber)
+            if breath.due:
+                await breath.take()
+
+    async def _look_after(self, told: list[Subscriber]) -> None:
+        """Close the streams of clients that did not even acknowledge their last keep-alive.
+
+        What they do not take fits into the kernel's buffer, so no write would ever fail.
+        """
+        breath = Breath()
+        for subscriber in told:
+            if subscriber.open and subscriber.wire.unanswered(self._write_deadline):
+                self._hub.close(subscriber, CloseReason.TOO_SLOW)
             if breath.due:
                 await breath.take()
 

@@ -19,6 +19,7 @@ class FakeWire(Wire):
         self.hung_up = False
         self.aborted = False
         self.fails = False
+        self.silent = False
 
     def write(self, parcel: Parcel) -> None:
         if self.fails:
@@ -36,6 +37,9 @@ class FakeWire(Wire):
 
     def abort(self) -> None:
         self.aborted = True
+
+    def unanswered(self, seconds: float) -> bool:
+        return self.silent
 
     def drain(self) -> None:
         """The client has read all it was sent."""

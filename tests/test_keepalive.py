@@ -98,3 +98,19 @@ async def test_a_client_that_accepts_nothing_is_cut_at_the_deadline() -> None:
             await asyncio.sleep(0)
     running.cancel()
     assert here.subscribers == []
+
+
+async def test_a_client_that_does_not_acknowledge_a_keep_alive_is_cut_at_the_deadline() -> None:
+    here = hub()
+    visits = KeepAlive(here, period=0.02, write_deadline=0.02)
+    gone, stays = CountingWire(enough=100), CountingWire(enough=6)
+    gone.silent = True
+    running = asyncio.create_task(visits.run())
+    for wire in (gone, stays):
+        visits.add(join(here, wire))
+    async with asyncio.timeout(DEADLINE):
+        await stays.satisfied.wait()
+    running.cancel()
+    assert gone.aborted
+    assert len(gone.chunks) > 1, "it was told before"
+    assert [member.wire for member in here.subscribers] == [stays]

@@ -97,7 +97,7 @@ async def application(scope: Any, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     task = asyncio.current_task()
     assert task is not None
-    wire = wire_for(send, give_up=task.cancel, deadline=30)
+    wire = wire_for(send, give_up=task.cancel)
     writer = Writer(wire, count=int(asked.get("count", 0)), size=int(asked.get("size", 1)))
     writers.append(writer)
     _narrow(wire)

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 
 from django.http.response import HttpResponseBase
 
-from notifications.conf import get_settings
 from notifications.responses import EventStream, EventStreamResponse
 from notifications.subscribers import CloseReason
 from notifications.wires.base import Message, Receive, Send
@@ -74,8 +73,7 @@ async def carry(stream: EventStream, receive: Receive, send: Send) -> None:
         last_words = {"type": "http.response.body", "body": stream.refusal(), "more_body": False}
         await send(last_words)
         return
-    deadline = get_settings().WRITE_DEADLINE
-    hub, subscriber = stream.open(wire_for(send, give_up=give_up, deadline=deadline))
+    hub, subscriber = stream.open(wire_for(send, give_up=give_up))
     try:
         while (await receive())["type"] != "http.disconnect":
             pass

@@ -18,10 +18,10 @@ from notifications.cursors import START, Cursor, Position, format_position
 from notifications.errors import Unavailable
 from notifications.log import commands
 from notifications.log.base import Batch, Draft, Gap, Log, Receipt, ResetReason, Retention
+from notifications.log.portion import Portion
 
 logger = logging.getLogger("carillon")
 
-READ_COUNT = 1_000
 BLOCK_MS = 2_000
 REPLY_MARGIN = 3.0
 NEVER = 3600.0
@@ -81,13 +81,15 @@ class RedisLog(Log):
         reader = commands.Reader()
         last = format_position(START)
         end = format_position(until)
+        portion = Portion()
         while True:
-            call = ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", READ_COUNT]
+            call = ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", portion.count]
             raw: list[commands.Raw] = await self._ask(call)
             for batch in reader.batch(raw):
                 yield batch
-            if len(raw) < READ_COUNT:
+            if len(raw) < portion.count:
                 return
+            portion.took(raw)
             last = raw[-1][0].decode()
 
     async def tail(self, after: Cursor) -> AsyncGenerator[Batch | Gap]:
@@ -124,14 +126,16 @@ class RedisLog(Log):
     ) -> AsyncGenerator[Batch | Gap | None]:
         """As `tail`, on one connection; None says that there was nothing, and that it is sound."""
         reader = commands.Reader()
+        portion = Portion()
         read = format_position(place.position)
         await self._check_eviction(connection)
         yield await self._check(connection, place)
         while True:
-            raw = await self._xread(connection, read)
+            raw = await self._xread(connection, read, count=portion.count)
             if not raw:
                 yield await self._check(connection, place, read=read)
                 continue
+            portion.took(raw)
             read = raw[-1][0].decode()
             for batch in reader.batch(raw):
                 if batch.prev != place.position:
@@ -145,12 +149,12 @@ class RedisLog(Log):
                 await asyncio.sleep(GATHER_PAUSE)
 
     async def _xread(
-        self, connection: AbstractConnection, read: str, *, block: bool = True
+        self, connection: AbstractConnection, read: str, *, count: int = 1, block: bool = True
     ) -> list[commands.Raw]:
         wait = ["BLOCK", BLOCK_MS] if block else []
         reply = await self._converse(
             connection,
-            ["XREAD", "COUNT", READ_COUNT, *wait, "STREAMS", self._keys.stream, read],
+            ["XREAD", "COUNT", count, *wait, "STREAMS", self._keys.stream, read],
             timeout=BLOCK_MS / 1000 + REPLY_MARGIN,
         )
         return reply[0][1] if reply else []

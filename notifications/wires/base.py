@@ -63,3 +63,8 @@ class Wire(ABC):
     @abstractmethod
     def abort(self) -> None:
         """Free everything at once, whatever the client has or has not read. Twice is once."""
+
+    def unanswered(self, seconds: float) -> bool:
+        """Whether the client is known not to have acknowledged anything for that long, though
+        something was sent. Where nobody can tell, it is not."""
+        return False

@@ -13,14 +13,11 @@ logger = logging.getLogger("carillon")
 KINDS = (uvicorn_wire, daphne_wire)
 
 
-def wire_for(send: Send, *, give_up: Callable[[], object], deadline: float) -> Wire:
-    """The wire of this server; an `AsgiWire` for any other, and wherever `send` is wrapped.
-
-    `deadline`: seconds after which a peer that takes nothing may be dropped.
-    """
+def wire_for(send: Send, *, give_up: Callable[[], object]) -> Wire:
+    """The wire of this server; an `AsgiWire` for any other, and wherever `send` is wrapped."""
     for kind in KINDS:
         try:
-            wire = kind(send, give_up=give_up, deadline=deadline)
+            wire = kind(send, give_up=give_up)
         except Exception:
             # A version with other insides than ours were made for is still an ASGI server.
             logger.exception("wire.unknown")

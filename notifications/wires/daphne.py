@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from notifications.wires.base import Parcel, Send, Wire
-from notifications.wires.direct import DirectWire, limit_silence
+from notifications.wires.direct import DirectWire
 
 GRACE = 1.0
 
@@ -22,7 +22,7 @@ class DaphneWire(DirectWire):
     Daphne writes those with the first of the body, and into the transport's buffer.
     """
 
-    __slots__ = ("_begun", "_paused", "_request", "_transport")
+    __slots__ = ("_paused", "_request", "_transport")
 
     def __init__(
         self,
@@ -32,21 +32,16 @@ class DaphneWire(DirectWire):
         request: Any,
         connection: socket.socket | None,
     ) -> None:
-        super().__init__(send, give_up=give_up, connection=connection, coded=False)
+        super().__init__(send, give_up=give_up, connection=connection)
         self._request = request
         self._transport: Any = getattr(request.channel, "transport", None)
-        self._begun = False
         self._paused = False
         request.registerProducer(self, True)
 
-    def write(self, parcel: Parcel) -> None:
-        if self._begun and self._connection is not None and self._empty:
-            self._request.sentLength += len(parcel.raw)
-            self._post(self._connection, parcel.coded if self._coded else parcel.raw)
-            return
+    def _write_otherwise(self, parcel: Parcel) -> None:
         self._put(parcel.raw)
         if self._connection is not None and self._request.startedWriting:
-            self._begun = True
+            self._ready = True
             self._coded = bool(self._request.chunked)
             self._wait()
 
@@ -73,7 +68,7 @@ class DaphneWire(DirectWire):
 
     def _finish(self) -> None:
         self._request.unregisterProducer()
-        limit_silence(self._connection, None)
+        self._request.sentLength += self._sent
         if self._hang_up:
             self._request.channel.persistent = False
         self._put(b"", more_body=False)
@@ -97,7 +92,7 @@ class DaphneWire(DirectWire):
         self._loop.call_later(GRACE, self.owner.lost)
 
 
-def daphne_wire(send: Send, *, give_up: Callable[[], object], deadline: float) -> Wire | None:
+def daphne_wire(send: Send, *, give_up: Callable[[], object]) -> Wire | None:
     """None if this is not Daphne's own `send`, or if somebody minds its transport already."""
     if not isinstance(send, partial) or len(send.args) != 1 or send.keywords:
         return None
@@ -109,9 +104,7 @@ def daphne_wire(send: Send, *, give_up: Callable[[], object], deadline: float) -
         return None
     if request.channel is None or request.producer is not None:
         return None
-    connection = _socket(request)
-    limit_silence(connection, deadline)
-    return DaphneWire(send, give_up=give_up, request=request, connection=connection)
+    return DaphneWire(send, give_up=give_up, request=request, connection=_socket(request))
 
 
 def _socket(request: Any) -> socket.socket | None:
@@ -121,8 +114,8 @@ def _socket(request: Any) -> socket.socket | None:
     tcp: Any = sys.modules.get("twisted.internet.tcp")
     if tcp is None or not isinstance(transport, tcp.Connection) or transport.TLS:
         return None
+    # With a timeout Daphne itself ends a response, in the middle of whatever we write.
+    if request.server.http_timeout or request.method == b"HEAD":
+        return None
     known = all(hasattr(transport, name) for name in ("dataBuffer", "_tempDataLen"))
-    connection = transport.socket
-    if known and isinstance(connection, socket.socket) and request.method != b"HEAD":
-        return connection
-    return None
+    return transport.socket if known and isinstance(transport.socket, socket.socket) else None

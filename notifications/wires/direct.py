@@ -8,40 +8,44 @@ take at once goes to the server's transport, in order, and keeps the wire busy u
 import socket
 from abc import abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
 
 from notifications.wires.asgi import AsgiWire
 from notifications.wires.base import Parcel, Send
-
-MARGIN = 1.0
+from notifications.wires.kernel import hold_little, unanswered
 
 
 class DirectWire(AsgiWire):
     """`connection` is the socket object, and no number: closed with its transport, it fails.
 
-    `coded`: whether the server told the client that chunked coding follows.
+    It is written to while the wire is `_ready`: then the headers are out, the transport's buffer is
+    empty, and nobody but the wire writes until the response has ended. That is not looked up at
+    each write: with ten thousand streams, whatever is touched is far from the processor.
     """
 
-    __slots__ = ("_coded", "_connection", "_ending", "_hang_up")
+    __slots__ = ("_coded", "_connection", "_ending", "_hang_up", "_ready", "_sent")
 
     def __init__(
-        self,
-        send: Send,
-        *,
-        give_up: Callable[[], object],
-        connection: socket.socket | None,
-        coded: bool,
+        self, send: Send, *, give_up: Callable[[], object], connection: socket.socket | None
     ) -> None:
         super().__init__(send, give_up=give_up)
         self._connection = connection
-        self._coded = coded
+        hold_little(connection)
+        self._ready = False
+        self._coded = False
+        """Whether the server told the client that chunked coding follows."""
+        self._sent = 0
+        """Bytes of the body that the server knows nothing of."""
         self._ending = False
         self._hang_up = False
 
-    def _post(self, connection: socket.socket, data: bytes) -> None:
-        """Into the socket, where nothing waits in the transport."""
+    def write(self, parcel: Parcel) -> None:
+        if not self._ready or self._connection is None:
+            self._write_otherwise(parcel)
+            return
+        self._sent += len(parcel.raw)
+        data = parcel.coded if self._coded else parcel.raw
         try:
-            sent = connection.send(data)
+            sent = self._connection.send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
@@ -49,6 +53,13 @@ class DirectWire(AsgiWire):
             return
         if sent != len(data):
             self._hold(memoryview(data)[sent:])
+
+    def unanswered(self, seconds: float) -> bool:
+        return unanswered(self._connection, seconds)
+
+    @abstractmethod
+    def _write_otherwise(self, parcel: Parcel) -> None:
+        """By way of the server, or of its transport."""
 
     @abstractmethod
     def _hold(self, rest: bytes | memoryview) -> None:
@@ -73,17 +84,3 @@ class DirectWire(AsgiWire):
     @abstractmethod
     def _finish(self) -> None:
         """End the response by the server's own means."""
-
-
-def limit_silence(connection: socket.socket | None, deadline: float | None) -> None:
-    """Let the kernel drop a peer that takes nothing, and acknowledges nothing, for that long.
-
-    One that vanished without a word leaves a stream of small events open for a quarter of an hour:
-    what it does not take fits into the kernel's buffer. With a margin, so that where the buffer is
-    full it is we who close the stream, and name the reason. None is as it was.
-    """
-    option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    if connection is not None and option is not None:
-        ms = 0 if deadline is None else int((deadline + MARGIN) * 1000)
-        with suppress(OSError):  # a UNIX socket, or one that has just been closed
-            connection.setsockopt(socket.IPPROTO_TCP, option, ms)

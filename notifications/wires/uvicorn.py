@@ -13,7 +13,8 @@ from typing import Any
 
 from notifications.wires.asgi import AsgiWire
 from notifications.wires.base import Parcel, Send, Wire
-from notifications.wires.direct import DirectWire, limit_silence
+from notifications.wires.direct import DirectWire
+from notifications.wires.kernel import hold_little, unanswered
 
 MODULES = {"uvicorn.protocols.http.h11_impl", "uvicorn.protocols.http.httptools_impl"}
 
@@ -34,8 +35,13 @@ class UvicornWire(AsgiWire):
         self._transport.abort()
         super().abort()
 
+    def unanswered(self, seconds: float) -> bool:
+        return unanswered(self._transport.get_extra_info("socket"), seconds)
+
 
 class DirectUvicornWire(DirectWire):
+    """Without a `connection` it writes to the transport: uvloop's is as good as a socket."""
+
     __slots__ = ("_cycle",)
 
     def __init__(
@@ -47,16 +53,18 @@ class DirectUvicornWire(DirectWire):
         connection: socket.socket | None,
         coded: bool,
     ) -> None:
-        super().__init__(send, give_up=give_up, connection=connection, coded=coded)
+        super().__init__(send, give_up=give_up, connection=connection)
         self._cycle = cycle
-        cycle.transport.set_write_buffer_limits(high=0)
+        if connection is None:
+            hold_little(cycle.transport.get_extra_info("socket"))
+        self._coded = coded
+        self._ready = connection is not None
 
-    def write(self, parcel: Parcel) -> None:
-        data = parcel.coded if self._coded else parcel.raw
-        if self._connection is not None and not self._cycle.flow.write_paused:
-            self._post(self._connection, data)
-        else:
-            self._hold(data)
+    def unanswered(self, seconds: float) -> bool:
+        return unanswered(self._cycle.transport.get_extra_info("socket"), seconds)
+
+    def _write_otherwise(self, parcel: Parcel) -> None:
+        self._hold(parcel.coded if self._coded else parcel.raw)
 
     def _hold(self, rest: bytes | memoryview) -> None:
         cycle = self._cycle
@@ -72,7 +80,6 @@ class DirectUvicornWire(DirectWire):
         transport = self._cycle.transport
         if not transport.is_closing():
             transport.set_write_buffer_limits()
-            limit_silence(transport.get_extra_info("socket"), None)
         if self._hang_up:
             self._cycle.keep_alive = False
         self._put(b"", more_body=False)
@@ -82,7 +89,7 @@ class DirectUvicornWire(DirectWire):
         super().abort()
 
 
-def uvicorn_wire(send: Send, *, give_up: Callable[[], object], deadline: float) -> Wire | None:
+def uvicorn_wire(send: Send, *, give_up: Callable[[], object]) -> Wire | None:
     """None if this is not uvicorn's own `send`, after the headers of a response."""
     cycle: Any = getattr(send, "__self__", None)
     code = getattr(send, "__func__", None)
@@ -92,13 +99,15 @@ def uvicorn_wire(send: Send, *, give_up: Callable[[], object], deadline: float) 
     if code.__globals__["__name__"] != type(cycle).__module__ or not cycle.response_started:
         return None
     transport = cycle.transport
-    limit_silence(transport.get_extra_info("socket"), deadline)
     coded = _coding(cycle)
-    if coded is None or transport.get_extra_info("sslcontext") is not None:
-        return UvicornWire(send, give_up=give_up, transport=transport)
-    return DirectUvicornWire(
-        send, give_up=give_up, cycle=cycle, connection=_socket(transport), coded=coded
-    )
+    if coded is not None and transport.get_extra_info("sslcontext") is None:
+        transport.set_write_buffer_limits(high=0)
+        if not cycle.flow.write_paused:
+            return DirectUvicornWire(
+                send, give_up=give_up, cycle=cycle, connection=_socket(transport), coded=coded
+            )
+        transport.set_write_buffer_limits()  # the headers are not even out
+    return UvicornWire(send, give_up=give_up, transport=transport)
 
 
 def _coding(cycle: Any) -> bool | None:

@@ -1,8 +1,11 @@
 """Clients that do not read, or leave in a way that is hard to notice: others see nothing of it."""
 
 import asyncio
+import ctypes
 import re
 import socket
+import struct
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -22,6 +25,10 @@ PUBLISHED = 50 * MIB
 GROWTH = 24 * MIB
 """Of all the process, whatever is published: ten that do not read are worth a chunk each."""
 DELAY = 2.0
+KEEPALIVE = 1.0
+WRITE_DEADLINE = 3.0
+SLACK = 2.0
+"""What a busy machine takes."""
 
 
 pytestmark = pytest.mark.usefixtures("swift_loop")
@@ -35,7 +42,7 @@ def _server(
         redis.url,
         folder,
         DJANGO_SETTINGS_MODULE="tests.faults.impatient",
-        CARILLON_KEEPALIVE="1",
+        CARILLON_KEEPALIVE=str(KEEPALIVE),
         CARILLON_HISTORY_BYTES=str(history),
     ) as server:
         yield server
@@ -139,3 +146,38 @@ async def test_a_client_that_does_not_read_is_freed_by_the_write_deadline(
                 await _publish_past(stream, web, topic, 16 * MIB)
                 await _until(web, lambda: _reasons(web) == ["too_slow"])
                 await _until(web, lambda: _descriptors(web) <= descriptors)
+
+
+SO_ATTACH_FILTER = 26
+DROP_ALL = struct.pack("HBBI", 6, 0, 0, 0)  # BPF: return 0 bytes of whatever comes
+
+
+def _vanish(client: socket.socket) -> None:
+    """Nothing reaches it and nothing is acknowledged any more, as if its machine were gone."""
+    program = ctypes.create_string_buffer(DROP_ALL)
+    option = struct.pack("HP", 1, ctypes.addressof(program))
+    client.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a filter of Linux, and a timeout of Linux")
+async def test_a_client_that_vanished_without_a_word_is_gone_after_a_keep_alive_and_the_deadline(
+    redis: RedisServer, topic: str, tmp_path: Path
+) -> None:
+    loop = asyncio.get_running_loop()
+    with ExitStack() as stack:
+        webs = [stack.enter_context(_server(kind, redis, tmp_path / kind)) for kind in SERVERS]
+        descriptors = []
+        for web in webs:
+            async with _reading(web, topic):
+                pass
+            await _until(web, lambda web=web: len(_reasons(web)) == 1)  # type: ignore[misc]
+            descriptors.append(_descriptors(web))
+            client = stack.enter_context(_connect(web.port, topic))
+            assert client.recv(1)
+            _vanish(client)
+        vanished = loop.time()
+        for web, before in zip(webs, descriptors, strict=True):
+            await _until(web, lambda web=web: len(_reasons(web)) == 2)  # type: ignore[misc]
+            await _until(web, lambda web=web, before=before: _descriptors(web) <= before)  # type: ignore[misc]
+            assert _reasons(web)[-1] == "too_slow"
+        assert loop.time() - vanished < 1.25 * KEEPALIVE + WRITE_DEADLINE + SLACK

@@ -1,0 +1,31 @@
+"""How much of the log is asked for at once."""
+
+from collections.abc import Sequence
+
+from notifications.log.commands import Raw
+
+FEWEST, FIRST, MOST = 8, 100, 500
+BYTES = 4 * 1024 * 1024
+SAMPLE = 4
+
+
+class Portion:
+    """So many entries that a lag is soon made up for, and so few that they are not too many bytes.
+
+    A read is held in memory as a whole, and parsed while everything else waits. Nobody can ask for
+    bytes, so this goes by the last read: more if that was full and small, fewer if it was large.
+    """
+
+    def __init__(self) -> None:
+        self.count = FIRST
+
+    def took(self, raw: Sequence[Raw]) -> None:
+        """What the last read brought, which may have been less than it asked for."""
+        if len(raw) < self.count:
+            self.count = min(self.count, max(FIRST, 2 * len(raw)))
+            return
+        size = SAMPLE * sum(len(value) for _, given in raw[::SAMPLE] for value in given)
+        if size * 2 <= BYTES:
+            self.count = min(MOST, 2 * self.count)
+        elif size > BYTES:
+            self.count = max(FEWEST, self.count * BYTES // size)
