@@ -15,7 +15,7 @@ from notifications import blocks
 from notifications.audiences import Audiences
 from notifications.breath import STRIDE, Breath
 from notifications.chunks import MAX_CHUNK, Chunk, pack
-from notifications.cursors import Cursor, Position
+from notifications.cursors import START, Cursor, Position
 from notifications.errors import Invalid
 from notifications.log.base import Batch, Entry, ResetReason
 from notifications.subscribers import Audience, CloseReason, Start, Subscriber
@@ -36,6 +36,7 @@ class Hub:
         self._audiences = Audiences()
         self._waiting: dict[Subscriber, float] = {}  # whose wire is busy, and since when
         self._turns = Turns(self._serve)
+        self._pulsed: tuple[tuple[str, Position], Parcel, int] = ("", START), Parcel(b""), 0
         self._loop = asyncio.get_running_loop()
         self.left: Callable[[Subscriber], object] = lambda _: None
         """Called with each subscriber that has left."""
@@ -236,8 +237,16 @@ class Hub:
     def keep_alive(self, subscriber: Subscriber) -> None:
         """Tell a caught-up subscriber its place, so that its cursor never grows old."""
         if subscriber.open and not subscriber.behind and not subscriber.wire.busy:
-            place = max(subscriber.position, self._settled)
-            self._write(subscriber, Parcel(blocks.cursor(Cursor(self._epoch, place))))
+            self._write(subscriber, self._pulse(max(subscriber.position, self._settled)))
+
+    def _pulse(self, place: Position) -> Parcel:
+        """A keep-alive. Few share one, since it also says when to come back: not all at once."""
+        at = (self._epoch, place)
+        known, parcel, left = self._pulsed
+        if known != at or not left:
+            parcel, left = Parcel(blocks.cursor(Cursor(*at))), STRIDE
+        self._pulsed = at, parcel, left - 1
+        return parcel
 
     async def close_the_slow(self, *, deadline: float) -> None:
         """Close the streams whose wire has been busy with one chunk for `deadline` seconds."""

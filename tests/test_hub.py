@@ -8,7 +8,7 @@ import pytest
 
 from notifications import audiences as audiences_module
 from notifications import hub as hub_module
-from notifications.breath import Breath
+from notifications.breath import STRIDE, Breath
 from notifications.chunks import MAX_CHUNK
 from notifications.cursors import Cursor, Position, position
 from notifications.hub import Hub
@@ -505,3 +505,15 @@ async def test_ten_thousand_small_audiences_share_the_bytes_and_a_batch_is_one_w
     assert {tuple(wire.said[1:]) for wire in wires} == {("2", "3", "4")}
     assert {len(wire.parcels) for wire in wires} == {2}
     assert len({id(wire.parcels[1]) for i, wire in enumerate(wires) if i != 7}) == 1
+
+
+async def test_a_few_share_a_keep_alive_and_many_do_not() -> None:
+    hub = hub_with(1)
+    joined = [join(hub) for _ in range(100)]
+    for subscriber, _ in joined:
+        hub.keep_alive(subscriber)
+    parcels = {id(wire.parcels[1]) for _, wire in joined}
+    assert 100 / STRIDE <= len(parcels) <= 100 / STRIDE + 1
+    await hub.deliver(batch(1, entry(2, "elsewhere")))
+    hub.keep_alive(joined[0][0])
+    assert joined[0][1].events[-1].id == at(2)
