@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from notifications.views import health
+from notifications.views.openapi import openapi
 from notifications.views.page import page
 
 handler400 = "notifications.views.problems.bad_request"
@@ -17,5 +18,6 @@ urlpatterns = [
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
     path("health/publish", health.publish, name="health-publish"),
+    path("openapi.json", openapi, name="openapi"),
     path("admin/", admin.site.urls),
 ]

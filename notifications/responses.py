@@ -14,7 +14,7 @@ from notifications.wires.pull import PullWire
 
 HEADERS = {
     "Content-Type": sse.CONTENT_TYPE,
-    "Cache-Control": "no-cache, no-transform",
+    "Cache-Control": "no-cache, no-store, no-transform",
     # nginx holds back a response unless it is told not to.
     "X-Accel-Buffering": "no",
 }

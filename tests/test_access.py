@@ -142,10 +142,12 @@ async def test_in_debug_the_log_names_the_topic_and_the_cure(
     assert "CARILLON['PUBLIC_TOPICS']" in caplog.text
 
 
-async def test_in_production_a_refusal_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+async def test_in_production_a_refusal_is_for_the_audit_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with pytest.raises(Forbidden):
         await may_hear(ANYBODY, "orders.1")
-    assert not caplog.records
+    assert {record.name for record in caplog.records} == {"carillon.audit"}
 
 
 async def test_without_authentication_everybody_is_a_stranger() -> None:

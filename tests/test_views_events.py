@@ -172,7 +172,7 @@ async def test_the_headers_are_those_of_a_stream_that_nobody_holds_back(
     response = await getattr(async_client, method)(f"{path}?topic=demo.a")
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/event-stream"
-    assert response.headers["Cache-Control"] == "no-cache, no-transform"
+    assert response.headers["Cache-Control"] == "no-cache, no-store, no-transform"
     assert response.headers["X-Accel-Buffering"] == "no"
     assert "Content-Encoding" not in response.headers
 

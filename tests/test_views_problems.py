@@ -36,14 +36,14 @@ ERRORS = [
 
 
 def told(error: CarillonError) -> Any:
-    return json.loads(problems.problem(error).content)
+    return json.loads(problems.problem(RequestFactory().get("/"), error).content)
 
 
 @pytest.mark.parametrize(("error", "status", "code"), ERRORS)
 def test_each_error_has_its_own_type_and_status(
     error: CarillonError, status: int, code: str
 ) -> None:
-    found = answer(problems.problem(error))
+    found = answer(problems.problem(RequestFactory().get("/"), error))
     assert found.is_problem(status, code)
     assert found.headers["cache-control"] == "no-store"
     assert found.body["detail"] == error.detail
@@ -72,7 +72,7 @@ def test_what_an_error_knows_is_in_the_problem() -> None:
     ],
 )
 def test_the_status_has_the_header_it_needs(error: CarillonError, header: str, value: str) -> None:
-    assert problems.problem(error).headers[header] == value
+    assert problems.problem(RequestFactory().get("/"), error).headers[header] == value
 
 
 # Views

@@ -26,6 +26,7 @@ class Rule:
     allows: Allows
     public: bool = False
     link: bool = False
+    about_objects: bool = False
 
 
 class Rules(Access):
@@ -34,6 +35,10 @@ class Rules(Access):
     def __init__(self, *, subscribe: Sequence[Rule] = (), publish: Sequence[Rule] = ()) -> None:
         self._subscribe = tuple(subscribe)
         self._publish = tuple(publish)
+
+    @property
+    def asks_about_objects(self) -> bool:
+        return any(rule.about_objects for rule in (*self._subscribe, *self._publish))
 
     def is_public(self, topic: str) -> bool:
         return any(rule.public and _match(rule, topic) for rule in self._subscribe)
@@ -146,7 +151,7 @@ def object_permission(name: str, *patterns: str, model: str | None = None) -> Ru
         found = await _object(apps.get_model(label), captured)
         return found is not None and await _has_perm(user, name, found)
 
-    rule = _rule(patterns, allows)
+    rule = _rule(patterns, allows, about_objects=True)
     _need_names(rule)
     return rule
 

@@ -11,11 +11,13 @@ from notifications import runtime
 from notifications.access.choice import rules_in_force
 from notifications.access.deciding import decide
 from notifications.access.origins import is_foreign
+from notifications.audit import Attempt, attempt
 from notifications.cursors import Cursor
 from notifications.errors import BadRequest, Forbidden
 from notifications.grants import Grant
 from notifications.identities.base import Identity, Kind, Verb
 from notifications.identities.choice import identify, lightened, renewed, shows_credentials
+from notifications.identities.session import ANONYMOUS
 from notifications.topics import user_topic
 
 logger = logging.getLogger("carillon")
@@ -27,11 +29,21 @@ async def grant_for(request: HttpRequest, asked: Sequence[str]) -> Grant:
     Who names no topic hears those of their link, or the one of their own. The session is read only
     if it matters.
     """
+    with attempt(request, Verb.SUBSCRIBE) as attempted:
+        attempted.topics = asked
+        grant = await _grant_for(request, asked, attempted)
+    attempted.topics = grant.topics
+    attempted.accepted(level=logging.DEBUG, denied=grant.denied)
+    return grant
+
+
+async def _grant_for(request: HttpRequest, asked: Sequence[str], attempted: Attempt) -> Grant:
     as_of = _head()
     if asked and not shows_credentials(request) and all(map(rules_in_force().is_public, asked)):
+        attempted.identified(ANONYMOUS)
         return Grant(topics=tuple(asked), as_of=as_of)
-    identity = await identify(request)
-    topics = asked or _topics_of(identity)
+    identity = attempted.identified(await identify(request))
+    topics = attempted.topics = asked or _topics_of(identity)
     if identity.kind is Kind.SESSION and is_foreign(request):
         raise Forbidden(
             "This page's origin may not use the session of this site's users: add it to "

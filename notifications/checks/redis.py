@@ -4,7 +4,9 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, register
@@ -18,6 +20,8 @@ from redis.retry import Retry
 from notifications.checks.settings import TAG, valid_settings
 
 TIMEOUT = 1.0
+# Names that are none on the Internet: RFC 6761 and 6762, ICANN's choice, and those of Kubernetes.
+PRIVATE_NAMES = (".internal", ".local", ".localhost", ".svc")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 type Place = tuple[str, int | str, int]
@@ -61,6 +65,33 @@ def redis_evicts_nothing(**_: Any) -> list[CheckMessage]:
             id="carillon.W006",
         )
     ]
+
+
+@register(TAG, deploy=True)
+def redis_is_reached_in_private(**_: Any) -> list[CheckMessage]:
+    """carillon.W015. A name without a dot is one of a private network, such as compose has."""
+    settings = valid_settings()
+    if settings is None or settings.LOG != "redis" or settings.REDIS_URL is None:
+        return []
+    parts = urlsplit(settings.REDIS_URL)
+    if parts.scheme != "redis" or _is_private(parts.hostname or "localhost"):
+        return []
+    return [
+        CheckWarning(
+            "CARILLON['REDIS_URL'] is redis:// to another host: its password and every event pass "
+            "the network in the clear.",
+            hint="Use rediss://, or a Redis that only a private network reaches; if a tunnel or "
+            "the network itself encrypts, silence this.",
+            id="carillon.W015",
+        )
+    ]
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith(PRIVATE_NAMES)
 
 
 def _places(cache: dict[str, Any]) -> Iterator[Place]:

@@ -23,6 +23,7 @@ from notifications.errors import (
     Unauthenticated,
     Unavailable,
 )
+from notifications.request_ids import HEADER, request_id
 
 logger = logging.getLogger("carillon")
 
@@ -35,15 +36,17 @@ UNREADABLE = exceptions.SuspiciousOperation, exceptions.BadRequest, MultiPartPar
 type AsyncView = Callable[[HttpRequest], Coroutine[Any, Any, HttpResponseBase]]
 
 
-def problem(error: CarillonError) -> JsonResponse:
+def problem(request: HttpRequest, error: CarillonError) -> JsonResponse:
     body = {
         "type": f"urn:carillon:problem:{error.code}",
         "title": error.title,
         "status": error.status,
         "detail": error.detail,
+        "request": request_id(request),
         **error.extensions,
     }
     response = JsonResponse(body, status=error.status, content_type=CONTENT_TYPE)
+    response[HEADER] = request_id(request)
     response["Cache-Control"] = "no-store"
     if isinstance(error, Unauthenticated):
         response["WWW-Authenticate"] = 'Bearer realm="carillon"'
@@ -57,26 +60,29 @@ def problem(error: CarillonError) -> JsonResponse:
 def tells_problems(view: AsyncView) -> AsyncView:
     """The view, its `CarillonError`s and what Django cannot read answered as problems.
 
-    Not in a transaction of Django's making: `ATOMIC_REQUESTS` refuses async views.
+    Every answer names its request. Not in a transaction of Django's making: `ATOMIC_REQUESTS`
+    refuses async views.
     """
 
     @wraps(view)
     async def answering(request: HttpRequest) -> HttpResponseBase:
         try:
-            return await view(request)
+            response = await view(request)
         except CarillonError as error:
-            return problem(error)
+            return problem(request, error)
         except exceptions.RequestDataTooBig as error:
-            return problem(TooLarge(f"The form is too large: {error}"))
+            return problem(request, TooLarge(f"The form is too large: {error}"))
         except UNREADABLE as error:
-            return problem(BadRequest(f"The request cannot be read: {error}"))
+            return problem(request, BadRequest(f"The request cannot be read: {error}"))
+        response[HEADER] = request_id(request)
+        return response
 
     return transaction.non_atomic_requests(answering)
 
 
 def problem_or_page(request: HttpRequest, error: CarillonError) -> HttpResponse:
     if request.get_preferred_type([CONTENT_TYPE, "text/html"]) != "text/html":
-        return problem(error)
+        return problem(request, error)
     context = {"status": error.status, "title": error.title, "detail": error.detail}
     return render(request, "carillon/error.html", context, status=error.status)
 

@@ -10,8 +10,10 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 from notifications.access.speaking import check_publishing, publisher
+from notifications.audit import attempt
 from notifications.errors import Invalid, MethodNotAllowed, Unavailable
 from notifications.events import Event
+from notifications.identities.base import Identity, Verb
 from notifications.log.base import Draft, Receipt
 from notifications.onloop import runs_on_loop
 from notifications.publishing import aappend, draft, fingerprint, once
@@ -33,25 +35,35 @@ async def publish(request: HttpRequest) -> HttpResponseBase:
     """201 once the log has it, 200 if it had all of it before."""
     if request.method != "POST":
         raise MethodNotAllowed("Publishing is a POST.", allowed=("POST",))
-    try:
-        who = await publisher(request)
-    except DatabaseError as error:
-        logger.exception("publish.user_unknown")
-        raise Unavailable("The sessions cannot be read now.", outcome="not_sent") from error
-    if _is_small(request):
-        given, drafts = _read(request, who.name)
-    else:
-        # A batch may take a second to read, and this loop carries streams too.
-        given, drafts = await asyncio.to_thread(_read, request, who.name)
-    await check_publishing(who, (topic for draft in drafts for topic in draft.event.topics))
+    with attempt(request, Verb.PUBLISH) as attempted:
+        who = attempted.identified(await _who(request))
+        if _is_small(request):
+            given, drafts = _read(request, who.name)
+        else:
+            # A batch may take a second to read, and this loop carries streams too.
+            given, drafts = await asyncio.to_thread(_read, request, who.name)
+        attempted.topics = tuple(
+            dict.fromkeys(topic for draft in drafts for topic in draft.event.topics)
+        )
+        await check_publishing(who, attempted.topics)
     receipts = await aappend(drafts)
+    duplicates = sum(receipt.duplicate for receipt in receipts)
+    attempted.accepted(events=len(receipts), duplicates=duplicates)
     answers = [
         _answer(publication.event, receipt)
         for publication, receipt in zip(given.publications, receipts, strict=True)
     ]
-    fresh = not all(receipt.duplicate for receipt in receipts)
     body = {"events": answers} if given.is_batch else answers[0]
-    return JsonResponse(body, status=201 if fresh else 200)
+    status = 201 if duplicates < len(receipts) else 200
+    return JsonResponse(body, status=status, headers={"Cache-Control": "no-store"})
+
+
+async def _who(request: HttpRequest) -> Identity:
+    try:
+        return await publisher(request)
+    except DatabaseError as error:
+        logger.exception("publish.user_unknown")
+        raise Unavailable("The sessions cannot be read now.", outcome="not_sent") from error
 
 
 def _is_small(request: HttpRequest) -> bool:

@@ -1,0 +1,73 @@
+"""The interface is what its document says, by schemathesis, on a real server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from schemathesis.checks import CHECKS
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from tests.servers import PUBLISH_KEY, RedisServer, WebServer, daphne
+
+EXAMPLES = 25
+CHECKED = (
+    *("not_a_server_error", "status_code_conformance", "content_type_conformance"),
+    *("response_headers_conformance", "response_schema_conformance", "allow_header_conformance"),
+)
+
+
+@pytest.fixture(scope="module")
+def server(
+    session_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WebServer]:
+    folder: Path = tmp_path_factory.mktemp("openapi")
+    with daphne(session_redis.url, folder) as web:
+        yield web
+
+
+@pytest.fixture(scope="module")
+def document(server: WebServer) -> OpenApiSchema:
+    status, found = server.get("/openapi.json")
+    assert status == 200
+    schema: OpenApiSchema = schemathesis.openapi.from_dict(found)
+    schema.config.update(base_url=server.url)
+    schema.config.max_stream_events = 1
+    return schema
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        *("subscribe", "subscribeHead", "subscribePreflight", "publish"),
+        *("live", "ready", "publishHealth", "openapi"),
+    ],
+)
+def test_whatever_is_sent_is_answered_as_documented(
+    document: OpenApiSchema, operation: str
+) -> None:
+    found = document.find_operation_by_id(operation)
+    checks: Any = CHECKS.get_by_names(CHECKED)
+
+    modes: Any = schemathesis.GenerationMode
+
+    @seed(1)
+    @settings(
+        max_examples=EXAMPLES if found.method in {"get", "post"} else 5,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.data())
+    def whatever(data: st.DataObject) -> None:
+        mode = data.draw(st.sampled_from([modes.POSITIVE, modes.NEGATIVE]))
+        case = data.draw(found.as_strategy(generation_mode=mode))
+        case.call_and_validate(
+            headers={"Authorization": f"Bearer {PUBLISH_KEY}"}, timeout=10, checks=checks
+        )
+
+    whatever()
