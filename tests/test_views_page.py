@@ -46,3 +46,21 @@ def test_nothing_inline_and_nothing_foreign_may_run(client: Client) -> None:
     html = response.content.decode()
     assert "style=" not in html
     assert "onclick=" not in html
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere"])
+def test_every_page_is_protected_whatever_middleware_there_is(
+    client: Client, settings: Settings, path: str
+) -> None:
+    settings.MIDDLEWARE = [
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+    ]
+    response = client.get(path, headers={"Accept": "text/html"})
+    assert "text/html" in response["Content-Type"]
+    assert "frame-ancestors 'none'" in response["Content-Security-Policy"]
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert response["Referrer-Policy"] == "same-origin"
+    assert response["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert response["X-Frame-Options"] == "DENY"
+    assert "no-store" in response["Cache-Control"]

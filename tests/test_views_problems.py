@@ -178,8 +178,6 @@ def test_an_error_of_ours_is_a_problem_too(
     settings: DjangoSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.CARILLON = {"LOG": "memory", "NOPE": 1}
-    response = Client(raise_request_exception=False).post("/publish/")
-    assert answer(response).is_problem(401, "unauthenticated")
     response = Client(raise_request_exception=False).post(
         "/publish/", headers={"Authorization": "Bearer x"}
     )

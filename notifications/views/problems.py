@@ -24,6 +24,7 @@ from notifications.errors import (
     Unavailable,
 )
 from notifications.request_ids import HEADER, request_id
+from notifications.views.policy import protect
 
 logger = logging.getLogger("carillon")
 
@@ -84,7 +85,10 @@ def problem_or_page(request: HttpRequest, error: CarillonError) -> HttpResponse:
     if request.get_preferred_type([CONTENT_TYPE, "text/html"]) != "text/html":
         return problem(request, error)
     context = {"status": error.status, "title": error.title, "detail": error.detail}
-    return render(request, "carillon/error.html", context, status=error.status)
+    page = render(request, "carillon/error.html", context, status=error.status)
+    page["Cache-Control"] = "no-store"
+    page[HEADER] = request_id(request)
+    return protect(page)
 
 
 # For a project's `handler400` to `handler500` and `CSRF_FAILURE_VIEW`.

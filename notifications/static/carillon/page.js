@@ -33,6 +33,7 @@ const query = () => new URLSearchParams([...topics].map((topic) => ["topic", top
 let received = 0;
 let shown = ["closed", ""];
 let resetTimer = 0;
+let denied = new Set();
 
 const subscription = new Subscription(eventsUrl.pathname, Number(app.dataset.keepalive), {
   state(name, detail) {
@@ -43,6 +44,10 @@ const subscription = new Subscription(eventsUrl.pathname, Number(app.dataset.kee
   event(envelope) {
     received += 1;
     addRow(eventRow(envelope));
+  },
+  denied(names) {
+    denied = new Set(names);
+    showDenied();
   },
   reset(reason) {
     addRow(resetRow(reason));
@@ -72,7 +77,10 @@ const isClosed = () => ["closed", "refused"].includes(byId("status").dataset.sta
 
 const cure = () => `Change the topics${byId("login") ? " or log in" : ""} to go on.`;
 
-const listening = () => `Listening on ${topics.size === 1 ? "1 topic" : `${topics.size} topics`}.`;
+const listening = () => {
+  const heard = topics.size - denied.size;
+  return `Listening on ${heard === 1 ? "1 topic" : `${heard} topics`}.`;
+};
 
 function connect() {
   if (topics.size) return subscription.open([...topics]);
@@ -103,9 +111,21 @@ byId("topic-form").addEventListener("submit", (submit) => {
 });
 
 function topicsChanged() {
+  denied = new Set();
   history.replaceState(null, "", topics.size ? `?${query()}` : location.pathname);
   showTopics();
+  showDenied();
   connect();
+}
+
+function showDenied() {
+  const names = [...denied].map((name) => `“${name}”`).join(", ");
+  const way = byId("login") ? "Log in with an account that may" : "Ask whoever grants permissions here";
+  say(byId("denied"), names && `You may not hear ${names}; the other topics are served. ${way}, or remove what is refused.`);
+  for (const item of byId("topics").children) {
+    item.classList.toggle("denied", denied.has(item.querySelector(".chip-name").textContent));
+  }
+  if (byId("status").dataset.state === "live") showState("live", "");
 }
 
 function showTopics() {

@@ -10,6 +10,17 @@ const LONGEST_PAUSE = 30_000;
 const SLOW_CONNECT = 8_000;
 const RESTARTS = new Set(["draining", "stopping"]);
 const PASSING = new Set([408, 425, 429]); // of the 4xx, those that are not about the request
+const ENDINGS = {
+  draining: "The server is being replaced.",
+  stopping: "The server is stopping.",
+  starting: "The server has only just started.",
+  fell_behind: "This page read more slowly than history is kept.",
+  user_unknown: "The server cannot look up its users now.",
+  signed_out: "You logged out.",
+  permission_ended: "You may not hear all of these topics any more.",
+  expired: "The permission to listen was for a time, and that is over.",
+  kicked: "An administrator ended the stream.",
+};
 
 export class Subscription {
   /** The place in the log that this page has come to: what a new EventSource goes on from. */
@@ -28,7 +39,8 @@ export class Subscription {
   /**
    * `keepalive` is the mean pause between two keep-alives in seconds. The listener has
    * `state(name, detail)` with connecting, live, reconnecting or refused; `event(envelope)`;
-   * `reset(reason)`, when what came between is lost.
+   * `reset(reason)`, when what came between is lost; `denied(topics)`, those of the topics that may
+   * not be heard, and none at every opening.
    */
   constructor(endpoint, keepalive, listener) {
     this.#endpoint = endpoint;
@@ -42,6 +54,7 @@ export class Subscription {
   open(topics) {
     this.#topics = topics;
     this.#failures = 0;
+    this.#closingReason = "";
     this.#listener.state("connecting", "");
     this.#connect();
   }
@@ -73,6 +86,11 @@ export class Subscription {
     source.addEventListener("stream.reset", (message) => {
       this.#hear(message);
       this.#listener.reset(JSON.parse(message.data).reason);
+    });
+    source.onopen = () => this.#listener.denied([]);
+    source.addEventListener("stream.denied", (message) => {
+      this.#hear(message);
+      this.#listener.denied(JSON.parse(message.data).topics);
     });
     source.addEventListener("stream.closing", (message) => {
       this.cursor = message.lastEventId || this.cursor;
@@ -115,6 +133,7 @@ export class Subscription {
     let why = "The connection was lost.";
     if (RESTARTS.has(this.#closingReason)) why = "The server is restarting.";
     else if (this.#closingReason) why = `The server ended the stream (${readable(this.#closingReason)}).`;
+    const why = this.#closingReason ? ending(this.#closingReason) : "The connection was lost.";
     this.#listener.state("reconnecting", `${why} The browser is coming back.`);
   }
 
@@ -125,7 +144,7 @@ export class Subscription {
     const { permanent, why } = await refusal(this.#url(), probe.signal);
     if (this.#probe !== probe) return; // closed or opened anew meanwhile
     this.close();
-    if (permanent) this.#listener.state("refused", why);
+    if (permanent) this.#listener.state("refused", this.#closingReason ? `${ending(this.#closingReason)} ${why}` : why);
     else this.#retry(why);
   }
 
@@ -161,6 +180,11 @@ export async function problemDetail(response) {
   } catch {
     return fallback;
   }
+}
+
+/** Why the server ended a stream, in words. */
+function ending(reason) {
+  return ENDINGS[reason] ?? `The server ended the stream (${readable(reason)}).`;
 }
 
 export function readable(reason) {
