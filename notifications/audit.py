@@ -9,13 +9,16 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
 
 from notifications.errors import Forbidden, Unauthenticated
-from notifications.identities.base import Identity, Verb
 from notifications.redaction import redacted
 from notifications.request_ids import request_id
+
+if TYPE_CHECKING:  # applications publish and kick before Django has loaded its users
+    from notifications.identities.base import Identity, Verb
 
 logger = logging.getLogger("carillon.audit")
 
@@ -30,13 +33,13 @@ type Field = str | int | Sequence[str]
 class Attempt:
     """Somebody publishes or subscribes; what becomes of it is told once."""
 
-    def __init__(self, request: HttpRequest, verb: Verb) -> None:
+    def __init__(self, request: HttpRequest, verb: "Verb") -> None:
         self._request = request
         self._verb = verb
         self.by = UNKNOWN
         self.topics: Sequence[str] = ()
 
-    def identified(self, identity: Identity) -> Identity:
+    def identified(self, identity: "Identity") -> "Identity":
         self.by = identity.name
         return identity
 
@@ -59,7 +62,7 @@ class Attempt:
 
 
 @contextmanager
-def attempt(request: HttpRequest, verb: Verb) -> Iterator[Attempt]:
+def attempt(request: HttpRequest, verb: "Verb") -> Iterator[Attempt]:
     """Tells of whoever is denied in its block, and lets the error through."""
     attempted = Attempt(request, verb)
     try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from notifications import runtime
+from notifications import audit, runtime
 from notifications.conf import Settings, get_settings
 from notifications.errors import Unavailable
 from notifications.log.base import EVERYONE, Control, Order
@@ -128,6 +128,7 @@ def flush(timeout: float) -> bool:
 
 def end(*subjects: str, reason: CloseReason) -> None:
     """End the streams of these subjects, in every process."""
+    audit.tell(logging.INFO, "streams.ended", reason=reason, subjects=subjects)
     _messenger.send(Control(Order.END, subjects, reason))
 
 

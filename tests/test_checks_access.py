@@ -62,19 +62,19 @@ def test_settings_that_are_wrong_are_one_error_and_not_two() -> None:
     assert ids(CARILLON={**MEMORY, "ACCESS": "no dots"}, deploy=True) == ["carillon.E001"]
 
 
-# W008: objects
+# W009: objects
 
 
 def test_permissions_of_objects_need_a_backend_that_knows_them(rules: Any) -> None:
     rules.mine = Rules(subscribe=[own("user.{id}"), object_permission("auth.view_user", "a.{pk}")])
-    assert ids(CARILLON=with_access("mine")) == ["carillon.W008"]
+    assert ids(CARILLON=with_access("mine")) == ["carillon.W009"]
     backends = ["django.contrib.auth.backends.ModelBackend", "guardian.backends.Mine"]
     assert ids(CARILLON=with_access("mine"), AUTHENTICATION_BACKENDS=backends) == []
     rules.mine = Rules(subscribe=[own("user.{id}")])
     assert ids(CARILLON=with_access("mine")) == []
 
 
-# W009: everything is public
+# W010: everything is public
 
 
 class Open(Access):
@@ -85,23 +85,23 @@ class Open(Access):
 @pytest.mark.parametrize("everything", [Open, Rules(subscribe=[public("*")])])
 def test_rules_by_which_everything_is_public_are_warned_of(rules: Any, everything: object) -> None:
     rules.everything = everything
-    assert ids(CARILLON=with_access("everything"), deploy=True) == ["carillon.W009"]
+    assert ids(CARILLON=with_access("everything"), deploy=True) == ["carillon.W010"]
     assert ids(CARILLON=with_access("everything")) == []
 
 
 def test_a_setting_by_which_everything_is_public_is_warned_of() -> None:
-    assert ids(CARILLON={**MEMORY, "PUBLIC_TOPICS": ["*"]}, deploy=True) == ["carillon.W009"]
+    assert ids(CARILLON={**MEMORY, "PUBLIC_TOPICS": ["*"]}, deploy=True) == ["carillon.W010"]
     assert ids(CARILLON={**MEMORY, "PUBLIC_TOPICS": ["news", "demo."]}, deploy=True) == []
 
 
-# W010: origins
+# W011: origins
 
 
 def test_an_origin_without_tls_is_warned_of_unless_it_is_this_machine() -> None:
     def said(*origins: str) -> list[str | None]:
         return ids(CARILLON={**MEMORY, "CORS_ALLOWED_ORIGINS": origins}, deploy=True)
 
-    assert said("https://a.example", "http://b.example") == ["carillon.W010"]
+    assert said("https://a.example", "http://b.example") == ["carillon.W011"]
     assert said("https://a.example", "http://localhost:3000") == []
 
 
@@ -110,16 +110,16 @@ def test_an_origin_that_is_many_is_an_error(origin: str) -> None:
     assert ids(CARILLON={**MEMORY, "CORS_ALLOWED_ORIGINS": [origin]}) == ["carillon.E001"]
 
 
-# W011 to W013: what is handier than it is safe
+# W012 to W014: what is handier than it is safe
 
 
 @pytest.mark.parametrize(
     ("settings", "id"),
     [
-        ({"CARILLON": {**MEMORY, "PUBLISH_KEYS": ["k" * 16]}}, "carillon.W011"),
-        ({"CARILLON": {**MEMORY, "QUERY_TOKENS": True}}, "carillon.W012"),
-        ({"SESSION_COOKIE_SAMESITE": "None"}, "carillon.W013"),
-        ({"SESSION_COOKIE_SAMESITE": False}, "carillon.W013"),
+        ({"CARILLON": {**MEMORY, "PUBLISH_KEYS": ["k" * 16]}}, "carillon.W012"),
+        ({"CARILLON": {**MEMORY, "QUERY_TOKENS": True}}, "carillon.W013"),
+        ({"SESSION_COOKIE_SAMESITE": "None"}, "carillon.W014"),
+        ({"SESSION_COOKIE_SAMESITE": False}, "carillon.W014"),
     ],
 )
 def test_what_is_handy_is_warned_of_where_it_is_deployed(settings: Any, id: str) -> None:
@@ -128,7 +128,7 @@ def test_what_is_handy_is_warned_of_where_it_is_deployed(settings: Any, id: str)
         assert ids(**settings) == []
 
 
-# W014: keys without an end
+# W015: keys without an end
 
 
 def made(*, expires: bool, revoked: bool = False) -> ApiKey:
@@ -146,7 +146,7 @@ def made(*, expires: bool, revoked: bool = False) -> ApiKey:
 
 def about_keys(*databases: str) -> list[str]:
     said = run_checks(include_deployment_checks=True, databases=databases or None)
-    return [each.msg for each in said if each.id == "carillon.W014"]
+    return [each.msg for each in said if each.id == "carillon.W015"]
 
 
 @pytest.mark.django_db
@@ -167,14 +167,14 @@ def test_the_database_is_asked_only_where_it_is_named() -> None:
     assert about_keys() == []
 
 
-# W015: Redis
+# W016: Redis
 
 
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("redis://redis.example.com:6379/0", ["carillon.W015"]),
-        ("redis://:secret@93.184.216.34/0", ["carillon.W015"]),
+        ("redis://redis.example.com:6379/0", ["carillon.W016"]),
+        ("redis://:secret@93.184.216.34/0", ["carillon.W016"]),
         ("rediss://redis.example.com:6379/0", []),
         ("redis://localhost:1/0", []),
         ("redis://127.0.0.1:1/0", []),

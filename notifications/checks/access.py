@@ -48,7 +48,7 @@ def rules_can_be_read(**_: Any) -> list[CheckMessage]:
 
 @register(TAG)
 def objects_have_a_backend(**_: Any) -> list[CheckMessage]:
-    """carillon.W008"""
+    """carillon.W009"""
     rules = _rules()
     backends = set(django_settings.AUTHENTICATION_BACKENDS)
     if not (isinstance(rules, Rules) and rules.asks_about_objects) or backends - {*MODEL_BACKENDS}:
@@ -58,14 +58,14 @@ def objects_have_a_backend(**_: Any) -> list[CheckMessage]:
             "A rule is an object_permission, and no backend in AUTHENTICATION_BACKENDS knows "
             "permissions of objects: only superusers are let in.",
             hint="Add one that does, such as django-guardian's or your own.",
-            id="carillon.W008",
+            id="carillon.W009",
         )
     ]
 
 
 @register(TAG, deploy=True)
 def not_everything_is_public(**_: Any) -> list[CheckMessage]:
-    """carillon.W009"""
+    """carillon.W010"""
     rules = _rules()
     if rules is None or not rules.is_public(f"{secrets.token_hex(8)}.{secrets.token_hex(8)}"):
         return []
@@ -75,14 +75,14 @@ def not_everything_is_public(**_: Any) -> list[CheckMessage]:
             "one user included.",
             hint="Name what is for everybody in CARILLON['PUBLIC_TOPICS'], or by public(…) in the "
             "rules of CARILLON['ACCESS'].",
-            id="carillon.W009",
+            id="carillon.W010",
         )
     ]
 
 
 @register(TAG, deploy=True)
 def origins_are_secure(**_: Any) -> list[CheckMessage]:
-    """carillon.W010. A `*` among them is an error already: it is no origin."""
+    """carillon.W011. A `*` among them is an error already: it is no origin."""
     settings = valid_settings()
     insecure = [
         origin
@@ -96,14 +96,14 @@ def origins_are_secure(**_: Any) -> list[CheckMessage]:
             f"CARILLON['CORS_ALLOWED_ORIGINS'] has {', '.join(insecure)}: whoever is on the way "
             "can change a page that comes without TLS, and hear with it as its users.",
             hint="Serve these pages by https, and list that.",
-            id="carillon.W010",
+            id="carillon.W011",
         )
     ]
 
 
 @register(TAG, deploy=True)
 def keys_of_the_settings_are_for_development(**_: Any) -> list[CheckMessage]:
-    """carillon.W011"""
+    """carillon.W012"""
     settings = valid_settings()
     if settings is None or not settings.PUBLISH_KEYS:
         return []
@@ -113,14 +113,14 @@ def keys_of_the_settings_are_for_development(**_: Any) -> list[CheckMessage]:
             "without a restart.",
             hint="Make keys with a scope and an end, by 'manage.py carillon keys create', and "
             "leave PUBLISH_KEYS out.",
-            id="carillon.W011",
+            id="carillon.W012",
         )
     ]
 
 
 @register(TAG, deploy=True)
 def no_tokens_in_urls(**_: Any) -> list[CheckMessage]:
-    """carillon.W012"""
+    """carillon.W013"""
     settings = valid_settings()
     if settings is None or not settings.QUERY_TOKENS:
         return []
@@ -129,14 +129,14 @@ def no_tokens_in_urls(**_: Any) -> list[CheckMessage]:
             "CARILLON['QUERY_TOKENS'] is on: keys and tokens in URLs are kept by whatever "
             "logs them.",
             hint="Use signed links for browsers, and the header Authorization for all else.",
-            id="carillon.W012",
+            id="carillon.W013",
         )
     ]
 
 
 @register(TAG, deploy=True)
 def sessions_stay_on_their_site(**_: Any) -> list[CheckMessage]:
-    """carillon.W013. That cookies are secure is checked by Django itself."""
+    """carillon.W014. That cookies are secure is checked by Django itself."""
     if str(django_settings.SESSION_COOKIE_SAMESITE).lower() not in {"none", "false"}:
         return []
     return [
@@ -144,7 +144,7 @@ def sessions_stay_on_their_site(**_: Any) -> list[CheckMessage]:
             "SESSION_COOKIE_SAMESITE lets browsers send the session along from pages of every "
             "other site.",
             hint="Leave it at 'Lax', and give pages elsewhere signed links.",
-            id="carillon.W013",
+            id="carillon.W014",
         )
     ]
 
@@ -152,7 +152,7 @@ def sessions_stay_on_their_site(**_: Any) -> list[CheckMessage]:
 # Not under our own tag: by that, Django would have it ask a database that nobody named.
 @register(Tags.database, deploy=True)
 def keys_end(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """carillon.W014: only with `check --deploy --database default`, since it asks the database."""
+    """carillon.W015: only with `check --deploy --database default`, since it asks the database."""
     lasting = ApiKey.objects.filter(expires_at=None, revoked_at=None)
     if lasting.db not in (databases or ()):
         return []
@@ -167,7 +167,7 @@ def keys_end(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMess
             f"API keys that never expire: {', '.join(prefixes)}.",
             hint="Make others with an end, by 'manage.py carillon keys create … --expires 90d', "
             "and revoke these.",
-            id="carillon.W014",
+            id="carillon.W015",
         )
     ]
 

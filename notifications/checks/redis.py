@@ -69,7 +69,7 @@ def redis_evicts_nothing(**_: Any) -> list[CheckMessage]:
 
 @register(TAG, deploy=True)
 def redis_is_reached_in_private(**_: Any) -> list[CheckMessage]:
-    """carillon.W015. A name without a dot is one of a private network, such as compose has."""
+    """carillon.W016. A name without a dot is one of a private network, such as compose has."""
     settings = valid_settings()
     if settings is None or settings.LOG != "redis" or settings.REDIS_URL is None:
         return []
@@ -82,7 +82,7 @@ def redis_is_reached_in_private(**_: Any) -> list[CheckMessage]:
             "the network in the clear.",
             hint="Use rediss://, or a Redis that only a private network reaches; if a tunnel or "
             "the network itself encrypts, silence this.",
-            id="carillon.W015",
+            id="carillon.W016",
         )
     ]
 

@@ -8,11 +8,10 @@
 const FIRST_PAUSE = 1_000;
 const LONGEST_PAUSE = 30_000;
 const SLOW_CONNECT = 8_000;
-const RESTARTS = new Set(["draining", "stopping"]);
 const PASSING = new Set([408, 425, 429]); // of the 4xx, those that are not about the request
 const ENDINGS = {
-  draining: "The server is being replaced.",
-  stopping: "The server is stopping.",
+  draining: "The server is restarting.",
+  stopping: "The server is restarting.",
   starting: "The server has only just started.",
   fell_behind: "This page read more slowly than history is kept.",
   user_unknown: "The server cannot look up its users now.",
@@ -130,9 +129,6 @@ export class Subscription {
 
   #awaitBrowser() {
     clearTimeout(this.#timers.slow);
-    let why = "The connection was lost.";
-    if (RESTARTS.has(this.#closingReason)) why = "The server is restarting.";
-    else if (this.#closingReason) why = `The server ended the stream (${readable(this.#closingReason)}).`;
     const why = this.#closingReason ? ending(this.#closingReason) : "The connection was lost.";
     this.#listener.state("reconnecting", `${why} The browser is coming back.`);
   }

@@ -1,0 +1,112 @@
+"""Of every kind of credentials, good or bad, nothing is in any answer or in anything written."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifications.identities.links import events_url
+from tests.servers import (
+    PUBLISH_KEY,
+    ROOT,
+    RedisServer,
+    WebServer,
+    environment,
+    migrate,
+    uvicorn,
+)
+from tests.signing import AUDIENCE, ISSUER, SECRET, by_hand, claims, token
+from tests.streams import Stream
+
+SETTINGS: Any = {
+    "CARILLON_QUERY_TOKENS": "1",
+    "CARILLON_JWT_SECRET": SECRET,
+    "CARILLON_JWT_AUDIENCE": AUDIENCE,
+    "CARILLON_JWT_ISSUER": ISSUER,
+}
+MAKE = """
+import json, django
+django.setup()
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+from notifications.identities import keys
+from notifications.models import ApiKey
+user = User.objects.create_superuser("ada")
+session = SessionStore()
+session[SESSION_KEY] = str(user.pk)
+session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+session.create()
+key = ApiKey(name="a", subscribe=["orders"], publish=["orders"])
+text = keys.issue(key)
+key.save()
+print(json.dumps([session.session_key, text]))
+"""
+WRONG_KEY = "crl_abcdefgh_" + "a1B2" * 10 + "xyz"
+FORGED_SESSION = "f0rg3d" * 5
+BODY = json.dumps({"topic": "orders.1", "data": "x"}).encode()
+
+
+@pytest.fixture(scope="module")
+def made(
+    session_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[WebServer, str, str]]:
+    """A server, the key of a session, and an API key."""
+    folder: Path = tmp_path_factory.mktemp("leaks")
+    migrate(session_redis.url, folder)
+    done = subprocess.run(
+        [sys.executable, "-c", MAKE],
+        cwd=ROOT,
+        env=environment(session_redis.url, folder, SETTINGS),
+        capture_output=True,
+        timeout=30,
+        text=True,
+        check=True,
+    )
+    session, key = json.loads(done.stdout)
+    with uvicorn(session_redis.url, folder, **SETTINGS) as server:
+        yield server, session, key
+
+
+async def test_no_secret_is_in_any_answer_or_in_anything_written(
+    made: tuple[WebServer, str, str],
+) -> None:
+    server, session, key = made
+    scope = {"subscribe": ["orders"], "publish": ["orders"]}
+    good = token(header={"kid": "default"}, carillon=scope)
+    bad = by_hand({"alg": "HS256", "kid": "default", "typ": "JWT"}, claims(), "another secret" * 3)
+    link = events_url("orders.1").partition("link=")[2]
+    bearers = [key, WRONG_KEY, f"{key}x", PUBLISH_KEY, f"{PUBLISH_KEY}x", good, bad]
+    shown: list[tuple[str, dict[str, str]]] = []
+    shown += [("", {"Authorization": f"Bearer {each}"}) for each in bearers]
+    shown += [("", {"Authorization": f"Basic {WRONG_KEY}"}), ("", {"Authorization": WRONG_KEY})]
+    shown += [(f"&token={each}", {}) for each in bearers]
+    shown += [(f"&link={each}", {}) for each in (link, f"{link}x", link[1:])]
+    shown += [("", {"Cookie": f"sessionid={each}"}) for each in (session, FORGED_SESSION)]
+    answered = []
+    for query, headers in shown:
+        for method, path, body in (
+            ("HEAD", "/events/?topic=orders.1", None),
+            ("GET", "/events/?topic=elsewhere", None),
+            ("POST", "/publish/?a=b", BODY),
+            ("POST", "/publish/?a=b", b"{"),
+            ("GET", "/nowhere?a=b", None),
+        ):
+            sent = {**headers, "Content-Type": "application/json", "Accept": "*/*"}
+            answered.append(server.request(method, path + query, body=body, headers=sent))
+        path = f"/events/?topic=orders.1&since=all{query}"
+        async with Stream(server.port, path, headers=headers) as stream:
+            answered.append((stream.status, stream.headers, await stream.read()))
+    statuses = {status for status, _, _ in answered}
+    assert {200, 201, 400, 401, 403, 404} <= statuses
+    assert not any(status >= 500 for status in statuses)
+    everything = repr(answered) + server.log.read_text()
+    assert "publish.accepted by=key:" in everything
+    secrets = [key[13:], WRONG_KEY[13:], PUBLISH_KEY, session, FORGED_SESSION, SECRET]
+    secrets += [good.split(".")[2], bad.split(".")[2], link.partition("%3A")[2] or link]
+    assert [secret for secret in secrets if secret in everything] == []
