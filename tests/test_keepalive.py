@@ -82,10 +82,11 @@ async def test_visits_are_spread_by_a_quarter_either_way() -> None:
     now = asyncio.get_running_loop().time() / keepalive.TICK
     for subscriber in joined:
         visits.add(subscriber)
+    took = asyncio.get_running_loop().time() / keepalive.TICK - now
     due = [tick - now for tick in visits._wheel]
     period = 10 / keepalive.TICK
     assert period * 0.74 < min(due) < period * 0.8
-    assert period * 1.2 < max(due) < period * 1.26
+    assert period * 1.2 < max(due) < period * 1.26 + took
 
 
 async def test_a_client_that_accepts_nothing_is_cut_at_the_deadline() -> None:
