@@ -1,7 +1,7 @@
 """Grants: what a subscriber may hear, until when, and how to ask again."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 from notifications.cursors import Cursor
 
@@ -10,7 +10,9 @@ from notifications.cursors import Cursor
 class Grant:
     """`topics` were allowed and `denied` were not.
 
-    `subjects` are the names under which a control entry concerns it. `until` is seconds since 1970.
+    `since` says of topics whose history is not all theirs from when on it may be replayed (ms
+    since 1970). `subjects` are the names under which a control entry concerns it. `until` is
+    seconds since 1970.
     `as_of` is the head of this process from before anything was asked, so that a permission that
     ends meanwhile is not missed. `renew` asks everything again: it gives the grant as it is now, or
     None if there is none any more, and raises what its database raises.
@@ -18,6 +20,7 @@ class Grant:
 
     topics: tuple[str, ...]
     denied: tuple[str, ...] = ()
+    since: Mapping[str, int] = field(default_factory=dict)
     subjects: tuple[str, ...] = ()
     until: float | None = None
     as_of: Cursor | None = None

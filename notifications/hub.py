@@ -7,7 +7,7 @@ from the window. `settled` moves only when a fan-out is over, the window before 
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import batched, takewhile
 
@@ -15,7 +15,7 @@ from notifications import blocks
 from notifications.audiences import Audiences
 from notifications.breath import STRIDE, Breath
 from notifications.chunks import MAX_CHUNK, Chunk, pack
-from notifications.cursors import START, Cursor, Position
+from notifications.cursors import START, Cursor, Position, position_ms
 from notifications.errors import Invalid
 from notifications.log.base import Batch, Entry, ResetReason
 from notifications.subscribers import Audience, CloseReason, Start, Subscriber
@@ -64,11 +64,12 @@ class Hub:
         *,
         envelope: bool = False,
         denied: Collection[str] = (),
+        since: Mapping[str, int] | None = None,
     ) -> Subscriber:
         """Take the cursor, join, and say where the stream goes on from, in one step of the loop."""
         place, reset = self._place(start)
-        audience = self._audiences.of(topics, envelope=envelope)
-        subscriber = Subscriber(self, audience, wire, place)
+        subscriber = Subscriber(self, self._audiences.of(topics, envelope=envelope), wire, place)
+        subscriber.limit_history(since or {}, head_ms=position_ms(self._window.head))
         at = Cursor(self._epoch, place)
         opening = blocks.reset(at, reset) if reset else blocks.cursor(at)
         if denied:
@@ -202,6 +203,8 @@ class Hub:
         audience = subscriber.audience
         pieces: list[bytes] = []
         for entry in self._window.following(audience.topics, subscriber.position):
+            if subscriber.since and not subscriber.may_have(entry):
+                continue
             block = self._block(audience, entry)
             room -= len(block)
             if pieces and room < 0:

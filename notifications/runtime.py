@@ -75,7 +75,12 @@ class Runtime:
         self, grant: Grant, wire: Wire, start: Start, *, envelope: bool = False
     ) -> Subscriber:
         subscriber = self.hub.subscribe(
-            frozenset(grant.topics), wire, start, envelope=envelope, denied=grant.denied
+            frozenset(grant.topics),
+            wire,
+            start,
+            envelope=envelope,
+            denied=grant.denied,
+            since=grant.since,
         )
         if self._keepalive is not None and self._enforcement is not None:
             self._keepalive.add(subscriber)

@@ -1,11 +1,12 @@
 """Subscribers, and the audiences that they form: what the hub keeps of each open stream."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from notifications.cursors import Position
-from notifications.log.base import ResetReason
+from notifications.cursors import Position, position_ms
+from notifications.log.base import Entry, ResetReason
 from notifications.wires.base import Wire
 
 
@@ -65,10 +66,10 @@ class Subscriber:
     """One open stream: a cursor into the window, and the wire to fill from there.
 
     `behind`: there may be more for it in the window after `position`. `reset`: it is to be told so
-    before anything else.
+    before anything else. `since`: topics whose history it may have from a time on only (ms).
     """
 
-    __slots__ = ("_keeper", "audience", "behind", "open", "position", "reset", "wire")
+    __slots__ = ("_keeper", "audience", "behind", "open", "position", "reset", "since", "wire")
 
     def __init__(self, keeper: Keeper, audience: Audience, wire: Wire, position: Position) -> None:
         self._keeper = keeper
@@ -77,9 +78,21 @@ class Subscriber:
         self.position = position
         self.behind = False
         self.reset: ResetReason | None = None
+        self.since: Mapping[str, int] | None = None
         self.open = True
         audience.members[self] = None
         wire.owner = self
+
+    def limit_history(self, since: Mapping[str, int], *, head_ms: int) -> None:
+        """What is live is never held back, however late the history is to begin."""
+        self.since = {topic: min(ms, head_ms + 1) for topic, ms in since.items()} or None
+
+    def may_have(self, entry: Entry) -> bool:
+        """Whether any topic by which it would come allows it from that time on."""
+        ms, since = position_ms(entry.position), self.since or {}
+        return any(
+            topic in self.audience.topics and ms >= since.get(topic, 0) for topic in entry.topics
+        )
 
     def drained(self) -> None:
         self._keeper.drained(self)

@@ -15,6 +15,7 @@ from notifications.access import (
     Rule,
     Rules,
     authenticated,
+    deciding,
     group,
     linked,
     object_permission,
@@ -260,3 +261,24 @@ class OfEverybody(Access):
 
     def can_subscribe(self, user: AnyUser, topic: str) -> Answer | Awaitable[Answer]:
         return super().can_subscribe(user, topic)
+
+
+class Since(Access):
+    def is_public(self, topic: str) -> bool:
+        return topic == "news"
+
+    def can_subscribe(self, user: AnyUser, topic: str) -> bool:
+        return True
+
+    def history_since(self, user: AnyUser, topic: str) -> datetime | None:
+        return None if topic == "all" else datetime.fromtimestamp(5.0001, UTC)
+
+
+async def test_history_begins_where_the_rules_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    topics = ("room", "all", "news")
+    someone = Identity(kind=Kind.SESSION, name="user:1")
+    monkeypatch.setattr(deciding, "rules_in_force", Since)
+    assert await deciding.history_limits(someone, topics) == {"room": 5001}
+    assert await deciding.history_limits(replace(someone, scope=Scope()), topics) == {}
+    monkeypatch.setattr(deciding, "rules_in_force", Access)
+    assert await deciding.history_limits(someone, topics) == {}

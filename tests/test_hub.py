@@ -70,6 +70,24 @@ async def test_a_stream_that_missed_nothing_opens_where_it_was() -> None:
     assert [event.id for event in wire.events] == [at(2)]
 
 
+async def test_history_is_replayed_from_when_it_may_be_and_what_is_live_always() -> None:
+    window = Window(Retention(100, 10**9, 10**6))
+    both = [entry(ms, "t", "u") for ms in (1, 6)]
+    window.append(batch(0, both[0], entry(2, "t"), entry(4, "u"), entry(5, "t"), both[1]))
+    hub = Hub(EPOCH, window)
+    wire = FakeWire()
+    hub.subscribe(frozenset({"t", "u"}), wire, ALL, since={"t": 5, "u": 3})
+    assert wire.said == ["stream.cursor", "4", "5", "6"]
+    other = FakeWire()  # another topic that was asked for allows what this one does not
+    hub.subscribe(frozenset({"t", "u"}), other, Start(cursor=at(0)), since={"t": 5})
+    assert other.said == ["stream.cursor", "1", "4", "5", "6"]
+    late = FakeWire()
+    hub.subscribe(frozenset({"t"}), late, ALL, since={"t": 100})
+    assert late.said == ["stream.cursor"]
+    await hub.deliver(batch(6, entry(7, "t")))
+    assert late.said == ["stream.cursor", "7"]
+
+
 async def test_all_of_the_history_can_be_asked_for() -> None:
     _, wire = join(hub_with(1, 2), start=ALL)
     assert wire.said == ["stream.cursor", "1", "2"]

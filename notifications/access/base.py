@@ -31,6 +31,14 @@ class Access:
         del user, topic
         return False
 
+    def history_since(self, user: User, topic: str) -> datetime | None:
+        """From when on its history may be replayed to this user, as an aware time; None: all of it.
+
+        Asked about topics that they may subscribe to and that are not public, in a thread.
+        """
+        del user, topic
+        return None
+
     def can_link(self, topic: str) -> bool:
         """Whether a signed link opens it. The application signed it, so that it does."""
         del topic

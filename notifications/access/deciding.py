@@ -1,6 +1,7 @@
 """What the rules say about somebody and some topics."""
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +41,26 @@ async def decide(identity: Identity, verb: Verb, topics: Sequence[str]) -> Decis
     until += [identity.until] if identity.until is not None else []
     denied = tuple(topic for topic in said if topic not in allowed)
     return Decision(allowed, denied, min(until, default=None))
+
+
+async def history_limits(identity: Identity, topics: Sequence[str]) -> dict[str, int]:
+    """From when on each topic may be replayed, in ms since 1970, where it is not all of it.
+
+    Credentials with a scope say themselves what they allow, and that has no such limit.
+    """
+    access = rules_in_force()
+    if identity.scope is not None or type(access).history_since is Access.history_since:
+        return {}
+    asked = [topic for topic in topics if not access.is_public(topic)]
+    ask = access.history_since
+    begins = await sync_to_async(lambda: [ask(identity.user, topic) for topic in asked])()
+    if any(begin is not None and timezone.is_naive(begin) for begin in begins):
+        raise ValueError(f"{ask.__qualname__} answered with a time that has no time zone.")
+    return {
+        topic: math.ceil(begin.timestamp() * 1000)
+        for topic, begin in zip(asked, begins, strict=True)
+        if begin is not None
+    }
 
 
 def _is_yes(answer: Answer | None, now: datetime) -> bool:

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from notifications import runtime
 from notifications.access.choice import rules_in_force
-from notifications.access.deciding import decide
+from notifications.access.deciding import decide, history_limits
 from notifications.access.origins import is_foreign
 from notifications.audit import Attempt, attempt
 from notifications.cursors import Cursor
@@ -59,9 +59,11 @@ async def _grant_for(request: HttpRequest, asked: Sequence[str], attempted: Atte
 
 async def _grant(identity: Identity, topics: Sequence[str], as_of: Cursor | None) -> Grant:
     decision = await decide(identity, Verb.SUBSCRIBE, topics)
+    since = await history_limits(identity, decision.allowed)
     return Grant(
         topics=decision.allowed,
         denied=decision.denied,
+        since=since,
         subjects=identity.subjects,
         until=decision.until,
         as_of=as_of,
