@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -49,7 +49,7 @@ class Enforcement:
         self._wheel: dict[int, dict[Subscriber, None]] = {}
         self._recent: deque[Control] = deque()
         self._over: dict[str, Position] = {}
-        self._waiting: dict[Subscriber, None] = {}
+        self._waiting: OrderedDict[Subscriber, None] = OrderedDict()
         self._more = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         hub.left = self._forget
@@ -187,8 +187,7 @@ class Enforcement:
             while not self._waiting:
                 self._more.clear()
                 await self._more.wait()
-            subscriber = next(iter(self._waiting))
-            del self._waiting[subscriber]
+            subscriber, _ = self._waiting.popitem(last=False)
             held = self._held[subscriber]
             assert held.grant.renew is not None
             try:
