@@ -127,9 +127,13 @@ def test_what_is_rolled_back_is_no_news(ada: User, told: Tell) -> None:
     assert told(roll_back) == []
 
 
-def test_a_kick_ends_streams_by_user_and_by_topic(ada: User, told: Tell) -> None:
+def test_a_kick_ends_streams_by_user_and_by_topic(
+    ada: User, told: Tell, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "carillon.audit")
     ends = (Order.END, frozenset({f"user:{ada.pk}"}), "kicked")
     assert told(lambda: kick(user=ada)) == told(lambda: kick(user=ada.pk)) == [ends]
+    assert f"streams.ended reason=kicked subjects=user:{ada.pk}" in caplog.text
     topics = frozenset({"topic:a", "topic:b"})
     assert told(lambda: kick(topic=["a", "b"])) == [(Order.END, topics, "kicked")]
     with pytest.raises(TypeError):

@@ -286,6 +286,16 @@ async def test_a_topic_that_is_refused_is_told_and_the_others_are_served(
     assert {(await stream.next_event()).data for stream in both} == {"yes"}
 
 
+async def test_history_has_no_orders_in_it(site: Site, streams: AsyncExitStack) -> None:
+    site.shell("kick(topic='demo.past')")
+    await asyncio.to_thread(site.servers[0].publish, {"topic": "demo.past", "data": "first"})
+    site.shell("kick(topic='demo.past')")
+    await asyncio.to_thread(site.servers[0].publish, {"topic": "demo.past", "data": "last"})
+    for stream in await opened(site, streams, "demo.past&since=all"):
+        said = [await stream.next() for _ in range(2)]
+        assert [each.data for each in said] == ["first", "last"]
+
+
 async def test_while_redis_is_away_a_logout_is_done_at_once_where_it_happens(
     site: Site, streams: AsyncExitStack
 ) -> None:
