@@ -85,6 +85,24 @@ async def test_a_log_that_lost_everything_is_a_reset_and_then_goes_on(
     assert returning.events[0].data == '{"reason":"log_lost"}'
 
 
+async def test_a_log_that_lost_something_has_every_permission_asked_about_again(
+    runtime: Runtime, store: MemoryStore
+) -> None:
+    """An order may have been among what is lost."""
+
+    async def nobody() -> Grant | None:
+        return None
+
+    wire, public = FakeWire(), join(runtime)
+    grant = Grant(topics=("t",), renew=nobody, as_of=runtime.hub.head)
+    runtime.subscribe(grant, wire, Start())
+    store.clear()
+    await until_said(wire, "stream.closing")
+    assert wire.events[-1].data == '{"reason":"permission_ended"}'
+    await until_said(public, "stream.reset")
+    assert not public.ended
+
+
 async def test_a_tail_that_fails_for_whatever_reason_is_a_reset_and_begins_again(
     store: MemoryStore,
     monkeypatch: pytest.MonkeyPatch,
