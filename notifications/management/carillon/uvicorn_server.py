@@ -40,7 +40,7 @@ class UvicornServer(Server):
 
     def _answer(self, scope: Any, receive: Any, send: Any) -> Any:
         if self._parting and scope["type"] == "http":
-            scope["headers"].append(CLOSE)  # as if the client had asked for it
+            _answer_last(send.__self__)
         return self._application(scope, receive, send)
 
     @contextmanager
@@ -81,7 +81,7 @@ class UvicornServer(Server):
         self._parting = True
         for connection in self._being_answered:
             if not connection.cycle.response_started:
-                connection.cycle.scope["headers"].append(CLOSE)
+                _answer_last(connection.cycle)
             connection.shutdown()
 
     @property
@@ -112,3 +112,9 @@ class UvicornServer(Server):
         """Not those that became WebSockets, which have no request and no end."""
         cycles = [(each, getattr(each, "cycle", None)) for each in self._connections]
         return [each for each, cycle in cycles if cycle and not cycle.response_complete]
+
+
+def _answer_last(cycle: Any) -> None:
+    """As if the client had asked that its connection be closed: h11's way, and httptools'."""
+    cycle.scope["headers"].append(CLOSE)
+    cycle.keep_alive = False
