@@ -8,6 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from notifications.breath import Breath
 from notifications.cursors import Position, position_ms
@@ -69,8 +70,9 @@ class Enforcement:
         if as_of is None or as_of.epoch != self._hub.head.epoch:
             self._ask_again(subscriber)
             return
-        for control in self._recent:
-            if control.position > as_of.position and _concerns(control, grant):
+        since = takewhile(lambda each: each.position > as_of.position, reversed(self._recent))
+        for control in reversed(list(since)):
+            if _concerns(control, grant):
                 self._carry_out(control, subscriber)
 
     def _forget(self, subscriber: Subscriber) -> None:

@@ -39,7 +39,7 @@ async def decide(identity: Identity, verb: Verb, topics: Sequence[str]) -> Decis
     ends = [said[topic] for topic in allowed]
     until = [end.timestamp() for end in ends if isinstance(end, datetime)]
     until += [identity.until] if identity.until is not None else []
-    denied = tuple(topic for topic in said if topic not in allowed)
+    denied = tuple(topic for topic, answer in said.items() if not _is_yes(answer, now))
     return Decision(allowed, denied, min(until, default=None))
 
 
@@ -53,9 +53,9 @@ async def history_limits(identity: Identity, topics: Sequence[str]) -> dict[str,
         return {}
     asked = [topic for topic in topics if not access.is_public(topic)]
     ask = access.history_since
-    begins = await sync_to_async(lambda: [ask(identity.user, topic) for topic in asked])()
-    if any(begin is not None and timezone.is_naive(begin) for begin in begins):
-        raise ValueError(f"{ask.__qualname__} answered with a time that has no time zone.")
+    begins = await _in_thread(ask, identity, asked)
+    for begin in begins:
+        _need_zone(ask, begin)
     return {
         topic: math.ceil(begin.timestamp() * 1000)
         for topic, begin in zip(asked, begins, strict=True)
@@ -82,13 +82,24 @@ async def _asked(
 ) -> list[Answer]:
     if inspect.iscoroutinefunction(ask):
         answers = [await ask(identity.user, topic) for topic in topics]
-    else:  # one visit to a thread, whatever the number of topics
-        answers = await sync_to_async(lambda: [ask(identity.user, topic) for topic in topics])()
+    else:
+        answers = await _in_thread(ask, identity, topics)
     for answer in answers:
         if not isinstance(answer, bool | datetime):
             raise TypeError(
                 f"{ask.__qualname__} answered {answer!r}, and not True, False or a time."
             )
-        if isinstance(answer, datetime) and timezone.is_naive(answer):
-            raise ValueError(f"{ask.__qualname__} answered with a time that has no time zone.")
+        _need_zone(ask, answer)
     return answers
+
+
+async def _in_thread(
+    ask: Callable[..., Any], identity: Identity, topics: Sequence[str]
+) -> list[Any]:
+    """One visit, whatever the number of topics."""
+    return await sync_to_async(lambda: [ask(identity.user, topic) for topic in topics])()
+
+
+def _need_zone(ask: Callable[..., Any], answer: object) -> None:
+    if isinstance(answer, datetime) and timezone.is_naive(answer):
+        raise ValueError(f"{ask.__qualname__} answered with a time that has no time zone.")

@@ -17,12 +17,12 @@ from redis.connection import parse_url
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from notifications.access.origins import LOOPBACK
 from notifications.checks.settings import TAG, valid_settings
 
 TIMEOUT = 1.0
 # Names that are none on the Internet: RFC 6761 and 6762, ICANN's choice, and those of Kubernetes.
 PRIVATE_NAMES = (".internal", ".local", ".localhost", ".svc")
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 type Place = tuple[str, int | str, int]
 """A database: host and port, or `unix` and path, and its number."""
