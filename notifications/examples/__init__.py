@@ -1,0 +1,1 @@
+"""Pages that stream, to look at and to copy."""
