@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import batched
 
 from notifications.breath import STRIDE, Breath
+from notifications.forms import PLAIN, Form
 from notifications.log.base import Entry
 from notifications.subscribers import Audience, Subscriber
 
@@ -24,17 +25,17 @@ class Audiences:
     """All of a process, indexed by topic."""
 
     def __init__(self) -> None:
-        self._all: dict[tuple[frozenset[str], bool], Audience] = {}
+        self._all: dict[tuple[frozenset[str], Form], Audience] = {}
         self._by_topic: dict[str, dict[Audience, None]] = {}
 
     def __iter__(self) -> Iterator[Audience]:
         return iter(self._all.values())
 
-    def of(self, topics: frozenset[str], *, envelope: bool) -> Audience:
+    def of(self, topics: frozenset[str], form: Form) -> Audience:
         """The one that wants exactly this, made if need be: join it at once."""
-        audience = self._all.get((topics, envelope))
+        audience = self._all.get((topics, form))
         if audience is None:
-            audience = self._all[topics, envelope] = Audience(topics, envelope)
+            audience = self._all[topics, form] = Audience(topics, form)
             for topic in topics:
                 self._by_topic.setdefault(topic, {})[audience] = None
         return audience
@@ -47,7 +48,7 @@ class Audiences:
         audience = subscriber.audience
         del audience.members[subscriber]
         if not audience.members:
-            del self._all[audience.topics, audience.envelope]
+            del self._all[audience.topics, audience.form]
             for topic in audience.topics:
                 del self._by_topic[topic][audience]
                 if not self._by_topic[topic]:
@@ -67,7 +68,7 @@ class Audiences:
                     topics = touched if len(touched) == 1 else audience.topics & touched
                     if len(topics) > 1 and topic != min(topics):
                         continue  # it is come across once for each of its topics
-                    key = (topics, audience.topics) if audience.envelope else topics
+                    key = topics if audience.form is PLAIN else _key(audience, topics)
                     group = groups.get(key)
                     if group is None:
                         group = groups[key] = Group(audience, _joined(by_topic, topics))
@@ -84,6 +85,12 @@ class Audiences:
                 if topic in self._by_topic:
                     by_topic[topic].append(entry)
         return by_topic
+
+
+def _key(audience: Audience, touched: frozenset[str]) -> object:
+    """What those have in common who get the same bytes of these topics."""
+    form = audience.form
+    return (form, touched, audience.topics if form.names_topics else None)
 
 
 def _joined(by_topic: dict[str, list[Entry]], topics: frozenset[str]) -> Sequence[Entry]:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import batched, takewhile
 
-from notifications import blocks
 from notifications.audiences import Audiences
 from notifications.breath import STRIDE, Breath
 from notifications.chunks import MAX_CHUNK, Chunk, pack
 from notifications.cursors import START, Cursor, Position, position_ms
 from notifications.errors import Invalid
+from notifications.forms import PLAIN, Form
 from notifications.log.base import Batch, Entry, ResetReason
+from notifications.pulses import Pulses
 from notifications.subscribers import Audience, CloseReason, Start, Subscriber
 from notifications.turns import Turns
 from notifications.window import Window
@@ -36,7 +37,7 @@ class Hub:
         self._audiences = Audiences()
         self._waiting: dict[Subscriber, float] = {}  # whose wire is busy, and since when
         self._turns = Turns(self._serve)
-        self._pulsed: tuple[tuple[str, Position], Parcel, int] = ("", START), Parcel(b""), 0
+        self._pulses = Pulses()
         self._loop = asyncio.get_running_loop()
         self.left: Callable[[Subscriber], object] = lambda _: None
         """Called with each subscriber that has left."""
@@ -62,18 +63,18 @@ class Hub:
         wire: Wire,
         start: Start,
         *,
-        envelope: bool = False,
+        form: Form = PLAIN,
         denied: Collection[str] = (),
         since: Mapping[str, int] | None = None,
     ) -> Subscriber:
         """Take the cursor, join, and say where the stream goes on from, in one step of the loop."""
         place, reset = self._place(start)
-        subscriber = Subscriber(self, self._audiences.of(topics, envelope=envelope), wire, place)
+        subscriber = Subscriber(self, self._audiences.of(topics, form), wire, place)
         subscriber.limit_history(since or {}, head_ms=position_ms(self._window.head))
         at = Cursor(self._epoch, place)
-        opening = blocks.reset(at, reset) if reset else blocks.cursor(at)
+        opening = form.reset(at, reset) if reset else form.cursor(at)
         if denied:
-            opening += blocks.denied(at, denied)
+            opening += form.denied(at, denied)
         if reset:
             self._write(subscriber, Parcel(opening))
             return subscriber
@@ -129,7 +130,7 @@ class Hub:
         # One that has fallen behind may read nothing more, and still hold its connection.
         hang_up = reason is CloseReason.FELL_BEHIND
         try:
-            wire.end(Parcel(blocks.closing(reason)), hang_up=hang_up)
+            wire.end(Parcel(subscriber.audience.form.closing(reason)), hang_up=hang_up)
         except Exception:
             logger.exception("wire.failed")
             wire.abort()
@@ -189,7 +190,8 @@ class Hub:
             reason, subscriber.reset = subscriber.reset, None
             subscriber.position = self._window.head
             subscriber.behind = False
-            self._write(subscriber, Parcel(blocks.reset(self.head, reason)))
+            form = subscriber.audience.form
+            self._write(subscriber, Parcel(form.reset(self.head, reason)))
         elif subscriber.position < self._window.floor:
             self.close(subscriber, CloseReason.FELL_BEHIND)
         else:
@@ -231,25 +233,24 @@ class Hub:
             self._waiting[subscriber] = self._loop.time()
 
     def _block(self, audience: Audience, entry: Entry) -> bytes:
-        if audience.envelope:
-            return blocks.enveloped(self._epoch, entry, audience.topics)
-        return blocks.event(self._epoch, entry)
+        return audience.form.event(self._epoch, entry, audience.topics)
 
     # What goes on without events
 
     def keep_alive(self, subscriber: Subscriber) -> None:
         """Tell a caught-up subscriber its place, so that its cursor never grows old."""
         if subscriber.open and not subscriber.behind and not subscriber.wire.busy:
-            self._write(subscriber, self._pulse(max(subscriber.position, self._settled)))
+            at = self._place_of(subscriber)
+            self._write(subscriber, self._pulses.at(at, subscriber.audience.form))
 
-    def _pulse(self, place: Position) -> Parcel:
-        """A keep-alive. Few share one, since it also says when to come back: not all at once."""
-        at = (self._epoch, place)
-        known, parcel, left = self._pulsed
-        if known != at or not left:
-            parcel, left = Parcel(blocks.cursor(Cursor(*at))), STRIDE
-        self._pulsed = at, parcel, left - 1
-        return parcel
+    def _place_of(self, subscriber: Subscriber) -> Cursor:
+        caught_up = START if subscriber.behind else self._settled
+        return Cursor(self._epoch, max(subscriber.position, caught_up))
+
+    def follow_on(self, subscriber: Subscriber) -> Start:
+        """Where another stream begins, to go on in this step of the loop with what this one had."""
+        # One that was still to be told of a reset is told by the other: no cursor reads like this.
+        return Start(cursor="" if subscriber.reset else str(self._place_of(subscriber)))
 
     async def close_the_slow(self, *, deadline: float) -> None:
         """Close the streams whose wire has been busy with one chunk for `deadline` seconds."""

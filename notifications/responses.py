@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from django.http import HttpResponse, StreamingHttpResponse
 
 from notifications import blocks, runtime, sse
+from notifications.forms import ENVELOPED, PLAIN
 from notifications.grants import Grant
 from notifications.hub import Hub
 from notifications.subscribers import CloseReason, Start, Subscriber
@@ -30,7 +31,7 @@ class EventStream:
     def __init__(self, grant: Grant, start: Start, *, envelope: bool) -> None:
         self._grant = grant
         self._start = _from_here(start)
-        self._envelope = envelope
+        self._form = ENVELOPED if envelope else PLAIN
         self._wire: PullWire | None = None
         self._joined: tuple[Hub, Subscriber] | None = None
 
@@ -45,7 +46,7 @@ class EventStream:
     def open(self, wire: Wire) -> tuple[Hub, Subscriber]:
         """Join the hub of the running loop. Raises `RuntimeError` if it is not `ready`."""
         here = runtime.start()
-        subscriber = here.subscribe(self._grant, wire, self._start, envelope=self._envelope)
+        subscriber = here.subscribe(self._grant, wire, self._start, form=self._form)
         return here.hub, subscriber
 
     def __aiter__(self) -> AsyncIterator[bytes]:

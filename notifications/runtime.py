@@ -18,6 +18,7 @@ from notifications.cursors import Cursor, position_ms
 from notifications.draining import drain
 from notifications.enforcement import Enforcement
 from notifications.errors import Unavailable
+from notifications.forms import PLAIN, Form
 from notifications.grants import Grant
 from notifications.hub import Hub
 from notifications.keepalive import KeepAlive
@@ -72,13 +73,13 @@ class Runtime:
         return self._hub
 
     def subscribe(
-        self, grant: Grant, wire: Wire, start: Start, *, envelope: bool = False
+        self, grant: Grant, wire: Wire, start: Start, *, form: Form = PLAIN
     ) -> Subscriber:
         subscriber = self.hub.subscribe(
             frozenset(grant.topics),
             wire,
             start,
-            envelope=envelope,
+            form=form,
             denied=grant.denied,
             since=grant.since,
         )

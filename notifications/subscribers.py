@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from notifications.cursors import Position, position_ms
+from notifications.forms import Form
 from notifications.log.base import Entry, ResetReason
 from notifications.wires.base import Wire
 
@@ -58,7 +59,7 @@ class Audience:
     """The subscribers that want exactly the same bytes."""
 
     topics: frozenset[str]
-    envelope: bool
+    form: Form
     members: dict["Subscriber", None] = field(default_factory=dict)
 
 

@@ -11,6 +11,7 @@ from notifications import hub as hub_module
 from notifications.breath import STRIDE, Breath
 from notifications.chunks import MAX_CHUNK
 from notifications.cursors import Cursor, Position, position
+from notifications.forms import ENVELOPED, PLAIN, Form
 from notifications.hub import Hub
 from notifications.log.base import Batch, ResetReason, Retention
 from notifications.subscribers import CloseReason, Start, Subscriber
@@ -30,10 +31,10 @@ def hub_with(*retained: int, events: int = 10_000) -> Hub:
 
 
 def join(
-    hub: Hub, *topics: str, start: Start = NOW, held: bool = False, envelope: bool = False
+    hub: Hub, *topics: str, start: Start = NOW, held: bool = False, form: Form = PLAIN
 ) -> tuple[Subscriber, FakeWire]:
     wire = FakeWire(held=held)
-    subscriber = hub.subscribe(frozenset(topics or ("t",)), wire, start, envelope=envelope)
+    subscriber = hub.subscribe(frozenset(topics or ("t",)), wire, start, form=form)
     return subscriber, wire
 
 
@@ -149,8 +150,8 @@ async def test_audiences_that_differ_elsewhere_share_the_bytes_of_a_common_topic
 
 async def test_envelopes_name_only_what_each_audience_asked_for() -> None:
     hub = hub_with(1)
-    _, a = join(hub, "a", envelope=True)
-    _, b = join(hub, "b", envelope=True)
+    _, a = join(hub, "a", form=ENVELOPED)
+    _, b = join(hub, "b", form=ENVELOPED)
     await hub.deliver(batch(1, entry(2, "a", "b")))
     assert '"topics":["a"]' in a.said[1]
     assert '"topics":["b"]' in b.said[1]
