@@ -76,6 +76,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "QUERY_TOKENS": flag,
     "DRAIN_SECONDS": number,
     "MAX_EVENT_BYTES": whole(1),
+    "WAIT_REPLICAS": whole(0),
 }
 for key, parse in PARSERS.items():
     value = env(f"CARILLON_{key}", parse, default=None)

@@ -115,6 +115,9 @@ class Settings(BaseModel):
     PUBLISH_TIMEOUT: Annotated[float, Field(gt=0)] = 2
     """How long publishing waits for the log's acknowledgement."""
 
+    WAIT_REPLICAS: Annotated[int, Field(ge=0)] = 0
+    """How many replicas of Redis must have an event before publishing is acknowledged."""
+
     IDEMPOTENCY_AGE: Annotated[int, Field(ge=1)] = 10 * 60
     """How long an idempotency key is remembered."""
 

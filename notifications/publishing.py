@@ -135,10 +135,10 @@ def draft(
     An id that was made for the event, not `named` by the publisher, differs at each repetition.
     """
     if key is None:
-        return Draft(event)
+        return Draft(event, named=named)
     name = event.id if named else ""
     content = (event.topics, event.type, name, event.retry, event.is_text, event.encoded)
-    return Draft(event, once(publisher, key), fingerprint(repr(content).encode()))
+    return Draft(event, once(publisher, key), fingerprint(repr(content).encode()), named)
 
 
 def once(publisher: str, *key: str) -> str:

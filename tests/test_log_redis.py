@@ -12,7 +12,7 @@ import pytest
 from notifications.cursors import Cursor, format_position
 from notifications.errors import Unavailable
 from notifications.events import Event
-from notifications.log import commands
+from notifications.log import acknowledged, commands
 from notifications.log.appender import RedisAppender
 from notifications.log.base import (
     EVERYONE,
@@ -48,7 +48,7 @@ async def log(redis: RedisServer) -> AsyncIterator[RedisLog]:
 @pytest.fixture(autouse=True)
 def nothing_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test is a process that has just begun."""
-    monkeypatch.setattr(commands, "acknowledged", commands.Acknowledged())
+    monkeypatch.setattr(acknowledged, "here", acknowledged.Acknowledged())
 
 
 def drafts(*data: Any, topic: str = "t") -> list[Draft]:
@@ -259,14 +259,40 @@ async def test_a_full_redis_refuses_and_keeps_nothing(tmp_path: Path) -> None:
             assert await log.state() == first.cursor
 
 
+@pytest.mark.parametrize("key", [STREAM, META])
 async def test_a_key_of_another_type_is_unavailable_and_not_a_crash(
-    redis: RedisServer, log: RedisLog
+    redis: RedisServer, log: RedisLog, key: str
 ) -> None:
     with redis.client() as client:
-        client.set(META, "something else")
-    for call in (log.state(), log.append(drafts("a"))):
-        with pytest.raises(Unavailable, match="refused"):
+        client.set(key, "something else")
+    for call in (log.append(drafts("a")), log.ping()):
+        with pytest.raises(Unavailable, match="refused") as caught:
             await call
+        assert caught.value.outcome == "not_sent"
+
+
+async def test_the_canary_writes_nothing_into_the_log(redis: RedisServer, log: RedisLog) -> None:
+    with redis.client() as client:
+        await log.ping()
+        assert client.keys() == [commands.Keys("test").canary.encode()]
+        assert 0 < client.ttl(commands.Keys("test").canary) <= 60
+
+
+async def test_what_was_acknowledged_here_and_is_gone_is_seen_though_the_log_has_grown_again(
+    redis: RedisServer, log: RedisLog
+) -> None:
+    """By a tail that had not read it: to that, nothing is missing in what it reads."""
+    [seen] = await log.append(drafts("seen"))
+    [lost] = await log.append(drafts("acknowledged, and not yet read"))
+    with redis.client() as client:
+        client.xdel(STREAM, format_position(lost.cursor.position))
+        client.hset(META, "last", format_position(seen.cursor.position))
+        since = drafts("since, by somebody else")
+        retention = Retention(events=1000, bytes=10**7, age=3600)
+        call = commands.append(commands.Keys("test"), retention, since)
+        client.execute_command(*commands.as_eval(call))
+    async with tailing(log, seen.cursor) as tail:
+        assert await anext(tail) == Gap(ResetReason.LOG_LOST)
 
 
 async def test_nothing_listens_and_nothing_was_sent() -> None:

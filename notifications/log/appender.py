@@ -1,17 +1,21 @@
 """The way into the Redis log for synchronous code."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakSet
 
 from redis.backoff import NoBackoff
-from redis.connection import BlockingConnectionPool
-from redis.exceptions import NoScriptError
+from redis.connection import AbstractConnection, BlockingConnectionPool
+from redis.exceptions import NoScriptError, ReadOnlyError
 from redis.retry import Retry
 
 from notifications.cursors import Cursor
-from notifications.log import commands
+from notifications.errors import Unavailable
+from notifications.log import acknowledged, commands
+from notifications.log.attempts import Attempts
 from notifications.log.base import Appender, Control, Draft, Receipt, Retention
-from notifications.log.redis import AWAY, unavailable
+from notifications.log.redis import AWAY
 
 # More threads than this wait for each other.
 MAX_CONNECTIONS = 64
@@ -20,10 +24,15 @@ MAX_CONNECTIONS = 64
 class RedisAppender(Appender):
     """Connects when it is first used; redis-py's pool is safe between threads and after a fork."""
 
-    def __init__(self, url: str, *, prefix: str, retention: Retention, timeout: float) -> None:
+    def __init__(
+        self, url: str, *, prefix: str, retention: Retention, timeout: float, replicas: int = 0
+    ) -> None:
         self._keys = commands.Keys(prefix)
         self._retention = retention
+        self._timeout = timeout
+        self._replicas = replicas
         self._identity = f"{url}#{prefix}"
+        self._vetted = WeakSet[AbstractConnection]()
         self._pool = BlockingConnectionPool.from_url(
             url,
             max_connections=MAX_CONNECTIONS,
@@ -35,31 +44,68 @@ class RedisAppender(Appender):
         )
 
     def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        call = commands.append(self._keys, self._retention, drafts)
-        receipts = commands.read_receipts(self._ask(call), drafts)
-        commands.acknowledged.note(self._identity, receipts)
+        if not drafts:
+            return []
+        call = commands.append(self._keys, self._retention, drafts, touch=bool(self._replicas))
+        before = acknowledged.here.mark(self._identity)
+        attempts = Attempts(call, before=before, timeout=self._timeout)
+        while True:
+            try:
+                reply = self._ask(attempts.call, timeout=attempts.left, copies=True)
+                receipts = commands.read_receipts(reply, drafts)
+                break
+            except Unavailable as error:
+                time.sleep(attempts.pause_after(error))
+        acknowledged.here.note(self._identity, receipts)
         return receipts
 
     def command(self, control: Control) -> Cursor:
         call = commands.control(self._keys, self._retention, control)
-        return commands.read_state(self._ask(call))
+        return commands.read_state(self._ask(call, timeout=self._timeout))
 
     def close(self) -> None:
         self._pool.disconnect()
 
-    def _ask(self, call: Sequence[Any]) -> Any:
+    def _ask(self, call: Sequence[Any], *, timeout: float, copies: bool = False) -> Any:
+        """As `RedisLog` asks."""
         sent = False
         try:
             connection = self._pool.get_connection()
             try:
+                self._vet(connection)
                 sent = True
-                connection.send_command(*call)
-                try:
-                    return connection.read_response()
-                except NoScriptError:
-                    connection.send_command(*commands.as_eval(call))
-                    return connection.read_response()
+                reply = _converse(connection, call, timeout=timeout)
+                if copies and self._replicas:
+                    wait = ["WAIT", self._replicas, int(timeout * 800)]
+                    confirmed = _converse(connection, wait, timeout=timeout + 1)
+                    commands.check_copies(confirmed, self._replicas)
+                return reply
             finally:
                 self._pool.release(connection)
         except AWAY as error:
-            raise unavailable(error, sent=sent) from error
+            raise commands.unavailable(error, sent=sent) from error
+
+    def _vet(self, connection: AbstractConnection) -> None:
+        """As `RedisLog` does."""
+        if connection in self._vetted:
+            return
+        mark = acknowledged.here.mark(self._identity)
+        if mark is not None:
+            _converse(connection, commands.state(self._keys, mark), timeout=self._timeout)
+        connection.register_connect_callback(self._connected)
+        self._vetted.add(connection)
+
+    def _connected(self, connection: AbstractConnection) -> None:
+        self._vetted.discard(connection)
+
+
+def _converse(connection: AbstractConnection, call: Sequence[Any], *, timeout: float) -> Any:
+    try:
+        connection.send_command(*call)
+        return connection.read_response(timeout=timeout)
+    except NoScriptError:
+        connection.send_command(*commands.as_eval(call))
+        return connection.read_response(timeout=timeout)
+    except ReadOnlyError:
+        connection.disconnect()
+        raise

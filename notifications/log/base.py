@@ -97,12 +97,14 @@ class Draft:
     """An event on its way into the log. Not frozen, as there are many.
 
     With a `key`, the event is appended unless that key was used in the last `IDEMPOTENCY_AGE`; the
-    `fingerprint` tells a repetition from another event under the same key.
+    `fingerprint` tells a repetition from another event under the same key. Not `named` is one whose
+    id was made for it alone, so that no other event ever has it.
     """
 
     event: Event
     key: str | None = None
     fingerprint: str = ""
+    named: bool = True
 
 
 @dataclass(slots=True)
@@ -152,6 +154,8 @@ class Log(ABC):
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         """Append all, adjacent and in order, or none; a receipt for each, in order.
 
+        Where an acknowledgement is lost on its way, the log finds out itself what became of the
+        drafts, if it can be reached again in time; `Unavailable` says whether that is known.
         Raises `Conflict` (extension `index`) where a key was used with another fingerprint.
         """
 

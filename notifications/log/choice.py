@@ -43,6 +43,7 @@ def _in_redis[T](kind: Callable[..., T], settings: Settings) -> T:
         prefix=settings.KEY_PREFIX,
         retention=retention(settings),
         timeout=settings.PUBLISH_TIMEOUT,
+        replicas=settings.WAIT_REPLICAS,
     )
 
 

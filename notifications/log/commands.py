@@ -3,13 +3,14 @@
 import hashlib
 import json
 import secrets
-import threading
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any
 
-from notifications.cursors import START, Cursor, Position, parse_position
-from notifications.errors import Conflict
+from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseError
+
+from notifications.cursors import START, Cursor, Position, format_position, parse_position
+from notifications.errors import Conflict, Unavailable
 from notifications.log.base import (
     EVERYONE,
     Batch,
@@ -39,16 +40,21 @@ class Keys:
         self.meta = f"{{{prefix}}}:meta"
         self.canary = f"{{{prefix}}}:canary"
         self._idempotency = f"{{{prefix}}}:once:"
+        self._again = f"{{{prefix}}}:again:"
 
     def once(self, key: str) -> str:
         return self._idempotency + key
+
+    def again(self, mark: str) -> str:
+        """What stands for a call that was repeated because nobody knew what had become of it."""
+        return self._again + mark
 
 
 type Raw = Sequence[Any]
 """A stream entry as Redis gives it: its name `<ms>-<n>`, and a list of names and values."""
 
 # The fields of an event in the order in which the script writes them: what every process reads of
-# every event is found by its place, which is twice as fast as by its name.
+# every event is found by its place, which is twice as fast as by its name. A mark may follow.
 EVENT = [b"kind", b"prev", b"at", b"topics", b"id", b"type", b"data", b"form", b"retry"]
 KIND, PREV = 1, 3
 
@@ -62,19 +68,30 @@ def as_eval(call: Sequence[Any]) -> list[Any]:
     return ["EVAL", SCRIPT, *call[2:]]
 
 
-def state(keys: Keys) -> list[Any]:
-    return _call([keys.stream, keys.meta], "state", fresh_epoch())
+def state(keys: Keys, acknowledged: Cursor | None = None) -> list[Any]:
+    """Ask for the state. If the log no longer has what it acknowledged, its epoch ends by it."""
+    mark = [] if acknowledged is None else _place(acknowledged)
+    return _call([keys.stream, keys.meta], "state", fresh_epoch(), *mark)
+
+
+def canary(keys: Keys, token: str) -> list[Any]:
+    names = [keys.stream, keys.meta, keys.canary]
+    return _call(names, "canary", fresh_epoch(), token)
 
 
 def end(keys: Keys, epoch: str) -> list[Any]:
     return _call([keys.stream, keys.meta], "end", fresh_epoch(), epoch)
 
 
-def append(keys: Keys, retention: Retention, drafts: Iterable[Draft]) -> list[Any]:
-    names = [keys.stream, keys.meta]
+def append(
+    keys: Keys, retention: Retention, drafts: Sequence[Draft], *, touch: bool = False
+) -> list[Any]:
+    """`touch`: write something in any case, so that there is something to wait for."""
+    marks = _marks(drafts)
+    names = [keys.stream, keys.meta, keys.again(marks[0] or drafts[0].event.id)]
     numbers: dict[str, int] = {}
     arguments: list[Any] = []
-    for draft in drafts:
+    for draft, mark in zip(drafts, marks, strict=True):
         number = 0
         if draft.key is not None:
             number = numbers.get(draft.key, 0)
@@ -85,6 +102,7 @@ def append(keys: Keys, retention: Retention, drafts: Iterable[Draft]) -> list[An
         arguments += (
             number,
             draft.fingerprint,
+            mark,
             "\n".join(event.topics),
             event.id,
             event.type or "",
@@ -98,8 +116,23 @@ def append(keys: Keys, retention: Retention, drafts: Iterable[Draft]) -> list[An
         fresh_epoch(),
         *_limits(retention),
         retention.idempotency_age,
+        "",
+        "1" if touch else "",
         *arguments,
     )
+
+
+def _marks(drafts: Sequence[Draft]) -> list[str]:
+    """What tells each event from all others; nothing, where its id does."""
+    call = secrets.token_hex(8) if any(draft.named for draft in drafts) else ""
+    return [f"{call}.{index}" if draft.named else "" for index, draft in enumerate(drafts)]
+
+
+def repetition(call: Sequence[Any], before: Cursor | None) -> list[Any]:
+    """The same `append`, after an attempt of which nothing is known but that it came after this."""
+    after = call[2] + 3 + 6
+    seen = "- 0-0" if before is None else " ".join(_place(before))
+    return [*call[:after], seen, *call[after + 1 :]]
 
 
 def control(keys: Keys, retention: Retention, control: Control) -> list[Any]:
@@ -116,14 +149,21 @@ def _limits(retention: Retention) -> tuple[int, int, int]:
     )
 
 
+def _place(cursor: Cursor) -> tuple[str, str]:
+    return cursor.epoch, format_position(cursor.position)
+
+
 def read_state(reply: list[bytes]) -> Cursor:
     epoch, last = reply
     return Cursor(epoch.decode(), parse_position(last))
 
 
 def read_receipts(reply: list[Any], drafts: Iterable[Draft]) -> list[Receipt]:
-    """What became of these drafts. Raises `Conflict`."""
-    kind, content, *places = reply
+    """What became of these drafts. Raises `Conflict`, and `Unavailable` where nobody can tell."""
+    kind, *rest = reply
+    if kind == b"unknown":
+        raise Unavailable("What became of it can no longer be found out.", outcome="unknown")
+    content, *places = rest
     if kind == b"conflict":
         raise Conflict.at(content)
     epoch: str = content.decode()
@@ -138,6 +178,28 @@ def read_receipts(reply: list[Any], drafts: Iterable[Draft]) -> list[Receipt]:
 def _repeated(said: list[bytes]) -> Receipt:
     epoch, place, id = said
     return Receipt(id.decode(), read_state([epoch, place]), duplicate=True)
+
+
+REFUSALS = (ResponseError, BusyLoadingError, AuthenticationError)
+
+
+def unavailable(error: BaseException, *, sent: bool) -> Unavailable:
+    """What a failed call means. A refusal by the server itself kept nothing."""
+    refused = isinstance(error, REFUSALS)
+    why = str(error) or "no answer in time"
+    return Unavailable(
+        f"Redis {'refused' if refused else 'did not acknowledge'} it: {why}.",
+        outcome="unknown" if sent and not refused else "not_sent",
+    )
+
+
+def check_copies(confirmed: int, wanted: int) -> None:
+    """Raises `Unavailable` where fewer replicas than were wanted have what the log has."""
+    if confirmed < wanted:
+        raise Unavailable(
+            f"The log has it, and {confirmed} of {wanted} replicas confirmed in time.",
+            outcome="unknown",
+        )
 
 
 def eviction_policy(info: bytes) -> str:
@@ -168,7 +230,7 @@ class Reader:
         entries: list[Entry] = []
         controls: list[Control] = []
         for name, given in raw:
-            fields = given if given[::2] == EVENT else _in_order(given)
+            fields = given if given[: 2 * len(EVENT) : 2] == EVENT else _in_order(given)
             said = fields[PREV]
             if said is None:
                 continue
@@ -219,34 +281,6 @@ def _control(position: Position, fields: Sequence[bytes]) -> Control:
         )
     except (ValueError, KeyError, TypeError):
         return Control(Order.RECHECK, (EVERYONE,), "", position)
-
-
-class Acknowledged:
-    """The highest position that this process told a publisher it had kept, whoever appended it.
-
-    If the log does not reach that far after a reconnect, it lost what was acknowledged.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._marks: dict[str, Cursor] = {}
-
-    def note(self, log: str, receipts: Iterable[Receipt]) -> None:
-        with self._lock:
-            for receipt in receipts:
-                mark = self._marks.get(log)
-                if (
-                    mark is None
-                    or mark.epoch != receipt.cursor.epoch
-                    or mark.position < receipt.cursor.position
-                ):
-                    self._marks[log] = receipt.cursor
-
-    def mark(self, log: str) -> Cursor | None:
-        return self._marks.get(log)
-
-
-acknowledged = Acknowledged()
 
 
 def fresh_epoch() -> str:

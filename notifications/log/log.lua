@@ -1,6 +1,6 @@
 -- The log, as the server sees it. Each operation is atomic.
 --
--- KEYS  1 the stream, 2 its meta hash (epoch, last, size), 3… idempotency keys
+-- KEYS  1 the stream, 2 its meta hash (epoch, last, size), then what the operation takes
 -- ARGV  1 operation, 2 a fresh epoch, then what the operation takes
 --
 -- Every entry names its predecessor (`prev`), so that a reader sees a hole that XREAD jumps over,
@@ -10,6 +10,13 @@ local stream, meta = KEYS[1], KEYS[2]
 local operation, fresh = ARGV[1], ARGV[2]
 local epoch, last, size = unpack(redis.call('HMGET', meta, 'epoch', 'last', 'size'))
 size = tonumber(size or 0)
+
+-- canary <token>, with a key of its own. It sees whether the log could be written, and writes none.
+if operation == 'canary' then
+  redis.call('XLEN', stream)
+  redis.call('SET', KEYS[3], ARGV[3], 'EX', 60)
+  return redis.call('GET', KEYS[3])
+end
 
 local function add(kind, ...)
   local prev = last or '0-0'
@@ -44,11 +51,26 @@ local function add_growing(...)
   end
 end
 
-local function is_too_far_back(entry, max_bytes)
+local function field(entry, name)
   local fields = entry[2]
   for i = 1, #fields, 2 do
-    if fields[i] == 'at' then return entry[1] ~= last and size - tonumber(fields[i + 1]) > max_bytes end
+    if fields[i] == name then return fields[i + 1] end
   end
+end
+
+local function is_too_far_back(entry, max_bytes)
+  local at = field(entry, 'at')
+  return at and entry[1] ~= last and size - tonumber(at) > max_bytes
+end
+
+-- Whether an entry that was acknowledged is gone, though it was not trimmed.
+local function is_lost(id)
+  if is_after(id, last) then return true end
+  if #redis.call('XRANGE', stream, id, id) > 0 then return false end
+  local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+  if not oldest then return false end
+  local prev = field(oldest, 'prev')
+  return is_after(id, oldest[1]) or (prev and is_after(id, prev)) or false
 end
 
 local PAGE = 100
@@ -73,7 +95,12 @@ end
 
 if not epoch then begin_epoch() end
 
+-- state [<epoch> <id>]: if that epoch has lost this entry, it is over.
 if operation == 'state' then
+  -- Writes nothing, but a replica refuses it: one that was the master before would answer for ever.
+  local said = redis.pcall('PERSIST', meta)
+  if type(said) == 'table' and said.err and string.find(said.err, 'READONLY') then return said end
+  if ARGV[3] == epoch and is_lost(ARGV[4]) then begin_epoch() end
   return {epoch, last}
 end
 
@@ -91,14 +118,56 @@ if operation == 'control' then
   return {epoch, last}
 end
 
--- append <max events> <max bytes> <max age, ms> <key age, s>, then for each event
--- <index of its key in KEYS, or 0> <fingerprint, 32 bytes> <topics> <id> <type> <data> <form> <retry>
-local FIELDS, FIRST = 8, 7
+-- append <max events> <max bytes> <max age, ms> <key age, s> <after> <touch>, then for each event
+-- <index of its key in KEYS, or 0> <fingerprint, 32 bytes> <mark> <topics> <id> <type> <data> <form>
+-- <retry>. KEYS[3] is named for the call. A publisher's own id may come again: such an event has a
+-- mark that does not, and for others the id is the mark.
+--
+-- `after` is empty when the call is made, and `<epoch> <position>`, of before it, when it is repeated
+-- because its outcome is unknown. The repetition finds what the call left; if that is nothing, it
+-- says by KEYS[3] that it stands for the call now, which may still be on its way.
+local FIELDS, FIRST = 9, 9
 local FINGERPRINT = 32
+local PATIENCE = 10000
 local count = (#ARGV - FIRST + 1) / FIELDS
+local key_age, after, touch = ARGV[6], ARGV[7], ARGV[8]
+local replaced = redis.call('EXISTS', KEYS[3]) == 1
+
+local function wanted()
+  local numbers = {}
+  for i = 1, count do
+    local base = FIRST + (i - 1) * FIELDS
+    local mark, id = ARGV[base + 2], ARGV[base + 4]
+    numbers[mark ~= '' and mark or id] = i
+  end
+  return numbers
+end
+
+-- Positions by the number of the event, how many, and whether all was seen that could have been.
+local function find()
+  local numbers, found, hits, seen = wanted(), {}, 0, 0
+  local known_epoch, known = string.match(after, '^(%S+) (%S+)$')
+  local from, till = known_epoch == epoch and '(' .. known or '-', '+'
+  while hits < count and seen < PATIENCE do
+    local page = redis.call('XREVRANGE', stream, till, from, 'COUNT', PAGE)
+    for _, entry in ipairs(page) do
+      local number = numbers[field(entry, 'mark') or field(entry, 'id') or '']
+      if number and not found[number] then found[number], hits = entry[1], hits + 1 end
+      till = '(' .. entry[1]
+    end
+    seen = seen + #page
+    if #page < PAGE then return found, hits, true end
+  end
+  return found, hits, hits == count
+end
+
+if replaced and after == '' then return {'unknown'} end
+local found, hits, all = {}, 0, true
+if after ~= '' then found, hits, all = find() end
+if hits == 0 and (replaced or not all) then return {'unknown'} end
 
 local fingerprints = {}
-if #KEYS > 2 then
+if #KEYS > 3 and hits == 0 then
   for i = 1, count do
     local base = FIRST + (i - 1) * FIELDS
     local key, fingerprint = tonumber(ARGV[base]), ARGV[base + 1]
@@ -114,26 +183,36 @@ end
 local receipts, appended = {}, 0
 for i = 1, count do
   local base = FIRST + (i - 1) * FIELDS
-  local key, fingerprint, topics, id, type, data, form, retry = unpack(ARGV, base, base + FIELDS - 1)
+  local key, fingerprint, mark, topics, id, type, data, form, retry = unpack(ARGV, base, base + FIELDS - 1)
   key = key ~= '0' and tonumber(key)
-  local held = key and redis.call('GET', KEYS[key])
-  if held then
+  local held = not found[i] and key and redis.call('GET', KEYS[key])
+  if found[i] then
+    receipts[i] = found[i]
+  elseif held then
     local kept_epoch, kept_position, kept_id = string.match(held, ' (%S+) (%S+) (.*)$')
     receipts[i] = {kept_epoch, kept_position, kept_id}
+  elseif hits > 0 then
+    return {'unknown'} -- some of it was trimmed since
   else
     -- After the first, the server sees to it that positions grow.
     local put = appended == 0 and add_growing or add
-    put('event', 'topics', topics, 'id', id, 'type', type, 'data', data, 'form', form, 'retry', retry)
+    local event = {'event', 'topics', topics, 'id', id, 'type', type, 'data', data, 'form', form, 'retry', retry}
+    if mark ~= '' then event[14], event[15] = 'mark', mark end
+    put(unpack(event))
     size = size + #topics + #id + #data
     appended = appended + 1
     if key then
-      redis.call('SET', KEYS[key], fingerprint .. ' ' .. epoch .. ' ' .. last .. ' ' .. id, 'EX', ARGV[6])
+      redis.call('SET', KEYS[key], fingerprint .. ' ' .. epoch .. ' ' .. last .. ' ' .. id, 'EX', key_age)
     end
     receipts[i] = last
   end
 end
 if appended > 0 then
+  if after ~= '' then redis.call('SET', KEYS[3], '', 'EX', key_age) end
   redis.call('HSET', meta, 'last', last, 'size', size)
   trim(tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), appended)
+elseif touch ~= '' then
+  -- WAIT waits for what this connection wrote last.
+  redis.call('HSET', meta, 'last', last)
 end
 return {'kept', epoch, receipts}

@@ -8,15 +8,17 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from notifications.cursors import START, Cursor, Position, format_position
 from notifications.errors import Unavailable
-from notifications.log import commands
+from notifications.log import acknowledged, commands
+from notifications.log.attempts import Attempts
 from notifications.log.base import Batch, Draft, Gap, Log, Receipt, ResetReason, Retention
 from notifications.log.portion import Portion
 
@@ -37,11 +39,13 @@ AWAY = (RedisError, OSError, TimeoutError)
 class RedisLog(Log):
     """`url` as redis-py reads it; `timeout` (seconds) bounds all but `tail`."""
 
-    def __init__(self, url: str, *, prefix: str, retention: Retention, timeout: float) -> None:
-        self._url = url
+    def __init__(
+        self, url: str, *, prefix: str, retention: Retention, timeout: float, replicas: int = 0
+    ) -> None:
         self._keys = commands.Keys(prefix)
         self._retention = retention
         self._timeout = timeout
+        self._replicas = replicas
         self._pool = BlockingConnectionPool.from_url(
             url,
             max_connections=MAX_CONNECTIONS,
@@ -53,6 +57,8 @@ class RedisLog(Log):
             protocol=2,
         )
         self._identity = f"{url}#{prefix}"
+        self._reached: Cursor | None = None  # where the log is known to have been
+        self._vetted = WeakSet[AbstractConnection]()
 
     async def __aexit__(
         self,
@@ -63,18 +69,28 @@ class RedisLog(Log):
         await self._pool.aclose()
 
     async def state(self) -> Cursor:
-        return commands.read_state(await self._ask(commands.state(self._keys)))
+        self._reached = commands.read_state(await self._ask(commands.state(self._keys)))
+        return self._reached
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        call = commands.append(self._keys, self._retention, drafts)
-        receipts = commands.read_receipts(await self._ask(call), drafts)
-        commands.acknowledged.note(self._identity, receipts)
+        if not drafts:
+            return []
+        call = commands.append(self._keys, self._retention, drafts, touch=bool(self._replicas))
+        attempts = Attempts(call, before=self._reached, timeout=self._timeout)
+        while True:
+            try:
+                reply = await self._ask(attempts.call, timeout=attempts.left, copies=True)
+                receipts = commands.read_receipts(reply, drafts)
+                break
+            except Unavailable as error:
+                await asyncio.sleep(attempts.pause_after(error))
+        acknowledged.here.note(self._identity, receipts)
         return receipts
 
     async def ping(self) -> None:
         token = secrets.token_hex(8)
-        await self._ask(["SET", self._keys.canary, token, "EX", 60])
-        if await self._ask(["GET", self._keys.canary]) != token.encode():
+        said = await self._ask(commands.canary(self._keys, token), copies=True)
+        if said != token.encode():
             raise Unavailable("Redis did not give back what it took.", outcome="unknown")
 
     async def read(self, *, until: Position) -> AsyncGenerator[Batch]:
@@ -111,7 +127,7 @@ class RedisLog(Log):
                             yield said
                             if isinstance(said, Gap):
                                 return
-                            place = Cursor(place.epoch, said.last)
+                            self._reached = place = Cursor(place.epoch, said.last)
                 finally:
                     await self._pool.release(connection)
             except AWAY as error:
@@ -173,15 +189,11 @@ class RedisLog(Log):
         `prev` is what the next entry names as its predecessor. `read` is where a read brought
         nothing: if the log says that there is more and still gives nothing, that was trimmed.
         """
-        acknowledged = commands.acknowledged.mark(self._identity)
-        state = commands.read_state(
-            await self._converse(connection, commands.state(self._keys), timeout=self._timeout)
-        )
+        ask = commands.state(self._keys, acknowledged.here.mark(self._identity))
+        state = commands.read_state(await self._converse(connection, ask, timeout=self._timeout))
         if state.epoch != place.epoch:
             return Gap(ResetReason.LOG_LOST)
         lost = state.position < place.position or (prev is not None and prev < place.position)
-        if acknowledged is not None and acknowledged.epoch == state.epoch:
-            lost = lost or acknowledged.position > state.position
         if not lost:
             more = read is not None and state.position > place.position
             trimmed = more and not await self._xread(connection, str(read), block=False)
@@ -203,19 +215,45 @@ class RedisLog(Log):
                 policy,
             )
 
-    async def _ask(self, call: Sequence[Any]) -> Any:
-        """One call on a connection of the pool. Raises `Unavailable`, and when it is known, how."""
+    async def _ask(
+        self, call: Sequence[Any], *, timeout: float | None = None, copies: bool = False
+    ) -> Any:
+        """One call on a connection of the pool. Raises `Unavailable`, and when it is known, how.
+
+        With `copies`, as many replicas as the settings want have what it wrote.
+        """
+        timeout = self._timeout if timeout is None else timeout
         sent = False
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(timeout):
                 connection = await self._pool.get_connection()
                 try:
+                    await self._vet(connection)
                     sent = True
-                    return await self._converse(connection, call, timeout=self._timeout)
+                    reply = await self._converse(connection, call, timeout=timeout)
+                    if copies and self._replicas:
+                        wait = ["WAIT", self._replicas, int(timeout * 800)]
+                        confirmed = await self._converse(connection, wait, timeout=timeout)
+                        commands.check_copies(confirmed, self._replicas)
+                    return reply
                 finally:
                     await self._pool.release(connection)
         except AWAY as error:
-            raise unavailable(error, sent=sent) from error
+            raise commands.unavailable(error, sent=sent) from error
+
+    async def _vet(self, connection: AbstractConnection) -> None:
+        """Before a new connection is used: what it leads to may be older than what was kept."""
+        if connection in self._vetted:
+            return
+        mark = acknowledged.here.mark(self._identity)
+        if mark is not None:
+            call = commands.state(self._keys, mark)
+            await self._converse(connection, call, timeout=self._timeout)
+        connection.register_connect_callback(self._connected)
+        self._vetted.add(connection)
+
+    def _connected(self, connection: AbstractConnection) -> None:
+        self._vetted.discard(connection)
 
     async def _converse(
         self, connection: AbstractConnection, call: Sequence[Any], *, timeout: float
@@ -229,13 +267,7 @@ class RedisLog(Log):
             except NoScriptError:
                 await connection.send_command(*commands.as_eval(call))
                 return await connection.read_response(timeout=NEVER)
-
-
-def unavailable(error: BaseException, *, sent: bool) -> Unavailable:
-    """What a failed call means. A refusal by the server itself kept nothing."""
-    refused = isinstance(error, ResponseError)
-    why = str(error) or "no answer in time"
-    return Unavailable(
-        f"Redis {'refused' if refused else 'did not acknowledge'} it: {why}.",
-        outcome="unknown" if sent and not refused else "not_sent",
-    )
+            except ReadOnlyError:
+                # It was the master, and another is now, perhaps at the same address.
+                await connection.disconnect()
+                raise

@@ -90,7 +90,7 @@ def _drafts(request: HttpRequest, given: Publications, who: str) -> list[Draft]:
     # The key is for the request as a whole: each event has a part of it, and the same fingerprint.
     whole = fingerprint(given.body)
     return [
-        Draft(each.event, once(who, "request", key, str(index)), whole)
+        Draft(each.event, once(who, "request", key, str(index)), whole, each.named)
         for index, each in enumerate(given.publications)
     ]
 
