@@ -71,6 +71,9 @@ class Hub:
         place, reset = self._place(start)
         subscriber = Subscriber(self, self._audiences.of(topics, form), wire, place)
         subscriber.limit_history(since or {}, head_ms=position_ms(self._window.head))
+        if not (reset or denied) and place >= self._window.head:
+            self._write(subscriber, self._pulses.at(Cursor(self._epoch, place), form))
+            return subscriber
         at = Cursor(self._epoch, place)
         opening = form.reset(at, reset) if reset else form.cursor(at)
         if denied:
@@ -92,10 +95,12 @@ class Hub:
             return self._window.place_at(start.since_ms), None
         if start.cursor is None:
             return head, None
-        try:
-            cursor = Cursor.parse(start.cursor)
-        except Invalid:
-            return head, ResetReason.UNKNOWN
+        cursor = start.cursor
+        if isinstance(cursor, str):
+            try:
+                cursor = Cursor.parse(cursor)
+            except Invalid:
+                return head, ResetReason.UNKNOWN
         if cursor.epoch != self._epoch:
             return head, ResetReason.LOG_LOST
         if cursor.position < self._window.floor:

@@ -15,7 +15,7 @@ def request_id(request: HttpRequest) -> str:
     """The one it came with, where that can stand in a log as it is, or else one of our own."""
     known: str | None = request.META.get(_NOTED)
     if known is None:
-        given = request.headers.get(HEADER, "")
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
         known = given if _SANE.fullmatch(given) else secrets.token_hex(8)
         request.META[_NOTED] = known
     return known

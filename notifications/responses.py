@@ -72,13 +72,13 @@ class EventStream:
 
 def _from_here(start: Start) -> Start:
     """A stream that begins now begins where its response was made: nothing after that is missed."""
-    if start != Start():
+    if start.cursor is not None or start.since_ms is not None:
         return start
     try:
         here = runtime.here()
     except RuntimeError:  # a synchronous view, in a thread without a loop
         return start
-    return Start(cursor=str(here.hub.head)) if here is not None and here.ready else start
+    return Start(cursor=here.hub.head) if here is not None and here.ready else start
 
 
 class EventStreamResponse(StreamingHttpResponse):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from notifications.cursors import Position, position_ms
+from notifications.cursors import Cursor, Position, position_ms
 from notifications.forms import Form
 from notifications.log.base import Entry, ResetReason
 from notifications.wires.base import Wire
@@ -42,7 +42,7 @@ class CloseReason(StrEnum):
 class Start:
     """Where a stream begins: after a cursor, at a time (ms since 1970), or, with neither, now."""
 
-    cursor: str | None = None
+    cursor: str | Cursor | None = None
     since_ms: int | None = None
 
 

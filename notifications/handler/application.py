@@ -17,7 +17,7 @@ from notifications import runtime
 from notifications.handler import chain, signals
 from notifications.handler.handoff import Handoff, Latch, carry
 from notifications.handler.lanes import Lane, Lanes
-from notifications.handler.routes import is_for_loop
+from notifications.handler.routes import is_for_loop, remembered_match
 from notifications.wires.base import Message, Receive, Send
 
 
@@ -80,6 +80,14 @@ class CarillonASGIHandler(ASGIHandler):
 
     # The cheap way in
 
+    def resolve_request(self, request: Any) -> Any:
+        if chain.is_swift(request) and not hasattr(request, "urlconf"):
+            match = remembered_match(request.path_info)
+            if match is not None:
+                request.resolver_match = match
+                return match
+        return super().resolve_request(request)
+
     async def _answer(self, scope: Any, receive: Receive, send: Handoff) -> None:
         lane = Lane(self._lanes, kept=not self._all_known)
         context = ThreadSensitiveContext()
@@ -131,9 +139,18 @@ class CarillonASGIHandler(ASGIHandler):
         return file
 
     async def send_response(self, response: HttpResponseBase, send: Any) -> None:
-        if isinstance(send, Handoff):
-            send.take(response)
-        await super().send_response(response, send)
+        if isinstance(send, Handoff) and send.takes(response):
+            await send(_beginning(response))
+        else:
+            await super().send_response(response, send)
+
+
+def _beginning(response: HttpResponseBase) -> Message:
+    """As Django sends it."""
+    headers = [(name.encode("ascii"), text.encode("latin1")) for name, text in response.items()]
+    for cookie in response.cookies.values():
+        headers.append((b"Set-Cookie", cookie.OutputString().encode("ascii")))  # noqa: PERF401
+    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

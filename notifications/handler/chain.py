@@ -5,22 +5,24 @@ for a swift request these are called as they are, in the same chain, in the same
 same handling of exceptions. Every other middleware is called as Django calls it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from inspect import iscoroutinefunction, markcoroutinefunction
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.core.handlers.exception import convert_exception_to_response
+from django.core.handlers.exception import response_for_exception
 from django.http import HttpRequest
 from django.utils.deprecation import MiddlewareMixin
+from django.utils.functional import SimpleLazyObject
 
 from notifications.onloop import is_class_on_loop
 
 _SWIFT = "_carillon_swift"
+_STAGES = "_carillon_stages"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 type Handler = Callable[[HttpRequest], Any]
@@ -42,11 +44,15 @@ def _never(*_: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """When each hook of a middleware blocks after all."""
+    """When each hook of a middleware blocks after all.
+
+    `makes` is what it gives a request and has no other work with, if nobody looks at that.
+    """
 
     request: Callable[[HttpRequest], bool] = _never
     view: Callable[[HttpRequest, Any], bool] = _never
     response: Callable[[HttpRequest], bool] = _never
+    makes: str = ""
 
 
 def _sessions_are_custom(*_: Any) -> bool:
@@ -88,7 +94,7 @@ def _token_is_checked(request: HttpRequest, view: Any) -> bool:
 KNOWN: dict[str, Blocks] = {
     "django.contrib.auth.middleware.AuthenticationMiddleware": Blocks(),
     "django.contrib.messages.middleware.MessageMiddleware": Blocks(
-        request=_messages_are_custom, response=_messages_are_stored
+        request=_messages_are_custom, response=_messages_are_stored, makes="_messages"
     ),
     "django.contrib.sessions.middleware.SessionMiddleware": Blocks(
         request=_sessions_are_custom, response=_session_is_saved
@@ -119,37 +125,90 @@ def swift_layer(layer: Handler, adapted: Handler) -> Handler:
     blocks = blocks_of(middleware)
     if blocks is None or not isinstance(middleware, MiddlewareMixin):
         return adapted
-    swift: Handler = convert_exception_to_response(_called_on_loop(middleware, blocks))
+    below: Any = middleware.get_response
+    stages, bottom = getattr(below, _STAGES, ((), below))
+    stages = (Stage(middleware, blocks), *stages)
+    swift = through(stages, bottom)
 
     def chosen(request: HttpRequest) -> Any:
         return swift(request) if is_swift(request) else adapted(request)
 
+    setattr(chosen, _STAGES, (stages, bottom))
     return markcoroutinefunction(chosen)
 
 
-def _called_on_loop(middleware: MiddlewareMixin, blocks: Blocks) -> Handler:
-    """`MiddlewareMixin.__acall__`, without the threads."""
-    # Looked up here and not at each request: Django, too, finds no hook that appears later.
-    process_request: Hook | None = getattr(middleware, "process_request", None)
-    process_response: Hook | None = getattr(middleware, "process_response", None)
-    get_response: Any = middleware.get_response
+class Stage:
+    """What one `MiddlewareMixin` does to a swift request, and to its response."""
+
+    __slots__ = ("_blocks", "_enter", "_leave", "_makes")
+
+    def __init__(self, middleware: MiddlewareMixin, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self._makes = blocks.makes
+        # Looked up here and not at each request: Django, too, finds no hook that appears later.
+        self._enter: Hook | None = getattr(middleware, "process_request", None)
+        self._leave: Hook | None = getattr(middleware, "process_response", None)
+
+    async def enter(self, request: HttpRequest) -> Any:
+        if self._enter is None:
+            return None
+        if self._blocks.request(request):
+            return await sync_to_async(self._enter)(request)
+        if self._makes:
+            setattr(request, self._makes, _Later(partial(self._made, request)))
+            return None
+        return self._enter(request)
+
+    def _made(self, request: HttpRequest) -> Any:
+        assert self._enter is not None
+        self._enter(request)
+        return getattr(request, self._makes)
+
+    async def leave(self, request: HttpRequest, response: Any) -> Any:
+        if self._leave is None or (self._makes and type(vars(request).get(self._makes)) is _Later):
+            return response
+        if self._blocks.response(request):
+            return await sync_to_async(self._leave)(request, response)
+        return self._leave(request, response)
+
+
+class _Later(SimpleLazyObject):
+    """Made when it is first looked at."""
+
+
+def through(stages: Sequence[Stage], bottom: Handler) -> Handler:
+    """`MiddlewareMixin.__acall__` of one stage within the other, in one coroutine and no thread.
+
+    An exception is a response to whatever is above the stage that raised it, as it is where each
+    layer is wrapped in `convert_exception_to_response`.
+    """
 
     async def call(request: HttpRequest) -> Any:
-        response = None
-        if process_request is not None:
-            if blocks.request(request):
-                response = await sync_to_async(process_request)(request)
+        entered = 0
+        try:
+            response = None
+            for stage in stages:
+                response = await stage.enter(request)
+                entered += 1
+                if response:
+                    break
             else:
-                response = process_request(request)
-        response = response or await get_response(request)
-        if process_response is not None:
-            if blocks.response(request):
-                response = await sync_to_async(process_response)(request, response)
-            else:
-                response = process_response(request, response)
+                response = await bottom(request)
+        except Exception as error:  # noqa: BLE001 - Django's way, and its logging
+            response = await _answer_to(request, error)
+        for stage in reversed(stages[:entered]):
+            try:
+                response = await stage.leave(request, response)
+            except Exception as error:  # noqa: BLE001
+                response = await _answer_to(request, error)
         return response
 
     return call
+
+
+def _answer_to(request: HttpRequest, error: Exception) -> Any:
+    answer = sync_to_async(response_for_exception, thread_sensitive=False)
+    return answer(request, error)
 
 
 def swift_hook(hook: Hook, adapted: Hook) -> Hook:

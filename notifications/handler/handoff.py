@@ -7,7 +7,6 @@ good order (`response.close`, `request_finished`, the thread released), and stre
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 
 from django.http.response import HttpResponseBase
 
@@ -33,29 +32,25 @@ class Latch:
 
 
 class Handoff:
-    """`send` for Django; with a stream, the headers pass and Django's empty body does not."""
+    """`send` for Django, which knows the stream that its request has led to."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.stream: EventStream | None = None
 
     async def __call__(self, message: Message) -> None:
-        if self.stream is None or message["type"] == "http.response.start":
-            await self._send(message)
+        await self._send(message)
 
-    def take(self, response: HttpResponseBase) -> None:
-        """Take the stream out of its response, unless a middleware holds it."""
+    def takes(self, response: HttpResponseBase) -> bool:
+        """Take the stream out of its response, unless there is none or a middleware holds it.
+
+        Django then sends the headers and nothing else.
+        """
         if isinstance(response, EventStreamResponse):
             self.stream = response.untouched_stream
             if self.stream is None:
                 _say_once(response)
-            else:
-                response.streaming_content = _nothing()
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield
+        return self.stream is not None
 
 
 async def carry(stream: EventStream, receive: Receive, send: Send) -> None:

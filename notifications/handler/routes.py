@@ -9,8 +9,9 @@ from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
+from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core.handlers.asgi import get_script_prefix
-from django.urls import get_resolver
+from django.urls import ResolverMatch, get_resolver
 from django.utils import translation
 
 from notifications.onloop import is_on_loop
@@ -30,11 +31,25 @@ def _path_info(path: str, prefix: str) -> str:
     return path[len(prefix) :] if inside else path
 
 
-@lru_cache(maxsize=1024)
+def remembered_match(path: str) -> ResolverMatch | None:
+    """What the path resolves to, where that is certain and is nothing that could be changed."""
+    urlconf = settings.ROOT_URLCONF
+    if len(path) > MAX_PATH or is_language_prefix_patterns_used(urlconf)[0]:
+        return None
+    match = _resolved(urlconf, path)
+    return None if match is None or match.kwargs else match
+
+
 def _leads_to_loop(urlconf: Any, path: str) -> bool:
+    match = _resolved(urlconf, path)
+    return match is not None and is_on_loop(match.func)
+
+
+@lru_cache(maxsize=1024)
+def _resolved(urlconf: Any, path: str) -> ResolverMatch | None:
     language = translation.get_language_from_path(path)
     with translation.override(language or translation.get_language()):
         try:
-            return is_on_loop(get_resolver(urlconf).resolve(path).func)
+            return get_resolver(urlconf).resolve(path)
         except Exception:  # noqa: BLE001 - Django will come across it again, and answer
-            return False
+            return None

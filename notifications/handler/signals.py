@@ -1,5 +1,7 @@
 """Django's signals of a request, sent where that costs the least."""
 
+from typing import Any
+
 from asgiref.sync import sync_to_async
 from django.core.cache import close_caches
 from django.core.handlers.base import reset_urlconf
@@ -31,7 +33,15 @@ async def finish(response: HttpResponseBase, sender: type) -> None:
         response.closed = True
 
 
+_known: dict[tuple[Signal, type], tuple[list[Any], bool]] = {}
+
+
 def _is_heard(signal: Signal, sender: type) -> bool:
     """Whether anybody but Django listens."""
-    synchronous, asynchronous = signal._live_receivers(sender)  # noqa: SLF001
-    return bool(asynchronous) or not DJANGOS_OWN.issuperset(synchronous)
+    receivers, heard = _known.get((signal, sender), (None, True))
+    if signal.receivers != receivers:
+        receivers = list(signal.receivers)
+        synchronous, asynchronous = signal._live_receivers(sender)  # noqa: SLF001
+        heard = bool(asynchronous) or not DJANGOS_OWN.issuperset(synchronous)
+        _known[signal, sender] = receivers, heard
+    return heard

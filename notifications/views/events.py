@@ -1,6 +1,7 @@
 """`GET /events/?topic=…`: the event stream."""
 
 import logging
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from django.db import Error as DatabaseError
@@ -92,6 +93,7 @@ def _check(request: HttpRequest) -> None:
         raise NotAcceptable(f"The answer is {sse.CONTENT_TYPE}, which Accept rules out.")
 
 
+@lru_cache(maxsize=256)
 def _is_welcome(accept: str) -> bool:
     """Whether the most specific range of `Accept` that is meant allows a stream (RFC 9110 §12.5.1).
 

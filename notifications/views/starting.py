@@ -13,6 +13,7 @@ from notifications.subscribers import Start
 # What clients append by themselves (polyfills, Mercure's), and then what pages write.
 RESUME_PARAMETERS = ("lastEventId", "lastEventID", "last_event_id")
 _DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d)", re.ASCII)
+NOW = Start()
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -22,13 +23,13 @@ def start_of(request: HttpRequest) -> Start:
     Only an unreadable `since` raises (`BadRequest`): a cursor is never an HTTP error, since a
     browser would give up on it for good.
     """
-    cursors = [request.META.get("HTTP_LAST_EVENT_ID", "")]
-    cursors += [request.GET.get(name, "") for name in RESUME_PARAMETERS]
-    for cursor in cursors:
-        if cursor:
+    if cursor := request.META.get("HTTP_LAST_EVENT_ID"):
+        return Start(cursor=cursor)
+    query = request.GET
+    for name in RESUME_PARAMETERS:
+        if name in query and (cursor := query[name]):
             return Start(cursor=cursor)
-    given = request.GET.get("since", "")
-    return since(given) if given else Start()
+    return since(query["since"]) if query.get("since") else NOW
 
 
 def since(text: str) -> Start:

@@ -82,7 +82,7 @@ def _place(start: Start, state: Cursor) -> Position | None:
         return Position(position(start.since_ms) - 1)
     if start.cursor is None:
         return state.position
-    cursor = Cursor.parse(start.cursor)
+    cursor = Cursor.parse(str(start.cursor))
     return cursor.position if cursor.epoch == state.epoch else None
 
 
