@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.http.response import HttpResponseBase
@@ -268,6 +269,19 @@ async def remembering(request: HttpRequest) -> HttpResponse:
 
 
 @runs_on_loop
+async def telling(request: HttpRequest) -> HttpResponse:
+    note("view")
+    messages.info(request, "told", fail_silently=True)
+    return HttpResponse("told")
+
+
+@runs_on_loop
+async def hearing(request: HttpRequest) -> HttpResponse:
+    note("view")
+    return HttpResponse(",".join(map(str, messages.get_messages(request))))
+
+
+@runs_on_loop
 async def nothing(request: HttpRequest) -> None:
     note("view")
 
@@ -283,5 +297,15 @@ def _other(request: HttpRequest) -> HttpResponse:
     return HttpResponse("from elsewhere")
 
 
-VIEWS: list[Any] = [ok, guarded, fails, templated, remembering, nothing, in_a_thread]
+VIEWS: list[Any] = [
+    ok,
+    guarded,
+    fails,
+    templated,
+    remembering,
+    telling,
+    hearing,
+    nothing,
+    in_a_thread,
+]
 urlpatterns = [path(view.__name__, view) for view in VIEWS]

@@ -21,6 +21,7 @@ from tests.middleware import ASYNC, DJANGOS, SYNC_ONLY, dotted
 
 TARGETS = [
     *("/ok", "/ok?status=404", "/ok?status=500", "/guarded", "/templated", "/remembering"),
+    *("/telling", "/hearing"),
     *("/fails", "/fails?with=404", "/fails?with=403", "/nothing", "/in_a_thread", "/elsewhere"),
 ]
 SITES = [{}, {"DEBUG": True}, {"CSRF_USE_SESSIONS": True}, {"APPEND_SLASH": False}]
@@ -130,6 +131,8 @@ def with_what_they_need(chosen: set[int]) -> set[int]:
 )
 @example(DJANGOS, "/guarded", "POST", "", {})
 @example(DJANGOS, "/remembering", "GET", "", {"SESSION_SAVE_EVERY_REQUEST": True})
+@example(DJANGOS, "/telling", "GET", "", {})
+@example(DJANGOS, "/hearing", "GET", "messages=bad", {})
 @example(["AnswersException", "RaisesInException", "OnLoop"], "/fails", "GET", "", {})
 @example(["OnLoop", "RaisesInTemplate"], "/templated", "GET", "", {})
 @example(["RaisesInRequest", *DJANGOS[:2]], "/ok", "GET", "", {"CSRF_USE_SESSIONS": True})

@@ -172,7 +172,7 @@ class Stage:
         return self._leave(request, response)
 
 
-class _Later(SimpleLazyObject):
+class _Later(SimpleLazyObject):  # type: ignore[type-arg]
     """Made when it is first looked at."""
 
 
