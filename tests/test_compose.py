@@ -5,11 +5,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from notifications.conf import Settings
+from notifications.management.carillon.slot import LONGEST_END
+from tests.proxies.servers import trusting_anybody
 from tests.servers import ROOT, RedisServer, daphne, environment, free_port, listening, migrate
 from tests.streams import subscribe
 
@@ -19,7 +23,8 @@ NO_REDIS = "redis://127.0.0.1:1/0"
 
 
 def test_all_that_is_passed_on_is_read_and_all_of_ours_is_passed_on() -> None:
-    passed = set(re.findall(r"^      ([A-Z_]+):", COMPOSE, re.MULTILINE))
+    web = COMPOSE.partition("\n  redis:\n")[0]
+    passed = set(re.findall(r"^      ([A-Z_]+):", web, re.MULTILINE))
     settings = (ROOT / "config" / "settings.py").read_text()
     tokens = (ROOT / "config" / "tokens.py").read_text()
     ours = re.findall(r'^    "([A-Z_]+)": (?:flag|names|number|str|whole)', settings, re.MULTILINE)
@@ -52,7 +57,17 @@ def test_redis_keeps_what_it_took_and_waits_for_nothing_else() -> None:
 
 
 def test_the_port_is_published_to_this_machine_alone() -> None:
-    assert "${PUBLISH_ON:-127.0.0.1}:${PORT:-8000}:8000" in COMPOSE
+    assert "${PUBLISH_ON:-127.0.0.1}:${PORT:-8000}:${DOMAIN:+1}8000\n" in COMPOSE
+
+
+def test_docker_waits_longer_than_a_drain_takes() -> None:
+    [seconds] = re.findall(r"STOP_GRACE_PERIOD:-(\d+)s", COMPOSE)
+    assert int(seconds) > Settings(LOG="memory").DRAIN_SECONDS + LONGEST_END
+
+
+def test_what_is_mounted_is_there() -> None:
+    [file] = re.findall(r"^    file: (.+)$", COMPOSE, re.MULTILINE)
+    assert (ROOT / file).is_file()
 
 
 def enter(folder: Path, *command: str, **settings: str) -> str:
@@ -124,7 +139,7 @@ def test_the_health_check_answers_for_the_server_whatever_its_hosts_are(
 
 
 class Compose:
-    def __init__(self, name: str, port: int) -> None:
+    def __init__(self, name: str, port: int, **settings: str) -> None:
         self.port = port
         self._name = name
         self._environment = {
@@ -133,6 +148,7 @@ class Compose:
             "CARILLON_PUBLIC_TOPICS": "demo.",
             "DJANGO_SUPERUSER_USERNAME": "ada",
             "DJANGO_SUPERUSER_PASSWORD": "sesame",
+            **settings,
         }
         for given in ("REDIS_URL", "SECRET_KEY", "DATABASE_URL", "CARILLON_PUBLISH_KEYS"):
             self._environment.pop(given, None)
@@ -150,15 +166,21 @@ class Compose:
         return done.stdout
 
 
-@pytest.fixture
-def compose() -> Iterator[Compose]:
+@contextmanager
+def composed(**settings: str) -> Iterator[Compose]:
     if not os.environ.get("CARILLON_TEST_DOCKER"):
         pytest.skip("CARILLON_TEST_DOCKER=1 tries docker compose for real.")
-    compose = Compose(f"carillon-test-{os.getpid()}", free_port())
+    compose = Compose(f"carillon-test-{os.getpid()}", free_port(), **settings)
     try:
         yield compose
     finally:
-        compose("down", "--volumes", "--rmi", "local")
+        compose("--profile", "tls", "down", "--volumes", "--rmi", "local")
+
+
+@pytest.fixture
+def compose() -> Iterator[Compose]:
+    with composed() as compose:
+        yield compose
 
 
 @pytest.mark.timeout(300)
@@ -180,3 +202,25 @@ async def test_compose_up_serves_and_a_new_container_keeps_keys_and_log(compose:
         assert (await client.post("/publish/", data={**form, "data": "after"})).status_code == 201
     async with subscribe(compose.port, "demo.x", since="all") as stream:
         assert [(await stream.next_event()).data for _ in range(2)] == ["before", "after"]
+
+
+@pytest.mark.timeout(300)
+def test_the_profile_tls_is_the_only_way_in_and_covers_for_the_origin() -> None:
+    https = free_port()
+    ports = {"HTTP_PORT": str(free_port()), "HTTPS_PORT": str(https), "DOMAIN": "localhost"}
+    with composed(**ports) as compose:
+        compose("--profile", "tls", "up", "--build", "--detach", "--wait")
+        with httpx.Client(
+            base_url=f"https://localhost:{https}", http2=True, verify=trusting_anybody()
+        ) as client:
+            page = client.get("/")
+            assert (page.status_code, page.http_version) == (200, "HTTP/2")
+            with client.stream("GET", "/events/?topic=demo.x") as stream:
+                assert "stream.cursor" in next(stream.iter_text())
+            with pytest.raises(httpx.TransportError):
+                httpx.get(f"http://localhost:{compose.port}/", trust_env=False)
+            compose("stop", "web")
+            answer = client.get("/events/?topic=demo.x")
+            assert (answer.status_code, answer.text) == (200, "retry: 3000\n\n")
+        [code] = re.findall(r"Exited \((\d+)\)", compose("ps", "--all", "web"))
+        assert code == "0"

@@ -1,5 +1,23 @@
 """System checks, tagged `carillon`. Their ids are permanent; docs/install.md lists them."""
 
-from notifications.checks import access, neighbours, redis, serving, settings
+from notifications.checks import (
+    access,
+    database,
+    middleware,
+    neighbours,
+    redis,
+    servers,
+    serving,
+    settings,
+)
 
-__all__ = ["access", "neighbours", "redis", "serving", "settings"]
+__all__ = [
+    "access",
+    "database",
+    "middleware",
+    "neighbours",
+    "redis",
+    "servers",
+    "serving",
+    "settings",
+]

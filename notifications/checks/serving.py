@@ -28,7 +28,7 @@ def handler_hands_off(**_: Any) -> list[CheckMessage]:
 
     Importing the application may do anything, so only what serves it, or checks, does that.
     """
-    if not (_imports_the_application(sys.argv[1:]) and _streams_here()):
+    if not (imports_the_application() and streams_here()):
         return []
     handlers = list(_handlers(_application()))
     if not handlers or any(isinstance(handler, CarillonASGIHandler) for handler in handlers):
@@ -46,7 +46,7 @@ def handler_hands_off(**_: Any) -> list[CheckMessage]:
 @register(TAG)
 def streams_have_a_server(**_: Any) -> list[CheckMessage]:
     """carillon.W002"""
-    if not _streams_here():
+    if not streams_here():
         return []
     if not getattr(django_settings, "ASGI_APPLICATION", None):
         return [
@@ -71,7 +71,7 @@ def streams_have_a_server(**_: Any) -> list[CheckMessage]:
 @register(TAG)
 def middleware_is_asynchronous(**_: Any) -> list[CheckMessage]:
     """carillon.W008"""
-    if not (_streams_here() and getattr(django_settings, "ASGI_APPLICATION", None)):
+    if not (streams_here() and getattr(django_settings, "ASGI_APPLICATION", None)):
         return []
     return [
         CheckWarning(
@@ -93,7 +93,7 @@ def _is_asynchronous(path: str) -> bool:
     return bool(getattr(middleware, "async_capable", False))
 
 
-def _streams_here() -> bool:
+def streams_here() -> bool:
     if not getattr(django_settings, "ROOT_URLCONF", None):
         return False
     try:
@@ -103,7 +103,8 @@ def _streams_here() -> bool:
     return True
 
 
-def _imports_the_application(command: list[str]) -> bool:
+def imports_the_application() -> bool:
+    command = sys.argv[1:]
     return command[:1] in (["check"], ["runserver"]) or command[:2] in (
         ["carillon", "serve"],
         ["carillon", "dev"],

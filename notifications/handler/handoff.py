@@ -10,6 +10,7 @@ import logging
 
 from django.http.response import HttpResponseBase
 
+from notifications.handler.surroundings import look_once
 from notifications.responses import EventStream, EventStreamResponse
 from notifications.subscribers import CloseReason
 from notifications.wires.base import Message, Receive, Send
@@ -68,6 +69,7 @@ async def carry(stream: EventStream, receive: Receive, send: Send) -> None:
         last_words = {"type": "http.response.body", "body": stream.refusal(), "more_body": False}
         await send(last_words)
         return
+    look_once(send)
     hub, subscriber = stream.open(wire_for(send, give_up=give_up))
     try:
         while (await receive())["type"] != "http.disconnect":

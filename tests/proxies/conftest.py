@@ -1,0 +1,42 @@
+"""One origin that can be lost, and before it each proxy as docs/deploy.md has it."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.browser.conftest import Site, browser
+from tests.proxies.servers import AS_TOLD, Proxy
+from tests.servers import daphne, migrate, redis_server
+
+__all__ = ["browser"]
+
+SETTINGS = {
+    "CARILLON_KEEPALIVE": "0.5",
+    "CARILLON_CORS_ALLOWED_ORIGINS": "https://app.example.com",
+}
+
+
+@pytest.fixture(scope="package")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("origin")
+    with ExitStack() as stack:
+        redis = stack.enter_context(redis_server(folder / "redis"))
+        migrate(redis.url, folder)
+        yield Site(
+            lambda port: stack.enter_context(daphne(redis.url, folder, port=port, **SETTINGS))
+        )
+
+
+@pytest.fixture(scope="package")
+def proxies(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Proxy]]:
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(start(tmp_path_factory.mktemp(name), site.port))
+            for name, start in AS_TOLD.items()
+        }
+
+
+@pytest.fixture(params=list(AS_TOLD))
+def proxy(proxies: dict[str, Proxy], request: pytest.FixtureRequest) -> Proxy:
+    return proxies[request.param]
