@@ -77,6 +77,12 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "DRAIN_SECONDS": number,
     "MAX_EVENT_BYTES": whole(1),
     "WAIT_REPLICAS": whole(0),
+    "MAX_STREAMS": whole(0),
+    "MAX_STREAMS_PER_ADDRESS": whole(0),
+    "MAX_STREAMS_PER_USER": whole(0),
+    "MAX_STREAM_AGE": number,
+    "PUBLISH_RATE": number,
+    "TRUSTED_PROXIES": names,
 }
 for key, parse in PARSERS.items():
     value = env(f"CARILLON_{key}", parse, default=None)

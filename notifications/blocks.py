@@ -12,6 +12,11 @@ from notifications.log.base import Entry, ResetReason
 
 RETRY_MS = 2_000, 5_000
 """Browsers come back after a pause in this range, so that they do not all come at once."""
+_FULL = 15_000, 60_000
+_CLOSING_RETRY_MS = {
+    "too_old": (100, 1_000),
+    **dict.fromkeys(("too_many_streams", "too_many_of_address", "too_many_of_user"), _FULL),
+}
 
 
 def event(epoch: str, entry: Entry) -> bytes:
@@ -55,15 +60,22 @@ def denied(at: Cursor, topics: Collection[str]) -> bytes:
 
 def closing(reason: str) -> bytes:
     """The stream ends, and this is why. It names no place: the client keeps the one it has."""
-    return _signal("closing", {"reason": reason}, at=None)
+    return _signal("closing", {"reason": reason}, at=None, retry=retry_ms(reason))
 
 
-def _signal(name: str, data: dict[str, Any], *, at: Cursor | None) -> bytes:
+def retry_ms(reason: str = "") -> int:
+    """A pause before the client comes back; a longer one where there is no room for it."""
+    return random.randint(*_CLOSING_RETRY_MS.get(reason, RETRY_MS))
+
+
+def _signal(
+    name: str, data: dict[str, Any], *, at: Cursor | None, retry: int | None = None
+) -> bytes:
     return sse.block(
         compact_json(data).encode(),
         id=str(at).encode() if at else None,
         type=f"stream.{name}".encode(),
-        retry=random.randint(*RETRY_MS),
+        retry=retry_ms() if retry is None else retry,
     )
 
 

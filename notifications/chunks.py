@@ -18,6 +18,8 @@ class Chunk:
     first: Position
     last: Position
     parcel: Parcel
+    count: int
+    """How many events it holds."""
 
 
 def pack(entries: Sequence[Entry], block: Callable[[Entry], bytes]) -> Iterator[Chunk]:
@@ -28,9 +30,9 @@ def pack(entries: Sequence[Entry], block: Callable[[Entry], bytes]) -> Iterator[
     for entry in entries:
         piece = block(entry)
         if pieces and size + len(piece) > MAX_CHUNK:
-            yield Chunk(first, last, Parcel(b"".join(pieces)))
+            yield Chunk(first, last, Parcel(b"".join(pieces)), len(pieces))
             pieces, size, first = [], 0, entry.position
         pieces.append(piece)
         size += len(piece)
         last = entry.position
-    yield Chunk(first, last, Parcel(b"".join(pieces)))
+    yield Chunk(first, last, Parcel(b"".join(pieces)), len(pieces))

@@ -4,6 +4,7 @@ The app reads settings here and nowhere else, when they are used, and never from
 """
 
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,6 +15,7 @@ from django.dispatch import receiver
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -42,6 +44,11 @@ type PublishKey = Annotated[str, StringConstraints(min_length=16, pattern=r"^[!-
 type RedisUrl = Annotated[str, StringConstraints(pattern=r"^(redis|rediss|unix)://")]
 # As a browser writes it in `Origin`: it is compared as text.
 type Origin = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*://[^/?#*\s]+$")]
+
+# One address is a network, too.
+type Network = Annotated[
+    IPv4Network | IPv6Network, BeforeValidator(lambda text: ip_network(text, strict=False))
+]
 
 type Several[T] = Annotated[tuple[T, ...], Field(strict=False)]
 
@@ -105,6 +112,27 @@ class Settings(BaseModel):
     GRANT_MAX_AGE: Annotated[float, Field(gt=0)] = 10 * 60
     """After how long everyone is asked again whether they may hear what they hear."""
 
+    MAX_STREAMS: Annotated[int, Field(ge=0)] = 15_000
+    """How many streams a process has open at most; whoever comes then is told to come later. 0, as
+    for the next four: no limit. In development there is none unless it is set."""
+
+    MAX_STREAMS_PER_ADDRESS: Annotated[int, Field(ge=0)] = 0
+    """How many from one address, an IPv6 network of 64 bits being one. Behind a proxy all come from
+    its address, unless `TRUSTED_PROXIES` names it."""
+
+    MAX_STREAMS_PER_USER: Annotated[int, Field(ge=0)] = 100
+    """How many of one user, by session, link or token. Keys are not users."""
+
+    MAX_STREAM_AGE: Annotated[float, Field(ge=0)] = 60 * 60
+    """After how long, give or take a quarter, a stream ends so that its browser comes back, and may
+    come to another process."""
+
+    PUBLISH_RATE: Annotated[float, Field(ge=0)] = 0
+    """How many events a second each publisher may publish to a process."""
+
+    TRUSTED_PROXIES: Several[Network] = ()
+    """Addresses and networks of the proxies whose `X-Forwarded-For` is believed."""
+
     MAX_EVENT_BYTES: Annotated[int, Field(ge=1)] = 64 * KIB
     """The largest `data` of one event, as it is sent."""
 
@@ -130,10 +158,21 @@ class Settings(BaseModel):
         return self
 
 
+UNLIMITED = dict.fromkeys(
+    (
+        *("MAX_STREAMS", "MAX_STREAMS_PER_ADDRESS", "MAX_STREAMS_PER_USER"),
+        *("MAX_STREAM_AGE", "PUBLISH_RATE"),
+    ),
+    0,
+)
+
+
 @cache
 def get_settings() -> Settings:
     """The validated settings. Raises `ImproperlyConfigured`, naming every key that is wrong."""
     given: dict[str, Any] = getattr(django_settings, "CARILLON", {})
+    if django_settings.DEBUG:
+        given = {**UNLIMITED, **given}
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
@@ -152,5 +191,5 @@ def _explain(error: ValidationError) -> list[str]:
 
 @receiver(setting_changed)
 def _forget(*, setting: str, **_: Any) -> None:
-    if setting == "CARILLON":
+    if setting in ("CARILLON", "DEBUG"):
         get_settings.cache_clear()

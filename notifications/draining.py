@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 
+from notifications.breath import Breath
 from notifications.hub import Hub
 from notifications.subscribers import CloseReason, Subscriber
 
@@ -36,6 +37,15 @@ async def drain(hub: Hub, *, over: float) -> None:
     for member in busy:
         hub.close(member, CloseReason.DRAINING)
     logger.info("drain.finished streams=%d cut=%d", len(members), len(busy))
+
+
+async def close_all(hub: Hub, reason: CloseReason) -> None:
+    """Tell every stream that it ends, at once."""
+    breath = Breath()
+    for member in hub.subscribers:
+        hub.close(member, reason)
+        if breath.due:
+            await breath.take()
 
 
 def _tell(hub: Hub, member: Subscriber) -> None:

@@ -17,6 +17,7 @@ from notifications.hub import Hub
 from notifications.log.base import EVERYONE, Control, Order
 from notifications.subjects import topic_subject
 from notifications.subscribers import CloseReason, Subscriber
+from notifications.wheel import Wheel
 
 logger = logging.getLogger("carillon")
 
@@ -47,13 +48,13 @@ class Enforcement:
         self._held: dict[Subscriber, _Held] = {}
         # Tuples, since nearly all have one member, and an open stream should cost little.
         self._by_subject: dict[str, tuple[Subscriber, ...]] = {}
-        self._wheel: dict[int, dict[Subscriber, None]] = {}
+        self._wheel: Wheel[Subscriber] = Wheel(TICK)
         self._recent: deque[Control] = deque()
         self._over: dict[str, Position] = {}
         self._waiting: OrderedDict[Subscriber, None] = OrderedDict()
         self._more = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        hub.left = self._forget
+        hub.left.append(self._forget)
 
     def add(self, subscriber: Subscriber, grant: Grant) -> None:
         """Hold a subscriber to its grant, with what was ordered since that was asked for."""
@@ -80,7 +81,7 @@ class Enforcement:
         held = self._held.pop(subscriber, None)
         if held is None:
             return
-        self._disarm(subscriber, held)
+        self._wheel.remove(subscriber, held.due)
         self._waiting.pop(subscriber, None)
         for subject in held.grant.subjects:
             members = self._by_subject.pop(subject)
@@ -137,29 +138,17 @@ class Enforcement:
             pause = self._max_age * random.uniform(1 - JITTER, 1)
         if held.grant.until is not None:
             pause = min(pause, max(0.0, held.grant.until - time.time()))
-        self._disarm(subscriber, held)
-        held.due = self._tick(self._loop.time() + pause) + 1
-        self._wheel.setdefault(held.due, {})[subscriber] = None
-
-    def _disarm(self, subscriber: Subscriber, held: _Held) -> None:
-        if (due := self._wheel.get(held.due)) is not None:
-            due.pop(subscriber, None)
-
-    def _tick(self, moment: float) -> int:
-        return int(moment / TICK)
+        self._wheel.remove(subscriber, held.due)
+        held.due = self._wheel.add(subscriber, after=pause)
 
     async def _watch_the_clock(self) -> None:
-        done = self._tick(self._loop.time())
         while True:
             await asyncio.sleep(TICK)
-            now = self._tick(self._loop.time())
-            for tick in range(done + 1, now + 1):
-                await self._look_at(self._wheel.pop(tick, {}))
-            done = now
+            await self._look_at(self._wheel.due())
 
     async def _look_at(self, due: Iterable[Subscriber]) -> None:
         breath = Breath()
-        for subscriber in list(due):
+        for subscriber in due:
             held = self._held.get(subscriber)
             if held is None:
                 continue

@@ -82,6 +82,12 @@ class Conflict(CarillonError):
         )
 
 
+class TooMany(CarillonError):
+    """Answered with `Retry-After`, from the extension `retry_after` (seconds)."""
+
+    code, status, title = "too-many-requests", 429, "Too much at once"
+
+
 class Unavailable(CarillonError):
     """The log did not acknowledge in time.
 

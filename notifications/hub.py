@@ -20,6 +20,7 @@ from notifications.forms import PLAIN, Form
 from notifications.log.base import Batch, Entry, ResetReason
 from notifications.pulses import Pulses
 from notifications.subscribers import Audience, CloseReason, Start, Subscriber
+from notifications.tallies import tally
 from notifications.turns import Turns
 from notifications.window import Window
 from notifications.wires.base import Parcel, Wire
@@ -39,8 +40,7 @@ class Hub:
         self._turns = Turns(self._serve)
         self._pulses = Pulses()
         self._loop = asyncio.get_running_loop()
-        self.left: Callable[[Subscriber], object] = lambda _: None
-        """Called with each subscriber that has left."""
+        self.left: list[Callable[[Subscriber], object]] = []  # each is told of whoever has left
 
     @property
     def head(self) -> Cursor:
@@ -70,6 +70,7 @@ class Hub:
         """Take the cursor, join, and say where the stream goes on from, in one step of the loop."""
         place, reset = self._place(start)
         subscriber = Subscriber(self, self._audiences.of(topics, form), wire, place)
+        tally.opened += 1
         subscriber.limit_history(since or {}, head_ms=position_ms(self._window.head))
         if not (reset or denied) and place >= self._window.head:
             self._write(subscriber, self._pulses.at(Cursor(self._epoch, place), form))
@@ -79,8 +80,7 @@ class Hub:
         if denied:
             opening += form.denied(at, denied)
         if reset:
-            self._write(subscriber, Parcel(opening))
-            return subscriber
+            tally.resets[reset] += 1
         if place < self._window.head:
             subscriber.behind = True
             opening += self._next_chunk(subscriber, room=MAX_CHUNK - len(opening))
@@ -114,14 +114,11 @@ class Hub:
         subscriber.open = False
         self._waiting.pop(subscriber, None)
         self._audiences.leave(subscriber)
-        self.left(subscriber)
-        quiet = reason in (CloseReason.CLIENT_LEFT, CloseReason.DRAINING, CloseReason.STOPPING)
-        logger.log(
-            logging.DEBUG if quiet else logging.INFO,
-            "stream.closed reason=%s topics=%d",
-            reason,
-            len(subscriber.audience.topics),
-        )
+        for tell in self.left:
+            tell(subscriber)
+        tally.closed[reason] += 1
+        topics = len(subscriber.audience.topics)
+        logger.log(reason.level, "stream.closed reason=%s topics=%d", reason, topics)
 
     def close(self, subscriber: Subscriber, reason: CloseReason) -> None:
         """End the stream, and say why where the wire still can."""
@@ -132,8 +129,8 @@ class Hub:
         if wire.busy or reason in (CloseReason.WRITE_FAILED, CloseReason.TOO_SLOW):
             wire.abort()
             return
-        # One that has fallen behind may read nothing more, and still hold its connection.
-        hang_up = reason is CloseReason.FELL_BEHIND
+        # Who fell behind may read nothing more of it, and who is old would come back to us by it.
+        hang_up = reason in (CloseReason.FELL_BEHIND, CloseReason.TOO_OLD)
         try:
             wire.end(Parcel(subscriber.audience.form.closing(reason)), hang_up=hang_up)
         except Exception:
@@ -146,6 +143,7 @@ class Hub:
     async def deliver(self, batch: Batch) -> None:
         """Take a batch from the tail, and bring it to everyone concerned before the next."""
         self._window.append(batch)
+        before = tally.delivered
         breath = Breath()
         for group in await self._audiences.concerned(batch.entries, breath):
             for chunk in pack(group.entries, partial(self._block, group.audience)):
@@ -154,10 +152,14 @@ class Hub:
                     if breath.due:
                         await breath.take()
         self._settled = self._window.head
+        tally.read += len(batch.entries)
+        if tally.delivered != before:
+            tally.heard(position_ms(batch.entries[0].position))
 
     def _hand(self, members: Sequence[Subscriber], chunk: Chunk) -> None:
         """The chunk to those who have all before it and none of it; others catch up later."""
         first, last, parcel = chunk.first, chunk.last, chunk.parcel
+        written = 0
         for member in members:
             if member.behind or member.position >= last or not member.open:
                 continue
@@ -168,6 +170,8 @@ class Hub:
             else:
                 member.position = last
                 self._write(member, parcel)
+                written += 1
+        tally.delivered += written * chunk.count
 
     # One subscriber
 
@@ -195,6 +199,7 @@ class Hub:
             reason, subscriber.reset = subscriber.reset, None
             subscriber.position = self._window.head
             subscriber.behind = False
+            tally.resets[reason] += 1
             form = subscriber.audience.form
             self._write(subscriber, Parcel(form.reset(self.head, reason)))
         elif subscriber.position < self._window.floor:
@@ -217,6 +222,7 @@ class Hub:
             if pieces and room < 0:
                 return b"".join(pieces)
             pieces.append(block)
+            tally.delivered += 1
             subscriber.position = entry.position
         subscriber.position = max(subscriber.position, self._window.head)
         subscriber.behind = False
@@ -297,10 +303,3 @@ class Hub:
         """Tell one subscriber that it may have missed events; it goes on from the head."""
         subscriber.reset, subscriber.behind = reason, True
         self._serve(subscriber)
-
-    async def close_all(self, reason: CloseReason) -> None:
-        breath = Breath()
-        for member in self.subscribers:
-            self.close(member, reason)
-            if breath.due:
-                await breath.take()

@@ -1,58 +1,66 @@
-"""What happens without events: keep-alives, deadlines, and history that grows too old."""
+"""What happens without events: keep-alives, deadlines, and what grows too old."""
 
 import asyncio
 import random
 import time
-from collections import defaultdict
 
 from notifications.breath import Breath
 from notifications.hub import Hub
 from notifications.subscribers import CloseReason, Subscriber
+from notifications.wheel import Wheel
 
 TICK = 0.1
 JITTER = 0.25
+BUSY = 1.0
+"""After how long one that is too old and cannot be told is visited again."""
 
 
 class KeepAlive:
     """Each subscriber is visited every `period` seconds, give or take a quarter.
 
-    A timing wheel: visits are filed by the tick they are due in, so a tick costs what is due in it,
-    and the keep-alives of a process are spread over time.
+    So the keep-alives of a process are spread over time. A stream that is older than `max_age`,
+    give or take a quarter, ends instead; with 0 none does.
     """
 
-    def __init__(self, hub: Hub, *, period: float, write_deadline: float) -> None:
+    def __init__(
+        self, hub: Hub, *, period: float, write_deadline: float, max_age: float = 0
+    ) -> None:
         self._hub = hub
         self._period = period
         self._write_deadline = write_deadline
-        self._wheel: dict[int, list[Subscriber]] = defaultdict(list)
-        self._told: dict[int, list[Subscriber]] = defaultdict(list)
+        self._max_age = max_age
+        self._visits: Wheel[Subscriber] = Wheel(TICK)
+        self._told: Wheel[Subscriber] = Wheel(TICK)
         self._loop = asyncio.get_running_loop()
 
     def add(self, subscriber: Subscriber) -> None:
-        pause = self._period * random.uniform(1 - JITTER, 1 + JITTER)
-        self._wheel[self._tick(self._loop.time() + pause) + 1].append(subscriber)
+        if self._max_age:
+            subscriber.until = self._loop.time() + _jittered(self._max_age)
+        self._file(subscriber)
+
+    def _file(self, subscriber: Subscriber) -> None:
+        left = max(BUSY, subscriber.until - self._loop.time())
+        self._visits.add(subscriber, after=min(_jittered(self._period), left))
 
     async def run(self) -> None:
         """For ever."""
-        done = self._tick(self._loop.time())
         while True:
             await asyncio.sleep(TICK)
-            now = self._tick(self._loop.time())
-            for tick in range(done + 1, now + 1):
-                await self._visit(self._wheel.pop(tick, []))
-                await self._look_after(self._told.pop(tick, []))
-            done = now
+            await self._visit(self._visits.due())
+            await self._look_after(self._told.due())
             await self._hub.close_the_slow(deadline=self._write_deadline)
             await self._hub.trim(now_ms=time.time_ns() // 1_000_000)
 
     async def _visit(self, due: list[Subscriber]) -> None:
         breath = Breath()
-        deadline = self._tick(self._loop.time() + self._write_deadline) + 1
+        now = self._loop.time()
         for subscriber in due:
-            if subscriber.open:
+            if subscriber.until <= now and not subscriber.wire.busy:
+                self._hub.close(subscriber, CloseReason.TOO_OLD)
+            elif subscriber.open:
                 self._hub.keep_alive(subscriber)
-                self.add(subscriber)
-                self._told[deadline].append(subscriber)
+                self._file(subscriber)
+                self._told.add(subscriber, after=self._write_deadline)
             if breath.due:
                 await breath.take()
 
@@ -68,5 +76,6 @@ class KeepAlive:
             if breath.due:
                 await breath.take()
 
-    def _tick(self, moment: float) -> int:
-        return int(moment / TICK)
+
+def _jittered(seconds: float) -> float:
+    return seconds * random.uniform(1 - JITTER, 1 + JITTER)

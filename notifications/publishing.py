@@ -14,6 +14,7 @@ from notifications.errors import TooLarge, Unavailable
 from notifications.events import Event
 from notifications.log.base import Draft, Receipt
 from notifications.log.choice import appender
+from notifications.tallies import tally
 
 FROM_CODE = "code"
 
@@ -151,17 +152,22 @@ def fingerprint(content: bytes) -> str:
 
 
 def append(drafts: Sequence[Draft]) -> list[Receipt]:
-    return appender(get_settings()).append(drafts)
+    return _counted(appender(get_settings()).append(drafts))
 
 
 async def aappend(drafts: Sequence[Draft]) -> list[Receipt]:
     """By the log that is open in this event loop, or else by a thread's; memory needs neither."""
     here = runtime.here()
     if here is not None:
-        return await here.log.append(drafts)
+        return _counted(await here.log.append(drafts))
     if get_settings().LOG == "memory":
         return append(drafts)
     return await asyncio.to_thread(append, drafts)
+
+
+def _counted(receipts: list[Receipt]) -> list[Receipt]:
+    tally.publish(sum(not each.duplicate for each in receipts))
+    return receipts
 
 
 def _kept(event: Event, receipt: Receipt) -> Event:

@@ -1,6 +1,7 @@
 """The response that a Django view returns for an event stream."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
 
 from django.http import HttpResponse, StreamingHttpResponse
 
@@ -9,6 +10,7 @@ from notifications.forms import ENVELOPED, PLAIN
 from notifications.grants import Grant
 from notifications.hub import Hub
 from notifications.subscribers import CloseReason, Start, Subscriber
+from notifications.tallies import tally
 from notifications.topics import topics as check_topics
 from notifications.wires.base import Parcel, Wire
 from notifications.wires.pull import PullWire
@@ -32,22 +34,35 @@ class EventStream:
         self._grant = grant
         self._start = _from_here(start)
         self._form = ENVELOPED if envelope else PLAIN
+        self._address: str | None = None
         self._wire: PullWire | None = None
         self._joined: tuple[Hub, Subscriber] | None = None
 
-    async def ready(self) -> bool:
-        """Whether it can be opened. A process that has just started loads its window first."""
-        return await runtime.start().wait_ready(timeout=READY_TIMEOUT)
+    def comes_from(self, scope: Mapping[str, Any]) -> None:
+        """By which connection, for the quota of its address."""
+        self._address = runtime.start().quotas.address(scope)
 
-    def refusal(self) -> bytes:
-        """What is said instead of all else while it cannot be opened."""
-        return blocks.closing(runtime.start().refusal)
+    async def refusal(self) -> bytes | None:
+        """What is said instead of all else where it cannot be opened now; or else open it at once.
+
+        A process that has just started loads its window first.
+        """
+        here = runtime.start()
+        if not await here.wait_ready(timeout=READY_TIMEOUT):
+            return last_words(here.refusal)
+        reason = here.quotas.refusal(self._names(here))
+        return None if reason is None else last_words(reason)
 
     def open(self, wire: Wire) -> tuple[Hub, Subscriber]:
-        """Join the hub of the running loop. Raises `RuntimeError` if it is not `ready`."""
+        """Join the hub of the running loop. Raises `RuntimeError` if that has no window yet."""
         here = runtime.start()
-        subscriber = here.subscribe(self._grant, wire, self._start, form=self._form)
+        subscriber = here.subscribe(
+            self._grant, wire, self._start, form=self._form, names=self._names(here)
+        )
         return here.hub, subscriber
+
+    def _names(self, here: runtime.Runtime) -> tuple[str, ...]:
+        return here.quotas.names(self._address, self._grant)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -55,10 +70,11 @@ class EventStream:
     async def __anext__(self) -> bytes:
         if self._wire is None:
             self._wire = PullWire()
-            if await self.ready():
+            refusal = await self.refusal()
+            if refusal is None:
                 self._joined = self.open(self._wire)
             else:
-                self._wire.end(Parcel(self.refusal()))
+                self._wire.end(Parcel(refusal))
         chunk = await self._wire.pull()
         if chunk is None:
             raise StopAsyncIteration
@@ -120,9 +136,15 @@ class EventStreamResponse(StreamingHttpResponse):
         return self._stream
 
 
+def last_words(reason: CloseReason) -> bytes:
+    """For a stream that does not begin."""
+    tally.refused[reason] += 1
+    return blocks.closing(reason)
+
+
 def closing_response(reason: CloseReason) -> HttpResponse:
     """A stream that says why it ends at once: what is temporary must not be an HTTP error.
 
     A browser's EventSource gives up for good on any status but 200.
     """
-    return HttpResponse(blocks.closing(reason), headers=HEADERS)
+    return HttpResponse(last_words(reason), headers=HEADERS)

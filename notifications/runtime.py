@@ -15,7 +15,7 @@ from contextvars import Context
 from notifications.breath import Breath
 from notifications.conf import Settings, get_settings
 from notifications.cursors import Cursor, position_ms
-from notifications.draining import drain
+from notifications.draining import close_all, drain
 from notifications.enforcement import Enforcement
 from notifications.errors import Unavailable
 from notifications.forms import PLAIN, Form
@@ -24,6 +24,7 @@ from notifications.hub import Hub
 from notifications.keepalive import KeepAlive
 from notifications.log.base import EVERYONE, Control, Gap, Log, Order, ResetReason
 from notifications.log.choice import open_log, retention
+from notifications.quotas import Quotas
 from notifications.subscribers import CloseReason, Start, Subscriber
 from notifications.window import Window
 from notifications.wires.base import Wire
@@ -40,6 +41,7 @@ class Runtime:
         self._hub: Hub | None = None
         self._keepalive: KeepAlive | None = None
         self._enforcement: Enforcement | None = None
+        self.quotas = Quotas(settings)
         self._loaded = asyncio.Event()
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,8 +75,15 @@ class Runtime:
         return self._hub
 
     def subscribe(
-        self, grant: Grant, wire: Wire, start: Start, *, form: Form = PLAIN
+        self,
+        grant: Grant,
+        wire: Wire,
+        start: Start,
+        *,
+        form: Form = PLAIN,
+        names: tuple[str, ...] = (),
     ) -> Subscriber:
+        """`names`: as the quotas have them, which the caller has asked."""
         subscriber = self.hub.subscribe(
             frozenset(grant.topics),
             wire,
@@ -83,6 +92,8 @@ class Runtime:
             denied=grant.denied,
             since=grant.since,
         )
+        if subscriber.open:
+            self.quotas.take(subscriber, names)
         if self._keepalive is not None and self._enforcement is not None:
             self._keepalive.add(subscriber)
             self._enforcement.add(subscriber, grant)
@@ -103,7 +114,7 @@ class Runtime:
         """Close every stream, then everything else."""
         self._stopping = True
         if self._hub is not None:
-            await self._hub.close_all(CloseReason.STOPPING)
+            await close_all(self._hub, CloseReason.STOPPING)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -152,7 +163,9 @@ class Runtime:
             self._hub,
             period=self._settings.KEEPALIVE,
             write_deadline=self._settings.WRITE_DEADLINE,
+            max_age=self._settings.MAX_STREAM_AGE,
         )
+        self._hub.left.append(self.quotas.release)
         self._enforcement = Enforcement(self._hub, max_age=self._settings.GRANT_MAX_AGE)
         self._spawn(self._keepalive.run())
         self._spawn(self._enforcement.run())

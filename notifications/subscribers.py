@@ -1,8 +1,10 @@
 """Subscribers, and the audiences that they form: what the hub keeps of each open stream."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from typing import Protocol
 
 from notifications.cursors import Cursor, Position, position_ms
@@ -36,6 +38,27 @@ class CloseReason(StrEnum):
     """The permission was for a time, and that is over."""
     KICKED = "kicked"
     """Somebody ended the streams of this user or topic."""
+    TOO_OLD = "too_old"
+    """It was open for as long as a stream may be: its browser comes back, perhaps elsewhere."""
+    TOO_MANY_STREAMS = "too_many_streams"
+    """This process has as many as it may have."""
+    TOO_MANY_OF_ADDRESS = "too_many_of_address"
+    """The address that asks has as many here as one may have."""
+    TOO_MANY_OF_USER = "too_many_of_user"
+    """The user who asks has as many here as one may have."""
+
+    @property
+    def level(self) -> int:
+        """Of the line in the log: an operator need not be told of all."""
+        return logging.DEBUG if self in _USUAL else logging.INFO
+
+
+_USUAL = frozenset(
+    {
+        *(CloseReason.CLIENT_LEFT, CloseReason.DRAINING, CloseReason.STOPPING),
+        CloseReason.TOO_OLD,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +91,13 @@ class Subscriber:
 
     `behind`: there may be more for it in the window after `position`. `reset`: it is to be told so
     before anything else. `since`: topics whose history it may have from a time on only (ms).
+    `names`: under which it is counted. `until`: when it is old, by the event loop's clock.
     """
 
-    __slots__ = ("_keeper", "audience", "behind", "open", "position", "reset", "since", "wire")
+    __slots__ = (
+        *("_keeper", "audience", "behind", "names", "open", "position", "reset", "since"),
+        *("until", "wire"),
+    )
 
     def __init__(self, keeper: Keeper, audience: Audience, wire: Wire, position: Position) -> None:
         self._keeper = keeper
@@ -80,6 +107,8 @@ class Subscriber:
         self.behind = False
         self.reset: ResetReason | None = None
         self.since: Mapping[str, int] | None = None
+        self.names: tuple[str, ...] | None = None
+        self.until = inf
         self.open = True
         audience.members[self] = None
         wire.owner = self

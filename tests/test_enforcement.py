@@ -254,7 +254,7 @@ async def test_whoever_left_is_forgotten(make: Make) -> None:
     assert not scene.enforcement._held
     assert not scene.enforcement._by_subject
     assert not scene.enforcement._waiting
-    assert not any(scene.enforcement._wheel.values())
+    assert not len(scene.enforcement._wheel)
 
 
 async def test_whoever_leaves_while_being_asked_about_is_left_alone(make: Make) -> None:

@@ -11,6 +11,7 @@ from notifications import hub as hub_module
 from notifications.breath import STRIDE, Breath
 from notifications.chunks import MAX_CHUNK
 from notifications.cursors import Cursor, Position, position
+from notifications.draining import close_all
 from notifications.forms import ENVELOPED, PLAIN, Form
 from notifications.hub import Hub
 from notifications.log.base import Batch, ResetReason, Retention
@@ -323,7 +324,7 @@ async def test_closing_all_says_why() -> None:
     hub = hub_with(1)
     _, wire = join(hub)
     _, slow = join(hub, held=True)
-    await hub.close_all(CloseReason.STOPPING)
+    await close_all(hub, CloseReason.STOPPING)
     assert wire.ended
     assert wire.events[-1].data == '{"reason":"stopping"}'
     assert slow.aborted

@@ -72,7 +72,7 @@ async def test_those_who_left_are_forgotten() -> None:
         await stays.satisfied.wait()
     running.cancel()
     assert len(gone.chunks) == 1
-    assert leaver not in [due for tick in visits._wheel.values() for due in tick]
+    assert leaver not in [due for tick in visits._visits._due.values() for due in tick]
 
 
 async def test_visits_are_spread_by_a_quarter_either_way() -> None:
@@ -83,7 +83,7 @@ async def test_visits_are_spread_by_a_quarter_either_way() -> None:
     for subscriber in joined:
         visits.add(subscriber)
     took = asyncio.get_running_loop().time() / keepalive.TICK - now
-    due = [tick - now for tick in visits._wheel]
+    due = [tick - now for tick in visits._visits._due]
     period = 10 / keepalive.TICK
     assert period * 0.74 < min(due) < period * 0.8
     assert period * 1.2 < max(due) < period * 1.26 + took

@@ -4,6 +4,7 @@ import os
 import runpy
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,12 @@ def test_every_setting_of_ours_can_be_given(environment: Environment) -> None:
         CARILLON_KEEPALIVE="7.5",
         CARILLON_DRAIN_SECONDS="0",
         CARILLON_MAX_EVENT_BYTES="1000",
+        CARILLON_MAX_STREAMS="0",
+        CARILLON_MAX_STREAMS_PER_ADDRESS="20",
+        CARILLON_MAX_STREAMS_PER_USER="30",
+        CARILLON_MAX_STREAM_AGE="7.5",
+        CARILLON_PUBLISH_RATE="0.5",
+        CARILLON_TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.1,fd00::1",
         CARILLON_LINK_AGE="300",
         CARILLON_QUERY_TOKENS="1",
     )
@@ -134,6 +141,12 @@ def test_every_setting_of_ours_can_be_given(environment: Environment) -> None:
         KEEPALIVE=7.5,
         DRAIN_SECONDS=0,
         MAX_EVENT_BYTES=1000,
+        MAX_STREAMS=0,
+        MAX_STREAMS_PER_ADDRESS=20,
+        MAX_STREAMS_PER_USER=30,
+        MAX_STREAM_AGE=7.5,
+        PUBLISH_RATE=0.5,
+        TRUSTED_PROXIES=tuple(map(ip_network, ("10.0.0.0/8", "192.0.2.1", "fd00::1"))),
         LINK_AGE=300,
         QUERY_TOKENS=True,
     )

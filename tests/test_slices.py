@@ -10,6 +10,7 @@ from functools import wraps
 import pytest
 
 from notifications.cursors import position
+from notifications.draining import close_all
 from notifications.hub import Hub
 from notifications.keepalive import KeepAlive
 from notifications.log.base import Batch, ResetReason, Retention
@@ -140,7 +141,7 @@ async def test_a_crowd_is_served_in_slices(*, apart: bool) -> None:
         async with in_slices("another log"):
             await hub.reload("ba9876543210", Window(Retention(1, 1, 1)), ResetReason.LOG_LOST)
         async with in_slices("everyone is closed"):
-            await hub.close_all(CloseReason.STOPPING)
+            await close_all(hub, CloseReason.STOPPING)
         assert hub.subscribers == []
 
 

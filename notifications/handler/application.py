@@ -53,6 +53,7 @@ class CarillonASGIHandler(ASGIHandler):
             if latch.disconnected:
                 return
         if handoff.stream is not None:
+            handoff.stream.comes_from(scope)
             await carry(handoff.stream, receive, send)
 
     # The chain

@@ -65,9 +65,9 @@ async def carry(stream: EventStream, receive: Receive, send: Send) -> None:
         given_up = True
         task.cancel()
 
-    if not await stream.ready():
-        last_words = {"type": "http.response.body", "body": stream.refusal(), "more_body": False}
-        await send(last_words)
+    refusal = await stream.refusal()
+    if refusal is not None:
+        await send({"type": "http.response.body", "body": refusal, "more_body": False})
         return
     look_once(send)
     hub, subscriber = stream.open(wire_for(send, give_up=give_up))

@@ -21,6 +21,7 @@ from notifications.log import acknowledged, commands
 from notifications.log.attempts import Attempts
 from notifications.log.base import Batch, Draft, Gap, Log, Receipt, ResetReason, Retention
 from notifications.log.portion import Portion
+from notifications.tallies import tally
 
 logger = logging.getLogger("carillon")
 
@@ -120,6 +121,7 @@ class RedisLog(Log):
                         async for said in follow:
                             if away:
                                 logger.info("log.back")
+                                tally.reconnects += 1
                                 away = False
                             pause = FIRST_PAUSE
                             if said is None:

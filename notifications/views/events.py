@@ -2,6 +2,7 @@
 
 import logging
 from functools import lru_cache
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from django.db import Error as DatabaseError
@@ -65,14 +66,20 @@ async def _stream(request: HttpRequest) -> HttpResponseBase:
     envelope = request.GET.get("envelope", "") not in ("", "0")
     asked = _asked(request)
     here = runtime.start()
+    scope: dict[str, Any] = getattr(request, "scope", {})
     if not await here.wait_ready(timeout=READY_TIMEOUT):
         return closing_response(here.refusal)
+    # Before anything is read for them; and once more when the stream is opened.
+    if reason := here.quotas.refusal(here.quotas.names(here.quotas.address(scope))):
+        return closing_response(reason)
     try:
         grant = await grant_for(request, asked)
     except (DatabaseError, Unavailable):
         logger.exception("subscribe.user_unknown")
         return closing_response(CloseReason.USER_UNKNOWN)
-    return EventStreamResponse(grant, start=start, envelope=envelope)
+    response = EventStreamResponse(grant, start=start, envelope=envelope)
+    response.stream.comes_from(scope)
+    return response
 
 
 def _check(request: HttpRequest) -> None:

@@ -20,10 +20,12 @@ from notifications.errors import (
     NotFound,
     NotReady,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
 )
 from notifications.request_ids import HEADER, request_id
+from notifications.tallies import tally
 from notifications.views.policy import protect
 
 logger = logging.getLogger("carillon")
@@ -38,6 +40,7 @@ type AsyncView = Callable[[HttpRequest], Coroutine[Any, Any, HttpResponseBase]]
 
 
 def problem(request: HttpRequest, error: CarillonError) -> JsonResponse:
+    tally.problems[error.code] += 1
     body = {
         "type": f"urn:carillon:problem:{error.code}",
         "title": error.title,
@@ -55,6 +58,8 @@ def problem(request: HttpRequest, error: CarillonError) -> JsonResponse:
         response["Allow"] = ", ".join(error.extensions["allowed"])
     if isinstance(error, Unavailable | NotReady):
         response["Retry-After"] = RETRY_AFTER
+    if isinstance(error, TooMany):
+        response["Retry-After"] = str(error.extensions["retry_after"])
     return response
 
 

@@ -9,6 +9,7 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
+from notifications import rates
 from notifications.access.speaking import check_publishing, publisher
 from notifications.audit import attempt
 from notifications.errors import Invalid, MethodNotAllowed, Unavailable
@@ -37,11 +38,13 @@ async def publish(request: HttpRequest) -> HttpResponseBase:
         raise MethodNotAllowed("Publishing is a POST.", allowed=("POST",))
     with attempt(request, Verb.PUBLISH) as attempted:
         who = attempted.identified(await _who(request))
+        rates.check(who.name)
         if _is_small(request):
             given, drafts = _read(request, who.name)
         else:
             # A batch may take a second to read, and this loop carries streams too.
             given, drafts = await asyncio.to_thread(_read, request, who.name)
+        rates.take(who.name, len(drafts))
         attempted.topics = tuple(
             dict.fromkeys(topic for draft in drafts for topic in draft.event.topics)
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from ipaddress import ip_network
 from typing import Any
 
 from daphne.http_protocol import WebRequest
@@ -12,6 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.tcp import Server as Connection
 
+from notifications.addresses import is_trusted, nearest
+from notifications.conf import get_settings
 from notifications.management.carillon.shift import Shift
 
 reactor: Any = installed_reactor  # a module, to type checkers
@@ -56,8 +59,11 @@ class DaphneServer(Server):  # type: ignore[misc]
             _part(request)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        if self._parting and isinstance(protocol, WebRequest):
-            _part(protocol)
+        if isinstance(protocol, WebRequest):
+            if self._parting:
+                _part(protocol)
+            if self.proxy_forwarded_address_header:
+                _look_behind_proxies(protocol.client, scope)
         return super().create_application(protocol, scope)
 
     @property
@@ -113,6 +119,20 @@ class DaphneServer(Server):  # type: ignore[misc]
             for request, application in applications.items()
             if isinstance(application, asyncio.Future) and not application.done()
         ]
+
+
+def _look_behind_proxies(peer: Any, scope: dict[str, Any]) -> None:
+    """Daphne takes the first address that is named, which may be the client's own invention."""
+    if not hasattr(peer, "host"):
+        return
+    scope["client"] = [peer.host, peer.port]
+    trusted = get_settings().TRUSTED_PROXIES
+    if trusted and not is_trusted(peer.host, trusted):
+        scope["scheme"] = "http"
+        return
+    address = nearest(scope, trusted or (ip_network(peer.host.partition("%")[0]),))
+    if str(address) != peer.host:
+        scope["client"] = [str(address), 0]
 
 
 def _part(request: Any) -> None:

@@ -1,7 +1,10 @@
-"""How many descriptors this process may open: each stream is one."""
+"""Having as many descriptors as the system allows: each stream is one."""
 
 import logging
 from contextlib import suppress
+
+from notifications import descriptors
+from notifications.conf import get_settings
 
 logger = logging.getLogger("carillon")
 
@@ -10,7 +13,8 @@ ENOUGH = 1 << 20  # where there is no limit, tables as long as it would be no he
 
 
 def raise_limit() -> None:
-    """To what the system allows without asking. A warning says if that is little."""
+    """To what the system allows without asking. A warning says if that is little, or too little for
+    `MAX_STREAMS`."""
     try:
         import resource
     except ImportError:  # not Unix
@@ -20,10 +24,12 @@ def raise_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):  # macOS has another limit, which it does not tell
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < LOW:
-        logger.warning(
-            "descriptors.few limit=%d: a process holds fewer streams than that; raise the hard "
-            "limit (ulimit -Hn, LimitNOFILE=, ulimits: nofile)",
-            soft,
-        )
+    allowed, streams = descriptors.limit(), descriptors.for_streams()
+    most = get_settings().MAX_STREAMS
+    if allowed is None or streams is None or (allowed >= LOW and streams >= most):
+        return
+    logger.warning(
+        "descriptors.few limit=%d max_streams=%d: a process holds %d streams and no more; raise "
+        "the hard limit (ulimit -Hn, LimitNOFILE=, ulimits: nofile), or lower MAX_STREAMS",
+        *(allowed, most, streams),
+    )

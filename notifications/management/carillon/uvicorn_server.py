@@ -10,6 +10,7 @@ from typing import Any
 
 from uvicorn import Config, Server
 
+from notifications.conf import get_settings
 from notifications.management.carillon.listener import BACKLOG
 from notifications.management.carillon.shift import Shift
 
@@ -32,6 +33,7 @@ class UvicornServer(Server):
                 log_config=None,
                 access_log=False,
                 proxy_headers=proxy_headers,
+                forwarded_allow_ips=[*map(str, get_settings().TRUSTED_PROXIES)] or None,
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEPALIVE,
                 timeout_graceful_shutdown=LEFTOVERS,

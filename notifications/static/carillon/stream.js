@@ -7,6 +7,7 @@
 
 const FIRST_PAUSE = 1_000;
 const LONGEST_PAUSE = 30_000;
+const LONGEST_REFUSAL = 75_000; // a full server says to come back within a minute
 const SLOW_CONNECT = 8_000;
 const PASSING = new Set([408, 425, 429]); // of the 4xx, those that are not about the request
 const ENDINGS = {
@@ -19,6 +20,10 @@ const ENDINGS = {
   permission_ended: "You may not hear all of these topics any more.",
   expired: "The permission to listen was for a time, and that is over.",
   kicked: "An administrator ended the stream.",
+  too_old: "A stream is opened anew now and then.",
+  too_many_streams: "The server has as many streams as it can hold.",
+  too_many_of_address: "There are too many streams of this network.",
+  too_many_of_user: "You have too many streams open.",
 };
 
 export class Subscription {
@@ -94,6 +99,7 @@ export class Subscription {
     source.addEventListener("stream.closing", (message) => {
       this.cursor = message.lastEventId || this.cursor;
       this.#closingReason = JSON.parse(message.data).reason;
+      this.#watch(Math.max(this.#longestSilence, LONGEST_REFUSAL));
     });
     source.onerror = () => {
       if (source.readyState === EventSource.CLOSED) this.#diagnose();
@@ -114,12 +120,12 @@ export class Subscription {
   }
 
   // Keep-alives stop where a network dies without a word: then no error ever comes.
-  #watch() {
+  #watch(longest = this.#longestSilence) {
     clearTimeout(this.#timers.silence);
     this.#timers.silence = setTimeout(() => {
       this.#listener.state("reconnecting", "The stream fell silent.");
       this.#connect();
-    }, this.#longestSilence);
+    }, longest);
   }
 
   #explainSlowness() {

@@ -1,0 +1,84 @@
+"""How many streams may be open in this process: in all, from one address, and of one user."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from notifications import descriptors
+from notifications.addresses import client_address
+from notifications.conf import Settings
+from notifications.grants import Grant
+from notifications.subscribers import CloseReason, Subscriber
+
+logger = logging.getLogger("carillon")
+
+SAID_EVERY = 10.0
+ADDRESS, USERS = "address:", ("user:", "token:")
+
+
+class Quotas:
+    """Counts by name: `address:192.0.2.7`, `user:5`. Lives in one event loop, beside its hub."""
+
+    def __init__(self, settings: Settings) -> None:
+        # Short of descriptors, those who come had better be told than not be heard at all.
+        afford = descriptors.for_streams() if settings.MAX_STREAMS else None
+        self._most = min(settings.MAX_STREAMS, afford or settings.MAX_STREAMS)
+        self._most_from = settings.MAX_STREAMS_PER_ADDRESS
+        self._most_of = settings.MAX_STREAMS_PER_USER
+        self._open = 0
+        self._by_name: Counter[str] = Counter()
+        self._said: dict[CloseReason, float] = {}
+
+    def address(self, scope: Mapping[str, Any]) -> str | None:
+        """Where a stream comes from, if that matters."""
+        return client_address(scope) if self._most_from else None
+
+    def names(self, address: str | None, grant: Grant | None = None) -> tuple[str, ...]:
+        """Under what a stream is counted."""
+        names: tuple[str, ...] = ()
+        if self._most_from and address is not None:
+            names = (ADDRESS + address,)
+        if self._most_of and grant is not None:
+            # One is enough, and the user comes before what else there may be.
+            names += tuple(each for each in grant.subjects if each.startswith(USERS))[:1]
+        return names
+
+    def refusal(self, names: tuple[str, ...]) -> CloseReason | None:
+        """Why there cannot be one more under these names, if so."""
+        if self._most and self._open >= self._most:
+            return self._refused(CloseReason.TOO_MANY_STREAMS, "")
+        for name in names:
+            if name.startswith(ADDRESS):
+                most, reason = self._most_from, CloseReason.TOO_MANY_OF_ADDRESS
+            else:
+                most, reason = self._most_of, CloseReason.TOO_MANY_OF_USER
+            if self._by_name[name] >= most:
+                return self._refused(reason, name)
+        return None
+
+    def _refused(self, reason: CloseReason, name: str) -> CloseReason:
+        """Told now and then: there may be thousands a second."""
+        now = time.monotonic()
+        if now - self._said.get(reason, -SAID_EVERY) >= SAID_EVERY:
+            self._said[reason] = now
+            logger.warning("stream.refused reason=%s by=%s streams=%d", reason, name, self._open)
+        return reason
+
+    def take(self, subscriber: Subscriber, names: tuple[str, ...]) -> None:
+        subscriber.names = names
+        self._open += 1
+        for name in names:
+            self._by_name[name] += 1
+
+    def release(self, subscriber: Subscriber) -> None:
+        """It has left."""
+        if subscriber.names is None:
+            return
+        self._open -= 1
+        for name in subscriber.names:
+            self._by_name[name] -= 1
+            if not self._by_name[name]:
+                del self._by_name[name]
+        subscriber.names = None
