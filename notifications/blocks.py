@@ -2,11 +2,10 @@
 
 import random
 from collections.abc import Collection
-from datetime import UTC, datetime
 from typing import Any
 
 from notifications import sse
-from notifications.cursors import Cursor, position_ms
+from notifications.cursors import Cursor, format_time, position_ms
 from notifications.events import compact_json
 from notifications.log.base import Entry, ResetReason
 
@@ -37,7 +36,7 @@ def in_json(entry: Entry, asked: Collection[str]) -> str:
             "id": entry.id.decode(),
             "topics": [topic for topic in entry.topics if topic in asked],
             "type": entry.type.decode() if entry.type else None,
-            "time": _iso(position_ms(entry.position)),
+            "time": format_time(position_ms(entry.position)),
         }
     )
     return f'{rest[:-1]},"data":{data}}}'
@@ -81,7 +80,3 @@ def _signal(
 
 def _cursor(epoch: str, entry: Entry) -> bytes:
     return str(Cursor(epoch, entry.position)).encode()
-
-
-def _iso(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")

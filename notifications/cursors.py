@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import NewType
 
 from notifications.errors import Invalid
@@ -33,6 +34,11 @@ def parse_position(text: bytes) -> Position:
 
 def format_position(value: Position) -> str:
     return f"{value >> _COUNTER_BITS}-{value & _COUNTER_MASK}"
+
+
+def format_time(ms: int) -> str:
+    """ISO 8601, in UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def position_ms(value: Position) -> int:

@@ -73,7 +73,7 @@ class Enforcement:
             return
         since = takewhile(lambda each: each.position > as_of.position, reversed(self._recent))
         for control in reversed(list(since)):
-            if _concerns(control, grant):
+            if concerns(control, grant):
                 self._carry_out(control, subscriber)
 
     def _forget(self, subscriber: Subscriber) -> None:
@@ -126,7 +126,7 @@ class Enforcement:
 
     def _carry_out(self, control: Control, subscriber: Subscriber) -> None:
         if control.order is Order.END:
-            self._hub.close(subscriber, _reason(control))
+            self._hub.close(subscriber, reason_of(control))
         else:
             self._ask_again(subscriber)
 
@@ -210,12 +210,12 @@ class Enforcement:
         self._arm(subscriber, held)
 
 
-def _concerns(control: Control, grant: Grant) -> bool:
+def concerns(control: Control, grant: Grant) -> bool:
     names: Iterable[str] = (EVERYONE, *grant.subjects, *map(topic_subject, grant.topics))
     return not set(control.subjects).isdisjoint(names)
 
 
-def _reason(control: Control) -> CloseReason:
+def reason_of(control: Control) -> CloseReason:
     with suppress(ValueError):
         return CloseReason(control.reason)
     return CloseReason.PERMISSION_ENDED

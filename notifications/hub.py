@@ -7,7 +7,7 @@ from the window. `settled` moves only when a fan-out is over, the window before 
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import batched, takewhile
 
@@ -48,6 +48,15 @@ class Hub:
         return Cursor(self._epoch, self._window.head)
 
     @property
+    def floor(self) -> Position:
+        """What is kept for replay begins after this."""
+        return self._window.floor
+
+    def about(self, topics: Iterable[str], after: Position) -> int:
+        """How many events of these topics follow a place; one of several topics counts for each."""
+        return self._window.about(topics, after)
+
+    @property
     def subscribers(self) -> list[Subscriber]:
         return [member for audience in self._audiences for member in audience.members]
 
@@ -68,7 +77,7 @@ class Hub:
         since: Mapping[str, int] | None = None,
     ) -> Subscriber:
         """Take the cursor, join, and say where the stream goes on from, in one step of the loop."""
-        place, reset = self._place(start)
+        place, reset = self.place(start)
         subscriber = Subscriber(self, self._audiences.of(topics, form), wire, place)
         tally.opened += 1
         subscriber.limit_history(since or {}, head_ms=position_ms(self._window.head))
@@ -88,7 +97,7 @@ class Hub:
         self._go_on(subscriber)
         return subscriber
 
-    def _place(self, start: Start) -> tuple[Position, ResetReason | None]:
+    def place(self, start: Start) -> tuple[Position, ResetReason | None]:
         """Where a stream goes on from. A cursor ahead of this process is taken at its word."""
         head = self._window.head
         if start.since_ms is not None:

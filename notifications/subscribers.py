@@ -28,6 +28,8 @@ class CloseReason(StrEnum):
     """This process stops soon, or is replaced by another: its streams are told one by one."""
     STARTING = "starting"
     """This process has not loaded its window yet."""
+    LOG_AWAY = "log_away"
+    """The log cannot be reached, so that the rest of what was asked for cannot be read."""
     USER_UNKNOWN = "user_unknown"
     """Who asks cannot be told now: the sessions are out of reach."""
     SIGNED_OUT = "signed_out"

@@ -132,6 +132,12 @@ class Window:
                 entry = self._entries[number - self._base]
                 yield entry
 
+    def about(self, topics: Iterable[str], after: Position) -> int:
+        """How many `following` gives, but for those of several of the topics, counted for each."""
+        start = self._base + self._after(after)
+        indexes = [self._topics[topic] for topic in topics if topic in self._topics]
+        return sum(len(index) - bisect_left(index, start) for index in indexes)
+
     def _after(self, place: Position) -> int:
         return bisect_right(self._entries, place, lo=self._first, key=_by_position)
 

@@ -160,11 +160,12 @@ class Log(ABC):
         """
 
     @abstractmethod
-    def read(self, *, until: Position) -> AsyncGenerator[Batch]:
-        """The retained log up to `until`, oldest first, each batch joined to the one before it.
+    def read(self, *, until: Position, after: Position = START) -> AsyncGenerator[Batch]:
+        """The log after one place and up to another, oldest first, each batch joined to the last.
 
         Where the log has a hole, the batch after it begins a new run: its `prev` is not the `last`
-        of the batch before.
+        of the batch before. A hole at the end shows in the last batch, which ends before `until`.
+        Batches are small: to hold one is to hold a few hundred events, or half a MiB.
         """
 
     @abstractmethod

@@ -173,9 +173,15 @@ class MemoryLog(Log):
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         return self._store.append(drafts)
 
-    async def read(self, *, until: Position) -> AsyncGenerator[Batch]:
-        place = self._store.floor
-        while place < until and (batch := self._store.after(place)):
+    async def read(self, *, until: Position, after: Position = START) -> AsyncGenerator[Batch]:
+        place = max(after, self._store.floor)
+        while place < until:
+            batch = self._store.after(place)
+            if batch is None:
+                place = self._store.floor
+                continue
+            if batch.last <= place:
+                return
             entries = [entry for entry in batch.entries if entry.position <= until]
             controls = [each for each in batch.controls if each.position <= until]
             yield Batch(batch.prev, min(batch.last, until), entries, controls)

@@ -16,8 +16,9 @@ class Portion:
     bytes, so this goes by the last read: more if that was full and small, fewer if it was large.
     """
 
-    def __init__(self) -> None:
-        self.count = FIRST
+    def __init__(self, *, first: int = FIRST, most_bytes: int = BYTES) -> None:
+        self.count = first
+        self._most_bytes = most_bytes
 
     def took(self, raw: Sequence[Raw]) -> None:
         """What the last read brought, which may have been less than it asked for."""
@@ -25,7 +26,7 @@ class Portion:
             self.count = min(self.count, max(FIRST, 2 * len(raw)))
             return
         size = SAMPLE * sum(len(value) for _, given in raw[::SAMPLE] for value in given)
-        if size * 2 <= BYTES:
+        if size * 2 <= self._most_bytes:
             self.count = min(MOST, 2 * self.count)
-        elif size > BYTES:
-            self.count = max(FEWEST, self.count * BYTES // size)
+        elif size > self._most_bytes:
+            self.count = max(FEWEST, self.count * self._most_bytes // size)

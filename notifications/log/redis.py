@@ -31,6 +31,7 @@ NEVER = 3600.0
 GATHER_BELOW = 100
 GATHER_PAUSE = 0.001
 MAX_CONNECTIONS = 16
+FIRST_READ, READ_BYTES = 16, 512 * 1024
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 
 # What redis-py and the sockets below it raise when the server is away.
@@ -94,11 +95,11 @@ class RedisLog(Log):
         if said != token.encode():
             raise Unavailable("Redis did not give back what it took.", outcome="unknown")
 
-    async def read(self, *, until: Position) -> AsyncGenerator[Batch]:
+    async def read(self, *, until: Position, after: Position = START) -> AsyncGenerator[Batch]:
         reader = commands.Reader()
-        last = format_position(START)
+        last = format_position(after)
         end = format_position(until)
-        portion = Portion()
+        portion = Portion(first=FIRST_READ, most_bytes=READ_BYTES)
         while True:
             call = ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", portion.count]
             raw: list[commands.Raw] = await self._ask(call)

@@ -61,10 +61,14 @@ async def _without_cors(request: HttpRequest) -> HttpResponseBase:
 
 
 async def _stream(request: HttpRequest) -> HttpResponseBase:
-    _check(request)
+    if request.method not in METHODS:
+        raise MethodNotAllowed("Subscribing is a GET.", allowed=METHODS)
+    check_served(request)
+    if not _is_welcome(request.META.get("HTTP_ACCEPT", "*/*")):
+        raise NotAcceptable(f"The answer is {sse.CONTENT_TYPE}, which Accept rules out.")
     start = start_of(request)
     envelope = request.GET.get("envelope", "") not in ("", "0")
-    asked = _asked(request)
+    asked = topics_asked(request)
     here = runtime.start()
     scope: dict[str, Any] = getattr(request, "scope", {})
     if not await here.wait_ready(timeout=READY_TIMEOUT):
@@ -82,9 +86,8 @@ async def _stream(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-def _check(request: HttpRequest) -> None:
-    if request.method not in METHODS:
-        raise MethodNotAllowed("Subscribing is a GET.", allowed=METHODS)
+def check_served(request: HttpRequest) -> None:
+    """Whether it can be streamed at all, and was not cut on its way."""
     if not hasattr(request, "scope"):
         raise NeedsAsgi(
             "Under WSGI a stream would hang without a byte. Serve this URL with an ASGI server: "
@@ -96,8 +99,6 @@ def _check(request: HttpRequest) -> None:
             f"The request target has {target} bytes; at most {MAX_TARGET_BYTES} are read. "
             "Subscribe to fewer topics, or publish to one that stands for several."
         )
-    if not _is_welcome(request.META.get("HTTP_ACCEPT", "*/*")):
-        raise NotAcceptable(f"The answer is {sse.CONTENT_TYPE}, which Accept rules out.")
 
 
 @lru_cache(maxsize=256)
@@ -114,7 +115,7 @@ def _is_welcome(accept: str) -> bool:
     return False
 
 
-def _asked(request: HttpRequest) -> tuple[str, ...]:
+def topics_asked(request: HttpRequest) -> tuple[str, ...]:
     try:
         unquote_to_bytes(request.META["QUERY_STRING"]).decode()
     except UnicodeDecodeError:
