@@ -142,6 +142,9 @@ class CarillonASGIHandler(ASGIHandler):
     async def send_response(self, response: HttpResponseBase, send: Any) -> None:
         if isinstance(send, Handoff) and send.takes(response):
             await send(_beginning(response))
+        elif isinstance(send, Handoff) and response.streaming:
+            with send.pacing():
+                await super().send_response(response, send)
         else:
             await super().send_response(response, send)
 

@@ -7,9 +7,12 @@ good order (`response.close`, `request_finished`, the thread released), and stre
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.http.response import HttpResponseBase
 
+from notifications.handler.pacing import paced
 from notifications.handler.surroundings import look_once
 from notifications.responses import EventStream, EventStreamResponse
 from notifications.subscribers import CloseReason
@@ -41,6 +44,20 @@ class Handoff:
 
     async def __call__(self, message: Message) -> None:
         await self._send(message)
+
+    @contextmanager
+    def pacing(self) -> Iterator[None]:
+        """What is sent meanwhile waits for the client; if it fails, it is cut and not ended."""
+        pace = paced(self._send)
+        if pace is None:
+            yield
+            return
+        self._send = pace
+        try:
+            yield
+        except Exception:
+            pace.cut()
+            raise
 
     def takes(self, response: HttpResponseBase) -> bool:
         """Take the stream out of its response, unless there is none or a middleware holds it.

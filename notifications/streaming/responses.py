@@ -28,7 +28,5 @@ class SteadyResponse(StreamingHttpResponse):
     def __aiter__(self) -> AsyncIterator[bytes]:
         # Django's own wraps the source in a generator that is not closed when the client vanishes
         # while a send is blocked (ticket 37066).
-        if vars(self)["_iterator"] is self._source:
-            return self._source
-        wrapped: AsyncIterator[bytes] = super().__aiter__()
-        return wrapped
+        untouched = vars(self)["_iterator"] is self._source
+        return self._source if untouched else super().__aiter__()

@@ -92,7 +92,7 @@ class DaphneWire(DirectWire):
         self._loop.call_later(GRACE, self.owner.lost)
 
 
-def daphne_wire(send: Send, *, give_up: Callable[[], object]) -> Wire | None:
+def daphne_request(send: Send) -> Any | None:
     """None if this is not Daphne's own `send`, or if somebody minds its transport already."""
     if not isinstance(send, partial) or len(send.args) != 1 or send.keywords:
         return None
@@ -103,6 +103,13 @@ def daphne_wire(send: Send, *, give_up: Callable[[], object]) -> Wire | None:
     if type(request).__module__ != "daphne.http_protocol":
         return None
     if request.channel is None or request.producer is not None:
+        return None
+    return request
+
+
+def daphne_wire(send: Send, *, give_up: Callable[[], object]) -> Wire | None:
+    request = daphne_request(send)
+    if request is None:
         return None
     return DaphneWire(send, give_up=give_up, request=request, connection=_socket(request))
 
