@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NewType
 
 from notifications.errors import Invalid
@@ -37,8 +38,15 @@ def format_position(value: Position) -> str:
 
 
 def format_time(ms: int) -> str:
-    """ISO 8601, in UTC."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    """ISO 8601, in UTC, to the millisecond."""
+    seconds, rest = divmod(ms, 1000)
+    return f"{_to_the_second(seconds)}.{rest:03d}+00:00"
+
+
+# Most events are of the same second as the one before.
+@lru_cache(maxsize=64)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def position_ms(value: Position) -> int:

@@ -7,7 +7,7 @@ from io import StringIO
 from typing import Any
 
 from notifications import blocks
-from notifications.cursors import Cursor, Position, format_time, position_ms
+from notifications.cursors import START, Cursor, Position, format_position, format_time, position_ms
 from notifications.events import compact_json
 from notifications.log.base import Entry
 from notifications.streaming.cells import safe
@@ -23,7 +23,8 @@ class Rendering(ABC):
     head = b""
 
     def __init__(self, epoch: str, asked: Collection[str]) -> None:
-        self._epoch = epoch
+        # What all cursors of an epoch begin with: there may be a million of them.
+        self._prefix = str(Cursor(epoch, START)).removesuffix(format_position(START))
         self._asked = asked
 
     @abstractmethod
@@ -34,7 +35,7 @@ class Rendering(ABC):
         """Words of the service's own, in the place of an event: `type` is `stream.…`."""
 
     def _cursor(self, at: Position) -> str:
-        return str(Cursor(self._epoch, at))
+        return self._prefix + format_position(at)
 
 
 class Csv(Rendering):
