@@ -14,10 +14,19 @@ type Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Connection:
-    """A GET of `path`. Leaving the block disconnects, and waits for the application's end."""
+    """A GET of `path`. Leaving the block disconnects, and waits for the application's end.
+
+    With `room`, only so many messages are taken before they are read.
+    """
 
     def __init__(
-        self, application: Application, path: str, *, method: str = "GET", cookie: str = ""
+        self,
+        application: Application,
+        path: str,
+        *,
+        method: str = "GET",
+        cookie: str = "",
+        room: int = 0,
     ) -> None:
         path, _, query = path.partition("?")
         self.scope = {
@@ -40,7 +49,7 @@ class Connection:
         }
         self._application = application
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
-        self._sent: asyncio.Queue[Message] = asyncio.Queue()
+        self._sent: asyncio.Queue[Message] = asyncio.Queue(room)
         self._decoder = Decoder()
         self._events: list[ServerSentEvent] = []
         self.reads = asyncio.Event()
@@ -71,7 +80,7 @@ class Connection:
 
     async def _send(self, message: Message) -> None:
         await self.reads.wait()
-        self._sent.put_nowait(message)
+        await self._sent.put(message)
 
     def disconnect(self) -> None:
         self._incoming.put_nowait({"type": "http.disconnect"})

@@ -103,7 +103,7 @@ def _begin(hub: Hub, start: Start, until: Cursor) -> tuple[Position, ResetReason
 def _file(request: HttpRequest, export: Export, form: str) -> HttpResponse | SteadyResponse:
     rendering = FORMS[form](export.until.epoch, frozenset(export.grant.topics))
     response = SteadyResponse(
-        _chunks(export, rendering),
+        chunks(export, rendering),
         content_type=rendering.content_type,
         filename=_filename(export.grant, form),
     )
@@ -112,7 +112,8 @@ def _file(request: HttpRequest, export: Export, form: str) -> HttpResponse | Ste
     return response
 
 
-async def _chunks(export: Export, rendering: Rendering) -> AsyncGenerator[bytes]:
+async def chunks(export: Export, rendering: Rendering) -> AsyncGenerator[bytes]:
+    """The file, in pieces. Raises `Cut`, after a last piece, where the rest cannot be had."""
     waiting, size = [rendering.head], len(rendering.head)
     if export.grant.denied:
         data = {"topics": list(export.grant.denied), "reason": "forbidden"}
