@@ -3,6 +3,7 @@
 from notifications.ending import kick, recheck
 from notifications.errors import CarillonError, Conflict, Invalid, TooLarge, Unavailable
 from notifications.events import Event
+from notifications.progressing import progress
 from notifications.publishing import (
     apublish,
     apublish_many,
@@ -22,6 +23,7 @@ __all__ = [
     "apublish",
     "apublish_many",
     "kick",
+    "progress",
     "publish",
     "publish_many",
     "publish_on_commit",

@@ -52,7 +52,7 @@ class Export:
     after: Cursor
     until: Cursor
     missing: ResetReason | None = None
-    patience: float = 10.0
+    patience: float = 5.0
     """Seconds to wait for a log that cannot be reached."""
 
     async def pages(self, standing: Standing) -> AsyncGenerator[Page | Signal]:

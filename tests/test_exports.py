@@ -121,9 +121,7 @@ async def test_a_cursor_between_two_events_is_no_hole() -> None:
     assert await said(export(Script(batch(1, entry(10))), after=2)) == ["10"]
 
 
-@pytest.mark.parametrize(
-    ("epoch", "reason"), [(EPOCH, "trimmed"), ("ba9876543210", "log_lost")]
-)
+@pytest.mark.parametrize(("epoch", "reason"), [(EPOCH, "trimmed"), ("ba9876543210", "log_lost")])
 async def test_a_hole_at_the_end_is_told(epoch: str, reason: str) -> None:
     log = Script(batch(0, entry(1)))
     log.epoch = epoch

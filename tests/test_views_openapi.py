@@ -32,6 +32,7 @@ def test_it_is_read_and_nothing_else() -> None:
 
 def test_it_names_the_urls_of_this_project() -> None:
     urls = {"/events/", "/publish/", "/health/live", "/health/ready", "/health/publish", PATH}
+    urls |= {f"/events/history.{form}" for form in ("csv", "ndjson", "json")}
     assert set(document()["paths"]) == urls
 
 
@@ -39,7 +40,10 @@ def test_a_site_that_serves_two_of_them_is_told_of_two(settings: DjangoSettings)
     settings.ROOT_URLCONF = "notifications.urls"
     assert document()["paths"] == {}
     settings.ROOT_URLCONF = "tests.urls_below"
-    assert set(document()["paths"]) == {"/live/events/", "/live/publish/"}
+    assert set(document()["paths"]) == {
+        *("/live/events/", "/live/publish/", "/live/events/history.csv"),
+        *("/live/events/history.ndjson", "/live/events/history.json"),
+    }
 
 
 def test_every_field_and_every_limit_is_the_one_that_is_enforced(settings: DjangoSettings) -> None:

@@ -1,5 +1,6 @@
 """Responses that arrive piece by piece."""
 
 from notifications.streaming.tables import CsvStream
+from notifications.streaming.tokens import Stopped, TokenStream, stop_topic, token_stream
 
-__all__ = ["CsvStream"]
+__all__ = ["CsvStream", "Stopped", "TokenStream", "stop_topic", "token_stream"]

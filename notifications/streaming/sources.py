@@ -87,14 +87,18 @@ async def _gathered(rows: AsyncIterable[Any], size: int) -> AsyncGenerator[list[
     """What comes slowly is not kept waiting for the rest of a page."""
     page: list[Any] = []
     breath = Breath()
-    async for row in rows:
-        page.append(row)
-        if len(page) >= size or breath.due:
+    try:
+        async for row in rows:
+            page.append(row)
+            if len(page) >= size or breath.due:
+                yield page
+                page = []
+                await breath.take()
+        if page:
             yield page
-            page = []
-            await breath.take()
-    if page:
-        yield page
+    finally:
+        if isinstance(rows, AsyncGenerator):
+            await rows.aclose()
 
 
 async def _in_thread(rows: Iterable[Any], size: int) -> AsyncGenerator[list[Any]]:

@@ -31,6 +31,7 @@ from notifications.events import (
 )
 from notifications.topics import MAX_TOPIC_BYTES, MAX_TOPICS
 from notifications.views.bodies import Fields
+from notifications.views.history import MAX_LIMIT
 from notifications.views.problems import tells_problems
 from notifications.views.publish import MAX_KEY_CHARACTERS
 
@@ -64,6 +65,7 @@ def document() -> dict[str, Any]:
     schemas["Events"]["maxItems"] = get_settings().MAX_BATCH_EVENTS
     schemas["Event"] = _event()
     components["parameters"]["topic"]["schema"]["maxItems"] = MAX_TOPICS
+    components["parameters"]["limit"]["schema"]["maximum"] = MAX_LIMIT
     components["parameters"]["idempotencyKey"]["schema"]["maxLength"] = MAX_KEY_CHARACTERS
     schemas["Problem"]["properties"]["type"]["enum"] = sorted(
         f"urn:carillon:problem:{code}" for code in _codes(CarillonError)

@@ -43,6 +43,7 @@ def document(server: WebServer) -> OpenApiSchema:
     "operation",
     [
         *("subscribe", "subscribeHead", "subscribePreflight", "publish"),
+        *("historyCsv", "historyNdjson", "historyJson"),
         *("live", "ready", "publishHealth", "openapi"),
     ],
 )
