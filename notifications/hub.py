@@ -15,9 +15,9 @@ from notifications.audiences import Audiences
 from notifications.breath import STRIDE, Breath
 from notifications.chunks import MAX_CHUNK, Chunk, pack
 from notifications.cursors import START, Cursor, Position, position_ms
-from notifications.errors import Invalid
 from notifications.forms import PLAIN, Form
 from notifications.log.base import Batch, Entry, ResetReason
+from notifications.places import place_of
 from notifications.pulses import Pulses
 from notifications.subscribers import Audience, CloseReason, Start, Subscriber
 from notifications.tallies import tally
@@ -99,22 +99,7 @@ class Hub:
 
     def place(self, start: Start) -> tuple[Position, ResetReason | None]:
         """Where a stream goes on from. A cursor ahead of this process is taken at its word."""
-        head = self._window.head
-        if start.since_ms is not None:
-            return self._window.place_at(start.since_ms), None
-        if start.cursor is None:
-            return head, None
-        cursor = start.cursor
-        if isinstance(cursor, str):
-            try:
-                cursor = Cursor.parse(cursor)
-            except Invalid:
-                return head, ResetReason.UNKNOWN
-        if cursor.epoch != self._epoch:
-            return head, ResetReason.LOG_LOST
-        if cursor.position < self._window.floor:
-            return head, ResetReason.TRIMMED
-        return cursor.position, None
+        return place_of(start, self._window, self._epoch)
 
     def leave(self, subscriber: Subscriber, reason: CloseReason) -> None:
         """The stream is over. Its wire is not touched; a second reason is not heard."""

@@ -26,7 +26,7 @@ _BARE = re.compile(
 
 # Whatever writes the targets of requests through Python's logging.
 ACCESS_LOGGERS = (
-    *("uvicorn.access", "gunicorn.access", "hypercorn.access", "_granian.access"),
+    *("uvicorn.access", "uvicorn.error", "gunicorn.access", "hypercorn.access", "_granian.access"),
     *("django.server", "django.channels.server", "django.request", "carillon", "carillon.audit"),
 )
 

@@ -32,7 +32,7 @@ def _read(credentials: str) -> Identity:
     try:
         kind, _, value = credentials.partition(":")
         if kind == "user":
-            return _identity(_active_user(value), None)
+            return _identity(active_user(value), None)
         request = HttpRequest()
         request.session = import_string(f"{django_settings.SESSION_ENGINE}.SessionStore")(value)
         return _identity(get_user(request), value)
@@ -40,7 +40,7 @@ def _read(credentials: str) -> Identity:
         close_old_connections()
 
 
-def _active_user(pk: str) -> User:
+def active_user(pk: str) -> User:
     user = get_user_model()._default_manager.filter(pk=pk).first()  # noqa: SLF001 - Django's name
     return user if user is not None and user.is_active else ANONYMOUS.user
 

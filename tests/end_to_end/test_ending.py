@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.end_to_end.test_websocket import connected
 from tests.servers import (
     ROOT,
     SERVERS,
@@ -244,6 +245,31 @@ async def test_a_logout_ends_the_streams_of_its_session_alone(
     assert await refused(site, f"/events/?topic=user.{pk}", Cookie=cookie)
     await asyncio.to_thread(site.servers[0].publish, {"topic": f"user.{pk}", "data": "still"})
     assert {(await stream.next_event()).data for stream in other} == {"still"}
+
+
+async def test_what_ends_streams_ends_subscriptions_of_websockets_and_leaves_the_others(
+    site: Site, streams: AsyncExitStack
+) -> None:
+    pk, cookie = site.user(is_staff=True)
+    websockets = []
+    for server in site.servers:
+        opening = connected(server, subprotocols=None, additional_headers={"Cookie": cookie})
+        websockets.append(await streams.enter_async_context(opening))
+    for client in websockets:
+        assert (await client.subscribe("mine", f"user.{pk}"))["topics"] == [f"user.{pk}"]
+        await client.subscribe("public", "demo.left")
+    began = time.monotonic()
+    await log_out(site, cookie)
+    for client in websockets:
+        assert (await client.about("mine", "closing"))["reason"] == "signed_out"
+    assert time.monotonic() - began < PROMISE + ROUND_TRIPS
+    for client in websockets:  # which opened when there was a session
+        assert (await client.subscribe("again", f"user.{pk}"))["code"] == "forbidden"
+    await asyncio.to_thread(site.servers[0].publish, {"topic": "demo.left", "data": "still"})
+    assert [await client.data("public") for client in websockets] == ["still"] * 2
+    site.shell("kick(topic='demo.left')")
+    for client in websockets:
+        assert (await client.about("public", "closing"))["reason"] == "kicked"
 
 
 async def test_a_key_that_is_revoked_hears_and_says_no_more(

@@ -1,5 +1,11 @@
 """What a request brings to show who asks is in no log, whatever serves it."""
 
+import asyncio
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
 from notifications.redaction import REDACTED
 from tests.end_to_end.conftest import Pair
 from tests.signing import token
@@ -24,3 +30,15 @@ def test_no_log_has_the_link_token_key_or_session_of_a_request(pair: Pair) -> No
         assert secret not in said
     if pair.kind == "uvicorn":
         assert f"link={REDACTED}" in said  # it does log what was asked for
+
+
+async def test_no_log_has_the_link_of_a_websocket(pair: Pair) -> None:
+    url = f"ws://127.0.0.1:{pair.one.port}/ws/%s?link={SECRET}"
+    async with connect(url % "events/", open_timeout=20):
+        pass
+    with pytest.raises(InvalidStatus):
+        await connect(url % "nowhere/", open_timeout=20)
+    said = await asyncio.to_thread(pair.one.log.read_text)
+    assert SECRET not in said
+    if pair.kind == "uvicorn":
+        assert f"/ws/events/?link={REDACTED}" in said

@@ -4,14 +4,18 @@ One shutdown of each server is watched from all sides, and each test asks for on
 """
 
 import asyncio
+import json
 import signal
 import socket
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import httpx
 import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from notifications.sse import ServerSentEvent
 from tests.served import DEADLINE, Served, served
@@ -40,6 +44,8 @@ class Ended:
     published: httpx.Response
     late: list[ServerSentEvent]
     """All of a stream that was opened meanwhile."""
+    websocket: tuple[int, str, list[str]]
+    """How a WebSocket closed, and what it was told at last."""
 
 
 @pytest.fixture(scope="module", params=["daphne", "uvicorn"])
@@ -55,6 +61,8 @@ async def _watched(serve: Served) -> Ended:
         client = await stack.enter_async_context(_client(port))
         await _fill(client, "demo.big")
         streams = [await _open(stack, port) for _ in range(STREAMS)]
+        websocket = await stack.enter_async_context(connect(f"ws://127.0.0.1:{port}/ws/events/"))
+        await _hear(websocket, "demo.x", "demo.y")
         _stall(stack, port, "demo.big")
         half_a_request = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
         half_a_request.sendall(b"GET /health/live HTTP/1.1\r\nHost: local")
@@ -68,9 +76,10 @@ async def _watched(serve: Served) -> Ended:
             live = await client.get("/health/live")  # on a connection from before
             published = await client.post("/publish/", data={"topic": "demo.x", "data": "late"})
         last_words = await asyncio.gather(*reading)
+        closed = await _closed(websocket)
         status = await asyncio.to_thread(serve.wait)
         took = time.monotonic() - began
-    return Ended(status, took, serve.said, last_words, ready, live, published, late)
+    return Ended(status, took, serve.said, last_words, ready, live, published, late, closed)
 
 
 def _client(port: int) -> httpx.AsyncClient:
@@ -88,6 +97,29 @@ async def _open(stack: AsyncExitStack, port: int) -> Stream:
     stream = await stack.enter_async_context(subscribe(port, "demo.x"))
     assert (await stream.next()).type == "stream.cursor"
     return stream
+
+
+async def _hear(websocket: ClientConnection, *topics: str) -> None:
+    for topic in topics:
+        await websocket.send(json.dumps({"type": "subscribe", "id": topic, "topics": [topic]}))
+        while json.loads(await websocket.recv())["id"] != topic:
+            pass
+
+
+async def _closed(websocket: ClientConnection) -> tuple[int, str, list[str]]:
+    async with asyncio.timeout(DEADLINE):
+        frames = [json.loads(text) async for text in _texts(websocket)]
+    assert frames[-1]["id"] is None
+    assert websocket.close_code is not None
+    assert websocket.close_reason is not None
+    said = [message["reason"] for message in frames[-1]["messages"]]
+    return websocket.close_code, websocket.close_reason, said
+
+
+async def _texts(websocket: ClientConnection) -> AsyncIterator[str | bytes]:
+    with suppress(ConnectionClosed):
+        while True:
+            yield await websocket.recv()
 
 
 def _stall(stack: AsyncExitStack, port: int, topic: str) -> None:
@@ -144,8 +176,12 @@ def test_who_connects_meanwhile_is_told_too(ended: Ended) -> None:
     assert (closing.type, closing.data) == ("stream.closing", '{"reason":"draining"}')
 
 
+def test_a_websocket_is_told_once_and_closed(ended: Ended) -> None:
+    assert ended.websocket == (1012, "draining", ["draining"])
+
+
 def test_who_reads_nothing_or_asks_half_a_question_does_not_hold_it(ended: Ended) -> None:
-    assert f"drain.finished streams={STREAMS + 1} cut=1" in ended.said
+    assert f"drain.finished streams={STREAMS + 3} cut=1" in ended.said
     # The drain, a moment for the stalled one, and processes that end on a busy machine.
     assert ended.took < SECONDS + 7
 

@@ -16,6 +16,7 @@ from notifications.management.carillon.shift import Shift
 
 CLOSE = (b"connection", b"close")
 KEEPALIVE = 60  # seconds, as Daphne's
+MAX_MESSAGE = 1024 * 1024  # bytes of a WebSocket's message, as Daphne's
 LEFTOVERS = 1  # seconds for what a shift has already waited for
 
 
@@ -37,6 +38,9 @@ class UvicornServer(Server):
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEPALIVE,
                 timeout_graceful_shutdown=LEFTOVERS,
+                # A compressor for each connection costs more than all else that one does.
+                ws_per_message_deflate=False,
+                ws_max_size=MAX_MESSAGE,
             )
         )
 

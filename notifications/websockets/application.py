@@ -1,0 +1,64 @@
+"""The ASGI application that a route leads to: one WebSocket, from its handshake to its end."""
+
+import asyncio
+from typing import Any
+
+from django.core.exceptions import SuspiciousOperation
+
+from notifications import runtime
+from notifications.access.origins import is_foreign
+from notifications.websockets.asking import Handshake
+from notifications.websockets.carrier import Carrier
+from notifications.websockets.conversation import Conversation
+from notifications.websockets.messages import SUBPROTOCOL
+from notifications.websockets.wire import Socket
+from notifications.wires.base import Receive, Send
+
+
+async def events(scope: Any, receive: Receive, send: Send) -> None:
+    """Refuses with 403, by closing before it accepts: a foreign page, or another protocol.
+
+    All else is said on the connection, since a page sees neither status nor body of a refusal.
+    """
+    if scope["type"] != "websocket":
+        raise ValueError("This route is for WebSockets: put it where ProtocolTypeRouter has them.")
+    if (await receive())["type"] != "websocket.connect":
+        return
+    handshake = Handshake(scope)
+    offered = scope.get("subprotocols") or []
+    if _is_foreign(handshake) or (offered and SUBPROTOCOL not in offered):
+        await send({"type": "websocket.close"})
+        return
+    runtime.start()
+    chosen = SUBPROTOCOL if offered else None
+    await send({"type": "websocket.accept", "subprotocol": chosen})
+    await _converse(handshake, receive, send)
+
+
+def _is_foreign(handshake: Handshake) -> bool:
+    try:
+        return is_foreign(handshake.request())
+    except SuspiciousOperation:  # a host that is not this site's
+        return True
+
+
+async def _converse(handshake: Handshake, receive: Receive, send: Send) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    given_up = False
+
+    def give_up() -> None:
+        nonlocal given_up
+        given_up = True
+        task.cancel()
+
+    conversation = Conversation(Socket(Carrier(send, give_up=give_up)), handshake)
+    try:
+        while (message := await receive())["type"] != "websocket.disconnect":
+            conversation.hear(message)
+    except asyncio.CancelledError:
+        if not given_up:
+            raise
+        task.uncancel()
+    finally:
+        conversation.leave()

@@ -1,0 +1,128 @@
+"""WebSockets by a client of somebody else's, before real servers."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
+
+from tests.end_to_end.conftest import ALLOWED_ORIGIN, Pair
+from tests.servers import PUBLISH_KEY, WebServer
+from tests.signing import token
+
+DEADLINE = 20.0
+
+
+class Client:
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self._said: list[tuple[str | None, dict[str, Any]]] = []
+
+    async def subscribe(self, id: str, *topics: str, **more: Any) -> dict[str, Any]:
+        command = {"type": "subscribe", "id": id, "topics": list(topics), **more}
+        await self.connection.send(json.dumps(command))
+        return await self.about(id, "subscribed", "error")
+
+    async def about(self, id: str | None, *types: str) -> dict[str, Any]:
+        """The next of these types; what else is said meanwhile is left out."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                while not self._said:
+                    frame = json.loads(await self.connection.recv())
+                    self._said += [(frame["id"], each) for each in frame["messages"]]
+                of, said = self._said.pop(0)
+                if of == id and said["type"] in types:
+                    return said
+
+    async def data(self, id: str) -> Any:
+        return (await self.about(id, "event"))["event"]["data"]
+
+
+@asynccontextmanager
+async def connected(server: WebServer, query: str = "", **options: Any) -> AsyncIterator[Client]:
+    url = f"ws://127.0.0.1:{server.port}/ws/events/?{query}"
+    options = {"subprotocols": [Subprotocol("carillon.v1")], "open_timeout": DEADLINE, **options}
+    async with connect(url, **options) as connection:
+        assert connection.subprotocol == (options["subprotocols"] or [None])[0]
+        yield Client(connection)
+
+
+async def published(server: WebServer, *events: dict[str, Any]) -> list[str]:
+    status, answer = await asyncio.to_thread(server.publish, list(events))
+    assert status == 201, answer
+    return [event["cursor"] for event in answer["events"]]
+
+
+async def test_what_is_published_at_one_is_heard_at_the_other(pair: Pair, topic: str) -> None:
+    async with connected(pair.other) as client:
+        await client.subscribe("a", topic)
+        [cursor] = await published(pair.one, {"topic": topic, "data": {"n": 1}, "type": "note"})
+        said = await client.about("a", "event")
+        assert said["cursor"] == cursor
+        assert (said["event"]["type"], said["event"]["data"]) == ("note", {"n": 1})
+
+
+async def test_it_goes_on_at_the_other_where_it_was(pair: Pair, topic: str) -> None:
+    async with connected(pair.one) as client:
+        await client.subscribe("a", topic)
+        cursor = (await client.about("a", "cursor"))["cursor"]
+    events = [{"topic": topic, "data": number} for number in range(50)]
+    await published(pair.one, *events)
+    async with connected(pair.other) as client:
+        await client.subscribe("a", topic, cursor=cursor)
+        assert [await client.data("a") for _ in events] == list(range(50))
+
+
+async def test_topics_change_while_events_come(pair: Pair, topic: str) -> None:
+    events = [{"topic": topic, "data": number} for number in range(300)]
+    async with connected(pair.other) as client:
+        await client.subscribe("a", topic)
+        publishing = [
+            asyncio.create_task(published(pair.one, *events[at : at + 30]))
+            for at in range(0, 300, 30)
+        ]
+        heard: list[int] = []
+        for number in range(20):
+            command = {"type": "subscribe", "id": "a", "topics": [topic, f"{topic}.{number}"]}
+            await client.connection.send(json.dumps(command))
+        while len(heard) < 300:
+            heard.append(await client.data("a"))
+        await asyncio.gather(*publishing)
+    assert sorted(heard) == list(range(300))
+    for at in range(0, 300, 30):  # each batch is adjacent, whichever came first
+        first = heard.index(at)
+        assert heard[first : first + 30] == list(range(at, at + 30))
+
+
+async def test_a_token_in_the_header_opens_what_it_names(pair: Pair) -> None:
+    bearer = {"Authorization": f"Bearer {token(header={'kid': 'default'})}"}
+    async with connected(pair.one, additional_headers=bearer) as client:
+        said = await client.subscribe("a", "orders.1")
+        assert said == {"type": "subscribed", "topics": ["orders.1"]}
+        assert (await client.subscribe("b", "payments"))["code"] == "forbidden"
+    bearer = {"Authorization": f"Bearer {PUBLISH_KEY}x"}
+    async with connected(pair.one, additional_headers=bearer) as client:
+        assert (await client.subscribe("a", "orders.1"))["code"] == "unauthenticated"
+
+
+async def test_pages_of_other_origins_are_refused_unless_they_are_listed(pair: Pair) -> None:
+    own = f"http://127.0.0.1:{pair.one.port}"
+    for origin in own, ALLOWED_ORIGIN:
+        async with connected(pair.one, origin=origin) as client:
+            await client.subscribe("a", "demo.a")
+    for origin in "https://evil.example", "null", f"{ALLOWED_ORIGIN}.evil.example":
+        with pytest.raises(InvalidStatus) as refused:
+            await connected(pair.one, origin=origin).__aenter__()
+        assert refused.value.response.status_code == 403
+
+
+async def test_a_path_that_leads_nowhere_is_refused(pair: Pair) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"ws://127.0.0.1:{pair.one.port}/ws/elsewhere/", open_timeout=DEADLINE)
+    assert refused.value.response.status_code == 403
+    assert "Traceback" not in pair.one.log.read_text()
