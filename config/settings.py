@@ -83,6 +83,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "MAX_STREAM_AGE": number,
     "PUBLISH_RATE": number,
     "TRUSTED_PROXIES": names,
+    "OUTBOX": str,
 }
 for key, parse in PARSERS.items():
     value = env(f"CARILLON_{key}", parse, default=None)

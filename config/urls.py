@@ -18,6 +18,7 @@ urlpatterns = [
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
     path("health/publish", health.publish, name="health-publish"),
+    path("health/outbox", health.outbox, name="health-outbox"),
     path("openapi.json", openapi, name="openapi"),
     path("admin/", admin.site.urls),
 ]

@@ -10,6 +10,8 @@ from notifications.publishing import (
     publish,
     publish_many,
     publish_on_commit,
+    publish_outbox,
+    publish_outbox_many,
 )
 from notifications.topics import user_topic
 
@@ -27,6 +29,8 @@ __all__ = [
     "publish",
     "publish_many",
     "publish_on_commit",
+    "publish_outbox",
+    "publish_outbox_many",
     "recheck",
     "user_topic",
 ]

@@ -149,6 +149,22 @@ class Settings(BaseModel):
     IDEMPOTENCY_AGE: Annotated[int, Field(ge=1)] = 10 * 60
     """How long an idempotency key is remembered."""
 
+    OUTBOX: Literal["off", "in-process"] = "off"
+    """Who relays the outbox: `manage.py carillon relay` alone, or the processes that serve, too."""
+
+    OUTBOX_DATABASES: Annotated[Several[str], Field(min_length=1)] = ("default",)
+    """The databases whose outbox is relayed, by their names in `DATABASES`."""
+
+    OUTBOX_LEASE: Annotated[float, Field(ge=1, le=300)] = 10
+    """After how long without a sign of life another relay takes over."""
+
+    OUTBOX_POLL: Annotated[float, Field(gt=0, le=60)] = 0.5
+    """How often the relay looks for what other processes wrote."""
+
+    OUTBOX_KEY_AGE: Annotated[int, Field(ge=60)] = 30 * 24 * 60 * 60
+    """For how long no relay may run at all after one was killed between publishing and saying so:
+    what it had in hand comes once all the same."""
+
     @model_validator(mode="after")
     def _log_has_its_place(self) -> Self:
         if self.LOG == "redis" and not self.REDIS_URL:

@@ -106,5 +106,9 @@ class NotReady(CarillonError):
     code, status, title = "not-ready", 503, "Streams are not served here now"
 
 
+class OutboxLate(CarillonError):
+    code, status, title = "outbox-late", 503, "The outbox is not relayed"
+
+
 class NeedsAsgi(CarillonError):
     code, status, title = "needs-asgi", 501, "Event streams need an ASGI server"

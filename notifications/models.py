@@ -1,5 +1,6 @@
-"""What the database holds: the permission to publish, and API keys."""
+"""What the database holds: the permission to publish, API keys, and the outbox."""
 
+import uuid
 from enum import StrEnum
 
 from django.core.exceptions import ValidationError
@@ -84,3 +85,40 @@ class ApiKey(models.Model):
         if self.revoked_at is None:
             self.revoked_at = timezone.now()
             self.save(update_fields=["revoked_at"])
+
+
+class OutboxEvent(models.Model):
+    """An event that waits to be published, or that could not be: one that was is deleted.
+
+    Its columns hold whatever an event may be, and reading them never fails.
+    """
+
+    key = models.UUIDField(default=uuid.uuid4)
+    topics = models.TextField(help_text="One on each line.")
+    type = models.CharField(max_length=255, blank=True)
+    name = models.CharField(max_length=255)
+    data = models.BinaryField()
+    is_text = models.BooleanField()
+    retry = models.PositiveIntegerField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    refused_at = models.DateTimeField(null=True)
+    refusal = models.TextField(blank=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.topics})"
+
+
+class OutboxLease(models.Model):
+    """Who relays this database's outbox, and until when: one row."""
+
+    holder = models.CharField(max_length=32, blank=True)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.holder} until {self.expires_at}"

@@ -4,11 +4,12 @@ import asyncio
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 
-from notifications import runtime
+from notifications import outbox, runtime
 from notifications.conf import get_settings
 from notifications.errors import TooLarge, Unavailable
 from notifications.events import Event
@@ -101,6 +102,39 @@ def publish_on_commit(
         publish_many([event])
 
     transaction.on_commit(publish_it, using=using, robust=True)
+
+
+def publish_outbox(
+    topic: str | Iterable[str],
+    data: Any,
+    *,
+    type: str | None = None,
+    id: str | None = None,
+    using: str | None = None,
+) -> Event:
+    """Write the event into the outbox, in the database's transaction: once that has committed, the
+    relay publishes it, however often it or the log fails meanwhile. Returns it without a cursor.
+
+    Raises `Invalid` and `TooLarge` for what cannot be an event, and what the database raises.
+    """
+    event = build(topic, data, type=type, id=id)
+    publish_outbox_many([event], using=using)
+    return event
+
+
+def publish_outbox_many(events: Iterable[Event], *, using: str | None = None) -> list[Event]:
+    """As `publish_outbox`: all of them, in this order, or none."""
+    given = [_within_limit(event) for event in events]
+    database = using or DEFAULT_DB_ALIAS
+    if database not in (relayed := get_settings().OUTBOX_DATABASES):
+        raise ValueError(
+            f"Nobody relays the outbox of the database {database!r}: "
+            f"CARILLON['OUTBOX_DATABASES'] is {list(relayed)}."
+        )
+    outbox.write(given, using=database)
+    if outbox.is_relayed_here(database):
+        transaction.on_commit(partial(outbox.nudge, database), using=database)
+    return given
 
 
 def build(

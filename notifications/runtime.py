@@ -25,6 +25,7 @@ from notifications.keepalive import KeepAlive
 from notifications.log.base import EVERYONE, Control, Gap, Log, Order, ResetReason
 from notifications.log.choice import open_log, retention
 from notifications.quotas import Quotas
+from notifications.outbox import Relays
 from notifications.subscribers import CloseReason, Start, Subscriber
 from notifications.window import Window
 from notifications.wires.base import Wire
@@ -47,6 +48,8 @@ class Runtime:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._spawn(self._run())
+        if settings.OUTBOX == "in-process":
+            self._spawn(self._relay_outbox())
 
     @property
     def ready(self) -> bool:
@@ -138,6 +141,14 @@ class Runtime:
                     reason = ResetReason.UNKNOWN
                     await asyncio.sleep(LOAD_PAUSE)
                 logger.warning("log.gap reason=%s", reason)
+
+    async def _relay_outbox(self) -> None:
+        relays = Relays(self._settings.OUTBOX_DATABASES, self._settings)
+        relays.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.to_thread(relays.stop)
 
     async def _load(self) -> tuple[str, Window]:
         state = await self.log.state()

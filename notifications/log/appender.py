@@ -63,6 +63,9 @@ class RedisAppender(Appender):
         call = commands.control(self._keys, self._retention, control)
         return commands.read_state(self._ask(call, timeout=self._timeout))
 
+    def release(self, keys: Sequence[str], *, after: int) -> None:
+        self._ask(commands.release(self._keys, keys, after=after))
+
     def close(self) -> None:
         self._pool.disconnect()
 

@@ -127,6 +127,10 @@ class Appender(ABC):
     def command(self, control: Control) -> Cursor:
         """Append a control entry, and say where it is. Raises `Unavailable`."""
 
+    @abstractmethod
+    def release(self, keys: Sequence[str], *, after: int) -> None:
+        """Remember these idempotency keys for so many seconds more at most. Raises `Unavailable`."""
+
 
 class Log(ABC):
     """The log, for one event loop. Entering it neither connects nor fails; leaving it closes all.

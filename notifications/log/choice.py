@@ -37,6 +37,14 @@ def appender(settings: Settings) -> Appender:
     return _in_redis(RedisAppender, settings)
 
 
+@cache
+def relay_appender(settings: Settings) -> Appender:
+    """As `appender`, and it has keys remembered for `OUTBOX_KEY_AGE`, unless they are released."""
+    if settings.LOG == "memory":
+        return appender(settings)
+    return appender(settings.model_copy(update={"IDEMPOTENCY_AGE": settings.OUTBOX_KEY_AGE}))
+
+
 def _in_redis[T](kind: Callable[..., T], settings: Settings) -> T:
     return kind(
         _url(settings),

@@ -141,6 +141,11 @@ def control(keys: Keys, retention: Retention, control: Control) -> list[Any]:
     return _call([keys.stream, keys.meta], "control", fresh_epoch(), *limits, json.dumps(body))
 
 
+def release(keys: Keys, given: Iterable[str], *, after: int) -> list[Any]:
+    names = [keys.stream, keys.meta, *map(keys.once, given)]
+    return _call(names, "release", fresh_epoch(), after)
+
+
 def _limits(retention: Retention) -> tuple[int, int, int]:
     return (
         retention.events + SLACK_EVENTS,

@@ -110,6 +110,12 @@ if operation == 'end' then
   return {epoch, last}
 end
 
+-- release <age, s>: these keys need not be remembered for longer.
+if operation == 'release' then
+  for i = 3, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[3], 'LT') end
+  return {epoch, last}
+end
+
 -- control <max events> <max bytes> <max age, ms> <body>
 if operation == 'control' then
   add_growing('control', 'body', ARGV[6])

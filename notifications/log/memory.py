@@ -104,6 +104,12 @@ class MemoryStore:
             wake()
         return cursor
 
+    def release(self, keys: Sequence[str], *, after: int) -> None:
+        until = time.monotonic() + after
+        with self.lock:
+            for key in self.kept.keys() & set(keys):
+                self.kept[key].until = min(self.kept[key].until, until)
+
     def _advance(self) -> None:
         now = position(time.time_ns() // 1_000_000)
         self.last = max(now, Position(self.last + 1))
@@ -153,6 +159,9 @@ class MemoryAppender(Appender):
 
     def command(self, control: Control) -> Cursor:
         return self._store.command(control)
+
+    def release(self, keys: Sequence[str], *, after: int) -> None:
+        self._store.release(keys, after=after)
 
 
 class MemoryLog(Log):

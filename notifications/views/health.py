@@ -1,13 +1,22 @@
-"""Health, for balancers and operators: the process, its streams, and its publishing."""
+"""Health, for balancers and operators: the process, its streams, its publishing, its outbox."""
 
+from dataclasses import asdict
+
+from asgiref.sync import sync_to_async
+from django.db import Error as DatabaseError
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
 from notifications import runtime
-from notifications.errors import NotReady
+from notifications.conf import get_settings
+from notifications.errors import NotReady, OutboxLate
+from notifications.outbox import Backlog, backlog
 from notifications.views.problems import tells_problems
 
 READY_TIMEOUT = 1.0
+LATE = 60
+"""Seconds."""
+NEVER_KEPT = {"Cache-Control": "no-store"}
 
 
 @tells_problems
@@ -34,5 +43,25 @@ async def publish(request: HttpRequest) -> HttpResponseBase:
     return _well("publish")
 
 
+@tells_problems
+async def outbox(request: HttpRequest) -> HttpResponseBase:
+    """What waits in each outbox. 503 where it has waited for too long, for whatever reason."""
+    try:
+        found = await sync_to_async(_backlogs)()
+    except DatabaseError as error:
+        raise OutboxLate(f"The database cannot be asked: {error}") from None
+    said = {using: asdict(each) for using, each in found.items()}
+    if late := [using for using, each in found.items() if each.age > LATE]:
+        raise OutboxLate(
+            f"Events have waited for more than {LATE} seconds in the outbox of {', '.join(late)}.",
+            databases=said,
+        )
+    return JsonResponse({"status": "outbox", "databases": said}, headers=NEVER_KEPT)
+
+
+def _backlogs() -> dict[str, Backlog]:
+    return {using: backlog(using) for using in get_settings().OUTBOX_DATABASES}
+
+
 def _well(status: str) -> JsonResponse:
-    return JsonResponse({"status": status}, headers={"Cache-Control": "no-store"})
+    return JsonResponse({"status": status}, headers=NEVER_KEPT)

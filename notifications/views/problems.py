@@ -19,6 +19,7 @@ from notifications.errors import (
     MethodNotAllowed,
     NotFound,
     NotReady,
+    OutboxLate,
     TooLarge,
     TooMany,
     Unauthenticated,
@@ -56,7 +57,7 @@ def problem(request: HttpRequest, error: CarillonError) -> JsonResponse:
         response["WWW-Authenticate"] = 'Bearer realm="carillon"'
     if isinstance(error, MethodNotAllowed):
         response["Allow"] = ", ".join(error.extensions["allowed"])
-    if isinstance(error, Unavailable | NotReady):
+    if isinstance(error, Unavailable | NotReady | OutboxLate):
         response["Retry-After"] = RETRY_AFTER
     if isinstance(error, TooMany):
         response["Retry-After"] = str(error.extensions["retry_after"])

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from notifications.management.carillon import dev, keys, kick, publish, serve, tail
+from notifications.management.carillon import dev, keys, kick, publish, relay, serve, tail
 from notifications.management.carillon.subcommand import Subcommand
 
 SUBCOMMANDS: dict[str, Subcommand] = {
@@ -12,6 +12,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "serve": serve,
     "publish": publish,
     "kick": kick,
+    "relay": relay,
     "tail": tail,
     "keys": keys,
 }

@@ -1,0 +1,8 @@
+"""The project's settings, with what a test says of the outbox."""
+
+import json
+import os
+
+from config.settings import *  # noqa: F403
+
+CARILLON |= json.loads(os.environ["OUTBOX_SETTINGS"])  # noqa: F405
