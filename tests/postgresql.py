@@ -29,7 +29,17 @@ def postgresql() -> Iterator[str]:
     try:
         somebody = _not_root(folder)
         data = folder / "data"
-        initdb = [programs / "initdb", "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8"]
+        initdb: list[str | Path] = [
+            programs / "initdb",
+            "-D",
+            data,
+            "-U",
+            USER,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+        ]
         with (folder / "initdb.log").open("wb") as out:
             subprocess.run(
                 [*initdb, "--locale=C", "--no-sync"],

@@ -275,6 +275,21 @@ async def test_what_a_batch_repeats_is_answered_and_the_rest_appended(
     assert await sender.state() == fresh.cursor
 
 
+async def test_keys_are_remembered_after_their_release_for_as_long_as_it_says(
+    make: tuple[Make, Appender], logs: tuple[Log, Log]
+) -> None:
+    appender, (sender, _) = make[1], logs
+    [first] = await sender.append([Draft(event(), "k", "1" * 32)])
+    await asyncio.to_thread(appender.release, ["k", "unknown"], after=60)
+    [again] = await sender.append([Draft(event(), "k", "1" * 32)])
+    assert (again.duplicate, again.cursor) == (True, first.cursor)
+    assert await sender.state() == first.cursor
+    await asyncio.to_thread(appender.release, ["k"], after=0)
+    [fresh] = await sender.append([Draft(event(), "k", "2" * 32)])
+    assert not fresh.duplicate
+    assert fresh.cursor.position > first.cursor.position
+
+
 async def test_one_batch_that_contradicts_itself_is_refused(logs: tuple[Log, Log]) -> None:
     sender, _ = logs
     state = await sender.state()

@@ -32,6 +32,7 @@ ERRORS = [
     (errors.NeedsAsgi("d"), 501, "needs-asgi"),
     (errors.Unavailable("d", outcome="unknown"), 503, "unavailable"),
     (errors.NotReady("d"), 503, "not-ready"),
+    (errors.OutboxLate("d"), 503, "outbox-late"),
 ]
 
 

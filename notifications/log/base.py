@@ -129,7 +129,7 @@ class Appender(ABC):
 
     @abstractmethod
     def release(self, keys: Sequence[str], *, after: int) -> None:
-        """Remember these idempotency keys for so many seconds more at most. Raises `Unavailable`."""
+        """Remember these idempotency keys for so many seconds at most. Raises `Unavailable`."""
 
 
 class Log(ABC):

@@ -38,7 +38,7 @@ class Relay:
         self._settings = settings
         self._lease = Lease(using, seconds=settings.OUTBOX_LEASE)
         self._appender = relay_appender(settings)
-        self._portion = Portion()
+        self.portion = Portion()
         self._news = threading.Event()
         self._stopping = False
         self._active = False
@@ -87,13 +87,13 @@ class Relay:
         if not self._failures:
             logger.warning("%s database=%s error=%r", what, self.using, str(why))
         self._failures += 1
-        pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
+        pause: float = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
         return pause * random.uniform(0.5, 1)
 
     def _work(self) -> float:
         if self._lease.due and not self._come_by_the_lease():
             return self._standby
-        batch = rows.oldest(self.using, self._portion.count)
+        batch = rows.oldest(self.using, self.portion.count)
         if not self._lease.held:
             return 0  # that took so long that another one may be at work
         self.publish(batch)
@@ -112,15 +112,17 @@ class Relay:
         self._standby = STANDBY if free else min(left, STANDBY)
         return self._active
 
-    def publish(self, batch: list[Row]) -> None:
-        """And delete what was published. Raises `Unavailable`, and what the database raises."""
+    def publish(self, batch: list[Row]) -> int:
+        """How many: they are deleted. Raises `Unavailable`, and what the database raises."""
         drafts = self._drafts(batch)
         kept = [row for row in batch if row.pk in drafts]
-        if kept and self._append(kept, list(drafts.values())):
-            rows.delete(kept, using=self.using)
-            with suppress(Unavailable):  # else they are remembered for longer
-                self._appender.release([row.idempotency_key for row in kept], after=RELEASED)
-            self._portion.took(kept)
+        if not kept or not self._append(kept, list(drafts.values())):
+            return 0
+        rows.delete(kept, using=self.using)
+        with suppress(Unavailable):  # else they are remembered for longer
+            self._appender.release([row.idempotency_key for row in kept], after=RELEASED)
+        self.portion.took(kept)
+        return len(kept)
 
     def _drafts(self, batch: list[Row]) -> dict[int, Draft]:
         drafts = {}
@@ -138,7 +140,7 @@ class Relay:
             self._refuse(batch[error.extensions["index"]], error.detail)
             return False
         except Unavailable as error:
-            self._portion.failed(batch)
+            self.portion.failed(batch)
             if len(batch) == 1:
                 self._ask_whose_fault(batch[0], error)
             raise
@@ -161,3 +163,12 @@ class Relay:
             why,
         )
         rows.refuse(row, why, using=self.using)
+
+
+def publish_waiting(using: str, settings: Settings) -> int:
+    """Publish all that waits, in this thread, whoever has the lease. Raises `Unavailable`."""
+    relay = Relay(using, settings)
+    published = 0
+    while batch := rows.oldest(using, relay.portion.count):
+        published += relay.publish(batch)
+    return published

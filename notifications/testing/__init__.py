@@ -3,6 +3,7 @@
 from notifications.testing.isolation import OutboxMixin, empty_log
 from notifications.testing.outbox import Outbox, assert_published, outbox
 from notifications.testing.reading import read_events
+from notifications.testing.relaying import relay_outbox
 
 __all__ = [
     "Outbox",
@@ -11,4 +12,5 @@ __all__ = [
     "empty_log",
     "outbox",
     "read_events",
+    "relay_outbox",
 ]

@@ -106,9 +106,7 @@ def published(redis: RedisServer, settings: DjangoSettings, database: Database) 
 
 
 @pytest.fixture
-def of_another_process(
-    redis: RedisServer, database: Database, tmp_path: Path
-) -> dict[str, str]:
+def of_another_process(redis: RedisServer, database: Database, tmp_path: Path) -> dict[str, str]:
     """The environment of a process with this database and this log."""
     given: dict[str, Any] = {"OUTBOX_LEASE": LEASE, "OUTBOX_POLL": 0.05}
     return environment(

@@ -6,9 +6,6 @@ import sys
 from typing import Any
 
 import django
-
-django.setup()
-
 from django.db import transaction
 
 from notifications import publish_outbox
@@ -39,4 +36,5 @@ def after_publishing() -> None:
 
 
 if __name__ == "__main__":
+    django.setup()
     {each.__name__: each for each in (before_commit, after_commit, after_publishing)}[sys.argv[1]]()

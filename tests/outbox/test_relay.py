@@ -13,6 +13,7 @@ from notifications import Event, outbox, publish_outbox, publish_outbox_many
 from notifications.conf import get_settings
 from notifications.log.appender import RedisAppender
 from notifications.log.base import Draft
+from notifications.log.choice import relay_appender
 from notifications.models import OutboxEvent
 from notifications.outbox import relay as relay_module
 from tests.outbox.conftest import Database
@@ -196,7 +197,7 @@ def test_a_row_whose_key_was_used_for_something_else_is_set_aside(
     write(database, "t", "before", "in conflict", "after")
     row = OutboxEvent.objects.using(database.alias).order_by("pk")[1]
     other = Draft(Event(topics=["other"], data="x"), f"outbox:{row.key.hex}", "x" * 32)
-    appender = relay_module.relay_appender(get_settings())
+    appender = relay_appender(get_settings())
     appender.append([other])
     with relaying(database.alias):
         wait_until(lambda: published.data("t") == ["before", "after"])
