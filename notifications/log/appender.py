@@ -64,7 +64,7 @@ class RedisAppender(Appender):
         return commands.read_state(self._ask(call, timeout=self._timeout))
 
     def release(self, keys: Sequence[str], *, after: int) -> None:
-        self._ask(commands.release(self._keys, keys, after=after))
+        self._ask(commands.release(self._keys, keys, after=after), timeout=self._timeout)
 
     def close(self) -> None:
         self._pool.disconnect()
