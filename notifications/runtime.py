@@ -24,8 +24,8 @@ from notifications.hub import Hub
 from notifications.keepalive import KeepAlive
 from notifications.log.base import EVERYONE, Control, Gap, Log, Order, ResetReason
 from notifications.log.choice import open_log, retention
-from notifications.quotas import Quotas
 from notifications.outbox import Relays
+from notifications.quotas import Quotas
 from notifications.subscribers import CloseReason, Start, Subscriber
 from notifications.window import Window
 from notifications.wires.base import Wire
