@@ -31,7 +31,8 @@ def test_it_is_read_and_nothing_else() -> None:
 
 
 def test_it_names_the_urls_of_this_project() -> None:
-    urls = {"/events/", "/publish/", "/health/live", "/health/ready", "/health/publish", PATH}
+    urls = {"/events/", "/publish/", PATH}
+    urls |= {f"/health/{what}" for what in ("live", "ready", "publish", "outbox")}
     urls |= {f"/events/history.{form}" for form in ("csv", "ndjson", "json")}
     assert set(document()["paths"]) == urls
 

@@ -16,6 +16,7 @@ from notifications.outbox import rows
 from notifications.outbox.lease import Lease
 from notifications.outbox.portion import Portion
 from notifications.outbox.rows import Row
+from notifications.tallies import tally
 
 logger = logging.getLogger("carillon")
 
@@ -135,7 +136,7 @@ class Relay:
 
     def _append(self, batch: list[Row], drafts: list[Draft]) -> bool:
         try:
-            self._appender.append(drafts)
+            receipts = self._appender.append(drafts)
         except Conflict as error:
             self._refuse(batch[error.extensions["index"]], error.detail)
             return False
@@ -144,6 +145,7 @@ class Relay:
             if len(batch) == 1:
                 self._ask_whose_fault(batch[0], error)
             raise
+        tally.publish(sum(not each.duplicate for each in receipts))
         return True
 
     def _ask_whose_fault(self, row: Row, error: Unavailable) -> None:

@@ -16,6 +16,7 @@ from notifications.log.base import Draft
 from notifications.log.choice import relay_appender
 from notifications.models import OutboxEvent
 from notifications.outbox import relay as relay_module
+from notifications.tallies import tally
 from tests.outbox.conftest import Database
 from tests.outbox.reading import DEADLINE, Published, relaying, wait_until
 from tests.servers import RedisServer, free_port, redis_server
@@ -34,9 +35,11 @@ def test_what_was_committed_is_published_as_it_was_and_is_gone_then(
         mine = Event(topics=["a", "b"], data="te\0xt\n", id="mine", retry=1500)
         publish_outbox_many([mine], using=database.alias)
     assert first.cursor is None
+    before = tally.published
     with relaying(database.alias):
         published.until(2)
         wait_until(lambda: not database.waiting)
+    assert tally.published == before + 2
     one, two = published.entries()
     assert (one.topics, one.type, one.is_text, one.retry) == (("orders.1",), b"paid", False, None)
     assert (one.id.decode(), json.loads(one.data)) == (first.id, {"ü": [1.5, None]})
@@ -211,7 +214,8 @@ def test_a_row_that_redis_itself_never_takes_is_set_aside_until_somebody_says_ot
     redis: RedisServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings.CARILLON = {**settings.CARILLON, "MAX_EVENT_BYTES": 4 * 1024 * 1024}
+    given = {"MAX_EVENT_BYTES": 4 * 1024 * 1024, "PUBLISH_TIMEOUT": 0.2}
+    settings.CARILLON = {**settings.CARILLON, **given}
     monkeypatch.setattr(relay_module, "LONGEST_PAUSE", 0.01)
     too_much = "x" * (1024 * 1024 + 1)
     write(database, "t", "before", too_much, "after")
