@@ -28,6 +28,7 @@ ERRORS = [
     (errors.UnsupportedMediaType("d"), 415, "unsupported-media-type"),
     (errors.Invalid("d"), 422, "invalid"),
     (errors.Conflict.at(3), 422, "idempotency-conflict"),
+    (errors.TooMany("d", retry_after=1), 429, "too-many-requests"),
     (errors.CarillonError("d"), 500, "error"),
     (errors.NeedsAsgi("d"), 501, "needs-asgi"),
     (errors.Unavailable("d", outcome="unknown"), 503, "unavailable"),
