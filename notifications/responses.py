@@ -1,6 +1,6 @@
 """The response that a Django view returns for an event stream."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from django.http import HttpResponse, StreamingHttpResponse
@@ -24,13 +24,20 @@ HEADERS = {
 READY_TIMEOUT = 2.0
 
 
+type Witness = Callable[[], Awaitable[object]]
+"""What is to happen once the client has left."""
+
+
 class EventStream:
     """What is streamed: topics, and where to begin. It joins the hub when it is opened.
 
     Iterating over it joins too, and is what happens wherever the stream is not handed off.
     """
 
-    def __init__(self, grant: Grant, start: Start, *, envelope: bool) -> None:
+    def __init__(
+        self, grant: Grant, start: Start, *, envelope: bool, witness: Witness | None = None
+    ) -> None:
+        self.witness = witness
         self._grant = grant
         self._start = _from_here(start)
         self._form = ENVELOPED if envelope else PLAIN
@@ -84,6 +91,8 @@ class EventStream:
         if self._joined is not None:
             hub, subscriber = self._joined
             hub.leave(subscriber, CloseReason.CLIENT_LEFT)
+            if self.witness is not None:
+                await self.witness()
 
 
 def _from_here(start: Start) -> Start:
@@ -113,9 +122,11 @@ class EventStreamResponse(StreamingHttpResponse):
         *,
         start: Start | None = None,
         envelope: bool = False,
+        witness: Witness | None = None,
     ) -> None:
         grant = topics if isinstance(topics, Grant) else Grant(topics=check_topics(topics))
-        self._stream = EventStream(grant, start or Start(), envelope=envelope)
+        begin = start or Start()
+        self._stream = EventStream(grant, begin, envelope=envelope, witness=witness)
         super().__init__(self._stream, headers=HEADERS)
 
     @property

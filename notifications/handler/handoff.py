@@ -97,6 +97,8 @@ async def carry(stream: EventStream, receive: Receive, send: Send) -> None:
         task.uncancel()
     finally:
         hub.leave(subscriber, CloseReason.CLIENT_LEFT)
+    if stream.witness is not None:
+        await stream.witness()
 
 
 _said: set[type] = set()

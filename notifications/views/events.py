@@ -29,6 +29,7 @@ from notifications.topics import topics as check_topics
 from notifications.views.cors import allow_origin, allow_preflight
 from notifications.views.problems import tells_problems
 from notifications.views.starting import start_of
+from notifications.views.witnesses import witness_of
 
 logger = logging.getLogger("carillon")
 
@@ -81,7 +82,8 @@ async def _stream(request: HttpRequest) -> HttpResponseBase:
     except (DatabaseError, Unavailable):
         logger.exception("subscribe.user_unknown")
         return closing_response(CloseReason.USER_UNKNOWN)
-    response = EventStreamResponse(grant, start=start, envelope=envelope)
+    witness = await witness_of(request)
+    response = EventStreamResponse(grant, start=start, envelope=envelope, witness=witness)
     response.stream.comes_from(scope)
     return response
 

@@ -5,7 +5,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.browser.conftest import Site, browser
+from tests.browser.conftest import browser
+from tests.proxies.origin import Origin
 from tests.proxies.servers import AS_TOLD, Proxy
 from tests.servers import daphne, migrate, redis_server
 
@@ -18,23 +19,34 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="package")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
     folder = tmp_path_factory.mktemp("origin")
     with ExitStack() as stack:
         redis = stack.enter_context(redis_server(folder / "redis"))
         migrate(redis.url, folder)
-        yield Site(
-            lambda port: stack.enter_context(daphne(redis.url, folder, port=port, **SETTINGS))
+        yield Origin(
+            lambda port: stack.enter_context(daphne(redis.url, folder, port=port, **SETTINGS)),
+            redis.url,
+            folder,
         )
 
 
 @pytest.fixture(scope="package")
-def proxies(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Proxy]]:
+def proxies(site: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Proxy]]:
     with ExitStack() as stack:
         yield {
             name: stack.enter_context(start(tmp_path_factory.mktemp(name), site.port))
             for name, start in AS_TOLD.items()
         }
+
+
+@pytest.fixture(scope="package")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of an origin whose keep-alives are far between, as they are by default."""
+    folder = tmp_path_factory.mktemp("quiet")
+    with redis_server(folder / "redis") as redis, daphne(redis.url, folder) as server:
+        assert server.get("/health/ready")[0] == 200
+        yield server.port
 
 
 @pytest.fixture(params=list(AS_TOLD))

@@ -219,3 +219,11 @@ AS_TOLD: dict[str, Callable[[Path, int], AbstractContextManager[Proxy]]] = {
     "caddy": caddy_as_told,
     "haproxy": haproxy_as_told,
 }
+
+
+def certificate_of(name: str, proxy: Proxy) -> Path:
+    """What to trust to believe that proxy."""
+    folder = proxy.log.parent
+    if name == "caddy":
+        return folder / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+    return folder / "localhost.crt"

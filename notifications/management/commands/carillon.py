@@ -4,7 +4,16 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from notifications.management.carillon import dev, keys, kick, publish, relay, serve, tail
+from notifications.management.carillon import (
+    dev,
+    doctor,
+    keys,
+    kick,
+    publish,
+    relay,
+    serve,
+    tail,
+)
 from notifications.management.carillon.subcommand import Subcommand
 
 SUBCOMMANDS: dict[str, Subcommand] = {
@@ -15,6 +24,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "relay": relay,
     "tail": tail,
     "keys": keys,
+    "doctor": doctor,
 }
 
 

@@ -1,0 +1,1 @@
+"""A probe of streams through whatever stands in front of them: what `carillon doctor` asks."""
