@@ -79,10 +79,10 @@ async def _stream(request: HttpRequest) -> HttpResponseBase:
         return closing_response(reason)
     try:
         grant = await grant_for(request, asked)
+        witness = await witness_of(request)
     except (DatabaseError, Unavailable):
         logger.exception("subscribe.user_unknown")
         return closing_response(CloseReason.USER_UNKNOWN)
-    witness = await witness_of(request)
     response = EventStreamResponse(grant, start=start, envelope=envelope, witness=witness)
     response.stream.comes_from(scope)
     return response

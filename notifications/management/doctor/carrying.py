@@ -80,9 +80,7 @@ async def resuming(patient: Patient, opening: ServerSentEvent, *, publishes: boo
                 text = "The stream went on from elsewhere: the cursor did not arrive."
                 return fault("resume", text, cure)
             if not publishes:
-                return ok(
-                    "resume", "the cursor arrives (what was missed takes a key)"
-                )
+                return ok("resume", "the cursor arrives (what was missed takes a key)")
             await listener.event(expected)
     except Silence:
         return fault("resume", "What was published meanwhile did not come.", f"{cure} {UNBUFFERED}")
