@@ -64,12 +64,12 @@ def _held(web: WebServer) -> Held:
     )
 
 
-def _at_rest(threads: int) -> Callable[[Held], bool]:
+def at_rest(threads: int) -> Callable[[Held], bool]:
     """No more threads than that, and no database: it is kept for a moment, for who comes next."""
     return lambda held: held.threads <= threads and not any("sqlite" in file for file in held.files)
 
 
-async def _settled(web: WebServer, enough: Callable[[Held], bool]) -> Held:
+async def settled(web: WebServer, enough: Callable[[Held], bool]) -> Held:
     """What it holds when that is enough: requests, and connections, take a moment to be over."""
     held = _held(web)
     try:
@@ -133,10 +133,10 @@ async def test_an_open_stream_holds_a_socket_and_little_memory(
         streams = who(web, tmp_path, redis)
         idle = _held(web)
         async with _open(web, streams[:EARLIER]):
-            before = await _settled(web, _at_rest(idle.threads + SPARE))
+            before = await settled(web, at_rest(idle.threads + SPARE))
             async with _open(web, streams[EARLIER:]) as threads:
                 assert threads <= before.threads + LANES + SPARE
-                during = await _settled(web, _at_rest(before.threads))
+                during = await settled(web, at_rest(before.threads))
                 assert during.descriptors <= idle.descriptors + EARLIER + STREAMS + SPARE
                 memory = (during.memory - before.memory) / STREAMS
                 print(f"{memory / 1024:.1f} KiB per stream")  # noqa: T201
@@ -144,4 +144,4 @@ async def test_an_open_stream_holds_a_socket_and_little_memory(
                 await asyncio.to_thread(web.publish, {"topic": "demo.all", "data": "to everyone"})
                 for stream in streams[EARLIER:]:
                     assert (await stream.next_event()).data == "to everyone"
-        await _settled(web, lambda held: held.descriptors <= idle.descriptors + SPARE)
+        await settled(web, lambda held: held.descriptors <= idle.descriptors + SPARE)

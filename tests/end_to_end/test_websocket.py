@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -12,7 +12,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from tests.end_to_end.conftest import ALLOWED_ORIGIN, Pair
-from tests.servers import PUBLISH_KEY, WebServer
+from tests.end_to_end.test_handoff import MAKE_USERS, at_rest, settled
+from tests.servers import PUBLISH_KEY, WebServer, manage, migrate
 from tests.signing import token
 
 DEADLINE = 20.0
@@ -126,3 +127,31 @@ async def test_a_path_that_leads_nowhere_is_refused(pair: Pair) -> None:
         await connect(f"ws://127.0.0.1:{pair.one.port}/ws/elsewhere/", open_timeout=DEADLINE)
     assert refused.value.response.status_code == 403
     assert "Traceback" not in pair.one.log.read_text()
+
+
+IDLE = 20
+THREADS = 3
+"""The loop's, the one in which Channels looks at sessions, and one that is about to end."""
+
+
+async def test_an_idle_one_holds_no_thread_and_no_database(pair: Pair, topic: str) -> None:
+    folder, nowhere = pair.one.log.parent, "redis://127.0.0.1:1/0"
+    await asyncio.to_thread(migrate, nowhere, folder)
+    code = MAKE_USERS % IDLE
+    printed = await asyncio.to_thread(
+        manage, "shell", "-v0", "-c", code, redis_url=nowhere, folder=folder
+    )
+    async with AsyncExitStack() as stack:
+        clients = []
+        for pk, session in json.loads(printed):
+            cookie = {"Cookie": f"sessionid={session}"}
+            opening = connected(pair.one, additional_headers=cookie)
+            client = await stack.enter_async_context(opening)
+            said = await client.subscribe("a", f"user.{pk}", topic)
+            assert said["topics"] == [f"user.{pk}", topic]
+            clients.append(client)
+        held = await settled(pair.one, at_rest(THREADS))
+        assert held.threads <= THREADS
+        assert not any("sqlite" in file for file in held.files)
+        await published(pair.other, {"topic": topic, "data": "still"})
+        assert [await client.data("a") for client in clients] == ["still"] * IDLE
