@@ -265,12 +265,20 @@ class RedisLog(Log):
         # connection on which the answer is still to come. Cancelling it drops the connection.
         async with asyncio.timeout(timeout):
             try:
-                await connection.send_command(*call)
+                await _send(connection, call)
                 return await connection.read_response(timeout=NEVER)
             except NoScriptError:
-                await connection.send_command(*commands.as_eval(call))
+                await _send(connection, commands.as_eval(call))
                 return await connection.read_response(timeout=NEVER)
             except ReadOnlyError:
                 # It was the master, and another is now, perhaps at the same address.
                 await connection.disconnect()
                 raise
+
+
+async def _send(connection: AbstractConnection, call: Sequence[Any]) -> None:
+    try:
+        await connection.send_command(*call)
+    except (AttributeError, RuntimeError) as error:
+        # What `writelines` of asyncio and of uvloop raise where the connection has just been lost.
+        raise ConnectionError("The connection was lost.") from error
