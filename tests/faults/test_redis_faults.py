@@ -20,10 +20,7 @@ from tests.streams import subscribe
 
 NOTICED = 15.0
 """Seconds, of a busy machine: it takes the bound of publishing, which is one, and two checks."""
-SETTINGS = {
-    "DJANGO_SETTINGS_MODULE": "tests.faults.swift",
-    "CARILLON_KEEPALIVE": str(KEEPALIVE),
-}
+SWIFT = "tests.faults.swift"
 
 pytestmark = pytest.mark.usefixtures("swift_loop")
 
@@ -41,7 +38,14 @@ def balanced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balanced]:
     with ExitStack() as stack:
         where = stack.enter_context(place(folder / "redis"))
         webs = [
-            stack.enter_context(serve(where.network.url, folder / serve.__name__, **SETTINGS))
+            stack.enter_context(
+                serve(
+                    where.network.url,
+                    folder / serve.__name__,
+                    DJANGO_SETTINGS_MODULE=SWIFT,
+                    CARILLON_KEEPALIVE=str(KEEPALIVE),
+                )
+            )
             for serve in (daphne, uvicorn)
         ]
         for web in webs:
