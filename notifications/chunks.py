@@ -13,26 +13,33 @@ MAX_CHUNK = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The blocks from the event at `first` to the one at `last`."""
+    """The blocks from the event at `first` to the one at `last`.
+
+    `skip`: the subjects that one of them passes over, and for whom it therefore is not.
+    """
 
     first: Position
     last: Position
     parcel: Parcel
     count: int
     """How many events it holds."""
+    skip: frozenset[str]
 
 
 def pack(entries: Sequence[Entry], block: Callable[[Entry], bytes]) -> Iterator[Chunk]:
     """The entries, of which there is at least one, in as few chunks as hold them."""
     pieces: list[bytes] = []
     size = 0
+    skip: frozenset[str] = frozenset()
     first = last = entries[0].position
     for entry in entries:
         piece = block(entry)
         if pieces and size + len(piece) > MAX_CHUNK:
-            yield Chunk(first, last, Parcel(b"".join(pieces)), len(pieces))
-            pieces, size, first = [], 0, entry.position
+            yield Chunk(first, last, Parcel(b"".join(pieces)), len(pieces), skip)
+            pieces, size, first, skip = [], 0, entry.position, frozenset()
         pieces.append(piece)
         size += len(piece)
         last = entry.position
-    yield Chunk(first, last, Parcel(b"".join(pieces)), len(pieces))
+        if entry.skip:
+            skip |= entry.skip
+    yield Chunk(first, last, Parcel(b"".join(pieces)), len(pieces), skip)

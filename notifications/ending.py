@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -126,10 +126,11 @@ def flush(timeout: float) -> bool:
     return _messenger.flush(timeout)
 
 
-def end(*subjects: str, reason: CloseReason) -> None:
-    """End the streams of these subjects, in every process."""
-    audit.tell(logging.INFO, "streams.ended", reason=reason, subjects=subjects)
-    _messenger.send(Control(Order.END, subjects, reason))
+def end(*subjects: str, reason: CloseReason, topics: Sequence[str] = ()) -> None:
+    """End the streams of these subjects, in every process; with `topics`, those that have any."""
+    named = {"topics": topics} if topics else {}
+    audit.tell(logging.INFO, "streams.ended", reason=reason, subjects=subjects, **named)
+    _messenger.send(Control(Order.END, subjects, reason, topics=tuple(topics)))
 
 
 def ask_again(*subjects: str) -> None:

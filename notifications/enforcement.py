@@ -125,8 +125,11 @@ class Enforcement:
         return list(found)
 
     def _carry_out(self, control: Control, subscriber: Subscriber) -> None:
+        meant = [topic for topic in control.topics if topic in subscriber.audience.topics]
+        if control.topics and not meant:
+            return
         if control.order is Order.END:
-            self._hub.close(subscriber, reason_of(control))
+            self._hub.close(subscriber, reason_of(control), topics=meant)
         else:
             self._ask_again(subscriber)
 
@@ -202,7 +205,8 @@ class Enforcement:
         if not subscriber.open:
             return
         if grant is None or not grant.still_covers(held.grant):
-            self._hub.close(subscriber, CloseReason.PERMISSION_ENDED)
+            lost = set(held.grant.topics).difference(grant.topics if grant else ())
+            self._hub.close(subscriber, CloseReason.PERMISSION_ENDED, topics=sorted(lost))
             return
         # Under the names by which it is found here.
         held.grant = replace(grant, subjects=held.grant.subjects)

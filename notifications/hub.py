@@ -12,9 +12,10 @@ from functools import partial
 from itertools import batched, takewhile
 
 from notifications.audiences import Audiences
+from notifications.beginnings import by_topic
 from notifications.breath import STRIDE, Breath
 from notifications.chunks import MAX_CHUNK, Chunk, pack
-from notifications.cursors import START, Cursor, Position, position_ms
+from notifications.cursors import START, Cursor, Position, position, position_ms
 from notifications.forms import PLAIN, Form
 from notifications.log.base import Batch, Entry, ResetReason
 from notifications.places import place_of
@@ -75,17 +76,26 @@ class Hub:
         form: Form = PLAIN,
         denied: Collection[str] = (),
         since: Mapping[str, int] | None = None,
+        subjects: tuple[str, ...] = (),
     ) -> Subscriber:
         """Take the cursor, join, and say where the stream goes on from, in one step of the loop."""
         place, reset = self.place(start)
+        first = {topic: position(ms) for topic, ms in since.items()} if since else {}
+        lost: Collection[str] = topics
+        if start.cursors:
+            place, begin, lost = by_topic(start.cursors, self.head, self._window.floor)
+            first |= begin
+            reset = ResetReason.UNKNOWN if lost else None
         subscriber = Subscriber(self, self._audiences.of(topics, form), wire, place)
         tally.opened += 1
-        subscriber.limit_history(since or {}, head_ms=position_ms(self._window.head))
-        if not (reset or denied) and place >= self._window.head:
+        subscriber.subjects = subjects
+        if first:
+            subscriber.limit_history(first, head=self._window.head)
+        if form.opens_alike and not (reset or denied) and place >= self._window.head:
             self._write(subscriber, self._pulses.at(Cursor(self._epoch, place), form))
             return subscriber
         at = Cursor(self._epoch, place)
-        opening = form.reset(at, reset) if reset else form.cursor(at)
+        opening = form.beginning(subscriber.since or {}).opening(at, reset, lost)
         if denied:
             opening += form.denied(at, denied)
         if reset:
@@ -114,8 +124,10 @@ class Hub:
         topics = len(subscriber.audience.topics)
         logger.log(reason.level, "stream.closed reason=%s topics=%d", reason, topics)
 
-    def close(self, subscriber: Subscriber, reason: CloseReason) -> None:
-        """End the stream, and say why where the wire still can."""
+    def close(
+        self, subscriber: Subscriber, reason: CloseReason, *, topics: Collection[str] = ()
+    ) -> None:
+        """End the stream, and say why where the wire still can: for the sake of these topics."""
         if not subscriber.open:
             return
         self.leave(subscriber, reason)
@@ -126,7 +138,9 @@ class Hub:
         # Who fell behind may read nothing more of it, and who is old would come back to us by it.
         hang_up = reason in (CloseReason.FELL_BEHIND, CloseReason.TOO_OLD)
         try:
-            wire.end(Parcel(subscriber.audience.form.closing(reason)), hang_up=hang_up)
+            form = subscriber.audience.form
+            said = form.forbidden(reason, topics) if topics else form.closing(reason)
+            wire.end(Parcel(said), hang_up=hang_up)
         except Exception:
             logger.exception("wire.failed")
             wire.abort()
@@ -142,6 +156,8 @@ class Hub:
         for group in await self._audiences.concerned(batch.entries, breath):
             for chunk in pack(group.entries, partial(self._block, group.audience)):
                 for members in batched(group.members, STRIDE):
+                    if chunk.skip:
+                        self._set_aside(members, chunk.skip)
                     self._hand(members, chunk)
                     if breath.due:
                         await breath.take()
@@ -158,14 +174,23 @@ class Hub:
             if member.behind or member.position >= last or not member.open:
                 continue
             if member.wire.busy or member.position >= first:
-                member.position = max(member.position, self._settled)
-                member.behind = True
-                self._go_on(member)
+                self._fall_behind(member)
             else:
                 member.position = last
                 self._write(member, parcel)
                 written += 1
         tally.delivered += written * chunk.count
+
+    def _set_aside(self, members: Sequence[Subscriber], skip: frozenset[str]) -> None:
+        """Who is passed over by an event of a chunk gets the rest of it from the window."""
+        for member in members:
+            if member.open and not member.behind and member.is_among(skip):
+                self._fall_behind(member)
+
+    def _fall_behind(self, member: Subscriber) -> None:
+        member.position = max(member.position, self._settled)
+        member.behind = True
+        self._go_on(member)
 
     # One subscriber
 
@@ -193,6 +218,7 @@ class Hub:
             reason, subscriber.reset = subscriber.reset, None
             subscriber.position = self._window.head
             subscriber.behind = False
+            subscriber.since = None
             tally.resets[reason] += 1
             form = subscriber.audience.form
             self._write(subscriber, Parcel(form.reset(self.head, reason)))
@@ -206,12 +232,14 @@ class Hub:
 
     def _next_chunk(self, subscriber: Subscriber, *, room: int) -> bytes:
         """What follows its position in the window, at most `room` bytes or one event."""
-        audience = subscriber.audience
+        topics, form, since = subscriber.audience.topics, subscriber.audience.form, subscriber.since
+        if since:
+            form = form.beginning(since)
         pieces: list[bytes] = []
-        for entry in self._window.following(audience.topics, subscriber.position):
-            if subscriber.since and not subscriber.may_have(entry):
+        for entry in self._window.following(topics, subscriber.position):
+            if (since or entry.skip) and not subscriber.may_have(entry):
                 continue
-            block = self._block(audience, entry)
+            block = form.event(self._epoch, entry, topics)
             room -= len(block)
             if pieces and room < 0:
                 return b"".join(pieces)
@@ -220,6 +248,7 @@ class Hub:
             subscriber.position = entry.position
         subscriber.position = max(subscriber.position, self._window.head)
         subscriber.behind = False
+        subscriber.since = None  # what follows is live
         return b"".join(pieces)
 
     def _write(self, subscriber: Subscriber, parcel: Parcel) -> None:

@@ -15,6 +15,9 @@ class _Pulse:
     left: int
 
 
+MAX_FORMS = 100
+
+
 class Pulses:
     """Few share one, since it also says when to come back: not all at once."""
 
@@ -24,6 +27,8 @@ class Pulses:
     def at(self, cursor: Cursor, form: Form) -> Parcel:
         pulse = self._last.get(form)
         if pulse is None or not pulse.left or pulse.at != cursor:
+            if len(self._last) >= MAX_FORMS:
+                self._last.clear()
             pulse = self._last[form] = _Pulse(cursor, Parcel(form.cursor(cursor)), STRIDE)
         pulse.left -= 1
         return pulse.parcel

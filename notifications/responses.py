@@ -5,8 +5,8 @@ from typing import Any
 
 from django.http import HttpResponse, StreamingHttpResponse
 
-from notifications import blocks, runtime, sse
-from notifications.forms import ENVELOPED, PLAIN
+from notifications import runtime, sse
+from notifications.forms import ENVELOPED, PLAIN, Form
 from notifications.grants import Grant
 from notifications.hub import Hub
 from notifications.subscribers import CloseReason, Start, Subscriber
@@ -35,12 +35,17 @@ class EventStream:
     """
 
     def __init__(
-        self, grant: Grant, start: Start, *, envelope: bool, witness: Witness | None = None
+        self,
+        grant: Grant,
+        start: Start,
+        form: Form = PLAIN,
+        *,
+        witness: Witness | None = None,
     ) -> None:
         self.witness = witness
         self._grant = grant
         self._start = _from_here(start)
-        self._form = ENVELOPED if envelope else PLAIN
+        self._form = form
         self._address: str | None = None
         self._wire: PullWire | None = None
         self._joined: tuple[Hub, Subscriber] | None = None
@@ -56,9 +61,9 @@ class EventStream:
         """
         here = runtime.start()
         if not await here.wait_ready(timeout=READY_TIMEOUT):
-            return last_words(here.refusal)
+            return last_words(here.refusal, self._form)
         reason = here.quotas.refusal(self._names(here))
-        return None if reason is None else last_words(reason)
+        return None if reason is None else last_words(reason, self._form)
 
     def open(self, wire: Wire) -> tuple[Hub, Subscriber]:
         """Join the hub of the running loop. Raises `RuntimeError` if that has no window yet."""
@@ -97,7 +102,7 @@ class EventStream:
 
 def _from_here(start: Start) -> Start:
     """A stream that begins now begins where its response was made: nothing after that is missed."""
-    if start.cursor is not None or start.since_ms is not None:
+    if start.cursor is not None or start.since_ms is not None or start.cursors:
         return start
     try:
         here = runtime.here()
@@ -123,10 +128,11 @@ class EventStreamResponse(StreamingHttpResponse):
         start: Start | None = None,
         envelope: bool = False,
         witness: Witness | None = None,
+        form: Form | None = None,
     ) -> None:
         grant = topics if isinstance(topics, Grant) else Grant(topics=check_topics(topics))
-        begin = start or Start()
-        self._stream = EventStream(grant, begin, envelope=envelope, witness=witness)
+        form = form or (ENVELOPED if envelope else PLAIN)
+        self._stream = EventStream(grant, start or Start(), form, witness=witness)
         super().__init__(self._stream, headers=HEADERS)
 
     @property
@@ -147,15 +153,15 @@ class EventStreamResponse(StreamingHttpResponse):
         return self._stream
 
 
-def last_words(reason: CloseReason) -> bytes:
+def last_words(reason: CloseReason, form: Form = PLAIN) -> bytes:
     """For a stream that does not begin."""
     tally.refused[reason] += 1
-    return blocks.closing(reason)
+    return form.closing(reason)
 
 
-def closing_response(reason: CloseReason) -> HttpResponse:
+def closing_response(reason: CloseReason, form: Form = PLAIN) -> HttpResponse:
     """A stream that says why it ends at once: what is temporary must not be an HTTP error.
 
     A browser's EventSource gives up for good on any status but 200.
     """
-    return HttpResponse(last_words(reason), headers=HEADERS)
+    return HttpResponse(last_words(reason, form), headers=HEADERS)

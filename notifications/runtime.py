@@ -94,6 +94,7 @@ class Runtime:
             form=form,
             denied=grant.denied,
             since=grant.since,
+            subjects=grant.subjects,
         )
         if subscriber.open:
             self.quotas.take(subscriber, names)

@@ -1,13 +1,13 @@
 """Subscribers, and the audiences that they form: what the hub keeps of each open stream."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
 from typing import Protocol
 
-from notifications.cursors import Cursor, Position, position_ms
+from notifications.cursors import START, Cursor, Position
 from notifications.forms import Form
 from notifications.log.base import Entry, ResetReason
 from notifications.wires.base import Wire
@@ -65,10 +65,14 @@ _USUAL = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Where a stream begins: after a cursor, at a time (ms since 1970), or, with neither, now."""
+    """Where a stream begins: after a cursor, at a time (ms since 1970), or, with neither, now.
+
+    Or after a cursor for each topic, of which None is one that cannot be read.
+    """
 
     cursor: str | Cursor | None = None
     since_ms: int | None = None
+    cursors: Mapping[str, Cursor | None] = field(default_factory=dict)
 
 
 class Keeper(Protocol):
@@ -92,13 +96,14 @@ class Subscriber:
     """One open stream: a cursor into the window, and the wire to fill from there.
 
     `behind`: there may be more for it in the window after `position`. `reset`: it is to be told so
-    before anything else. `since`: topics whose history it may have from a time on only (ms).
-    `names`: under which it is counted. `until`: when it is old, by the event loop's clock.
+    before anything else. `since`: topics whose history it may have from a place on only.
+    `subjects`: the names under which events may pass it over. `names`: under which it is counted.
+    `until`: when it is old, by the event loop's clock.
     """
 
     __slots__ = (
         *("_keeper", "audience", "behind", "names", "open", "position", "reset", "since"),
-        *("until", "wire"),
+        *("subjects", "until", "wire"),
     )
 
     def __init__(self, keeper: Keeper, audience: Audience, wire: Wire, position: Position) -> None:
@@ -108,23 +113,31 @@ class Subscriber:
         self.position = position
         self.behind = False
         self.reset: ResetReason | None = None
-        self.since: Mapping[str, int] | None = None
+        self.since: Mapping[str, Position] | None = None
+        self.subjects: tuple[str, ...] = ()
         self.names: tuple[str, ...] | None = None
         self.until = inf
         self.open = True
         audience.members[self] = None
         wire.owner = self
 
-    def limit_history(self, since: Mapping[str, int], *, head_ms: int) -> None:
+    def limit_history(self, since: Mapping[str, Position], *, head: Position) -> None:
         """What is live is never held back, however late the history is to begin."""
-        self.since = {topic: min(ms, head_ms + 1) for topic, ms in since.items()} or None
+        live = Position(head + 1)
+        self.since = {topic: min(first, live) for topic, first in since.items()} or None
 
     def may_have(self, entry: Entry) -> bool:
-        """Whether any topic by which it would come allows it from that time on."""
-        ms, since = position_ms(entry.position), self.since or {}
-        return any(
-            topic in self.audience.topics and ms >= since.get(topic, 0) for topic in entry.topics
+        """Whether it is not passed over, and a topic by which it would come begins before it."""
+        if entry.skip and self.is_among(entry.skip):
+            return False
+        since = self.since
+        return since is None or any(
+            topic in self.audience.topics and entry.position >= since.get(topic, START)
+            for topic in entry.topics
         )
+
+    def is_among(self, subjects: Collection[str]) -> bool:
+        return any(subject in subjects for subject in self.subjects)
 
     def drained(self) -> None:
         self._keeper.drained(self)

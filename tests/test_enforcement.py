@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -127,6 +127,17 @@ async def test_an_order_ends_the_streams_of_its_subject_and_no_others(make: Make
     await scene.enforcement.obey([order("user:5")])
     assert hers.reason == '{"reason":"kicked"}'
     assert his.reason is None
+
+
+async def test_an_order_can_be_about_those_streams_of_somebody_that_have_a_topic(
+    make: Make,
+) -> None:
+    scene = make()
+    _, with_it = scene.join(granted("a", "b", subjects=("user:5",)))
+    _, without = scene.join(granted("a", subjects=("user:5",)))
+    _, his = scene.join(granted("b", subjects=("user:6",)))
+    await scene.enforcement.obey([replace(order("user:5"), topics=("b",))])
+    assert [wire.ended for wire in (with_it, without, his)] == [True, False, False]
 
 
 async def test_an_order_about_a_topic_ends_public_streams_too(make: Make) -> None:

@@ -325,3 +325,48 @@ async def test_a_tail_that_is_left_leaves_nothing_behind(logs: tuple[Log, Log]) 
         await waiting
     await sender.append(drafts("a"))
     assert len(await received(receiver, start, 1)) == 1
+
+
+async def test_whom_an_event_passes_over_is_read_by_everyone(
+    logs: tuple[Log, Log],
+) -> None:
+    sender, receiver = logs
+    start = await receiver.state()
+    await sender.append([Draft(event(), skip=("user:1", "user:ü"))])
+    await sender.append([Draft(event())])
+    one, two = await received(receiver, start, 2)
+    assert one.skip == frozenset({"user:1", "user:ü"})
+    assert two.skip is None
+    assert [each.skip for batch in await history(receiver) for each in batch.entries] == [
+        one.skip,
+        None,
+    ]
+
+
+async def test_a_control_entry_can_be_about_some_topics_only(
+    logs: tuple[Log, Log], make: tuple[Make, Appender]
+) -> None:
+    _, receiver = logs
+    order = Control(Order.END, ("user:5",), "permission_ended", topics=("a", "ü"))
+    await asyncio.to_thread(make[1].command, order)
+    [control] = [each for batch in await history(receiver) for each in batch.controls]
+    assert control.topics == ("a", "ü")
+
+
+async def test_synchronous_code_reads_the_same_log(
+    logs: tuple[Log, Log], make: tuple[Make, Appender]
+) -> None:
+    sender, _ = logs
+    appender = make[1]
+    start = await asyncio.to_thread(appender.state)
+    assert start == await sender.state()
+    one, two, three = await sender.append(drafts("a", "b", "c"))
+
+    def read(after: Cursor, until: Cursor) -> list[bytes]:
+        batches = list(appender.read(after=after.position, until=until.position))
+        assert batches[0].prev == after.position
+        return [entry.data for batch in batches for entry in batch.entries]
+
+    assert await asyncio.to_thread(read, start, three.cursor) == [b"a", b"b", b"c"]
+    assert await asyncio.to_thread(read, one.cursor, two.cursor) == [b"b"]
+    assert (await asyncio.to_thread(appender.state)) == three.cursor

@@ -1,7 +1,7 @@
-"""The way into the Redis log for synchronous code."""
+"""The Redis log for synchronous code."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from weakref import WeakSet
 
@@ -10,11 +10,12 @@ from redis.connection import AbstractConnection, BlockingConnectionPool
 from redis.exceptions import NoScriptError, ReadOnlyError
 from redis.retry import Retry
 
-from notifications.cursors import Cursor
+from notifications.cursors import Cursor, Position, format_position
 from notifications.errors import Unavailable
 from notifications.log import acknowledged, commands
 from notifications.log.attempts import Attempts
-from notifications.log.base import Appender, Control, Draft, Receipt, Retention
+from notifications.log.base import Appender, Batch, Control, Draft, Receipt, Retention
+from notifications.log.portion import Portion
 from notifications.log.redis import AWAY
 
 # More threads than this wait for each other.
@@ -65,6 +66,22 @@ class RedisAppender(Appender):
 
     def release(self, keys: Sequence[str], *, after: int) -> None:
         self._ask(commands.release(self._keys, keys, after=after), timeout=self._timeout)
+
+    def state(self) -> Cursor:
+        return commands.read_state(self._ask(commands.state(self._keys), timeout=self._timeout))
+
+    def read(self, *, after: Position, until: Position) -> Iterator[Batch]:
+        reader = commands.Reader()
+        last, end = format_position(after), format_position(until)
+        portion = Portion()
+        while True:
+            call = ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", portion.count]
+            raw: list[commands.Raw] = self._ask(call, timeout=self._timeout)
+            yield from reader.batch(raw)
+            if len(raw) < portion.count:
+                return
+            portion.took(raw)
+            last = raw[-1][0].decode()
 
     def close(self) -> None:
         self._pool.disconnect()

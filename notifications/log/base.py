@@ -1,7 +1,7 @@
 """What a log promises: one order of events, shared by every process, and no silent hole in it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -34,7 +34,10 @@ class Retention:
 
 @dataclass(slots=True)
 class Entry:
-    """An event as the log holds it. Not frozen: a window holds 100,000, and freezing costs time."""
+    """An event as the log holds it. Not frozen: a window holds 100,000, and freezing costs time.
+
+    `skip`: the subjects that are passed over, though they hear one of its topics.
+    """
 
     position: Position
     topics: tuple[str, ...]
@@ -43,6 +46,7 @@ class Entry:
     data: bytes
     is_text: bool
     retry: int | None
+    skip: frozenset[str] | None = None
 
     @property
     def size(self) -> int:
@@ -66,13 +70,14 @@ class Control:
     """An entry that is no event: it reaches every process, and no subscriber.
 
     Subjects are names such as `user:5`, `key:3` or `topic:news`. `reason` is what the streams that
-    end are told.
+    end are told. With `topics`, streams that have none of them are not meant.
     """
 
     order: Order
     subjects: tuple[str, ...]
     reason: str
     position: Position = START
+    topics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +103,14 @@ class Draft:
 
     With a `key`, the event is appended unless that key was used in the last `IDEMPOTENCY_AGE`; the
     `fingerprint` tells a repetition from another event under the same key. Not `named` is one whose
-    id was made for it alone, so that no other event ever has it.
+    id was made for it alone, so that no other event ever has it. `skip` as in `Entry`.
     """
 
     event: Event
     key: str | None = None
     fingerprint: str = ""
     named: bool = True
+    skip: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -117,7 +123,7 @@ class Receipt:
 
 
 class Appender(ABC):
-    """The way into the log for synchronous code: any thread, any process, also after a fork."""
+    """The log for synchronous code: any thread, any process, also after a fork."""
 
     @abstractmethod
     def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
@@ -130,6 +136,18 @@ class Appender(ABC):
     @abstractmethod
     def release(self, keys: Sequence[str], *, after: int) -> None:
         """Remember these idempotency keys for so many seconds at most. Raises `Unavailable`."""
+
+    @abstractmethod
+    def state(self) -> Cursor:
+        """As `Log.state`."""
+
+    @abstractmethod
+    def read(self, *, after: Position, until: Position) -> Iterator[Batch]:
+        """What follows one place, up to another, oldest first.
+
+        A batch that does not join what came before it, or the first of them `after`, comes after a
+        hole. Raises `Unavailable`.
+        """
 
 
 class Log(ABC):

@@ -109,6 +109,7 @@ def append(
             event.encoded,
             "text" if event.is_text else "json",
             event.retry or "",
+            "\n".join(draft.skip),
         )
     return _call(
         names,
@@ -136,7 +137,12 @@ def repetition(call: Sequence[Any], before: Cursor | None) -> list[Any]:
 
 
 def control(keys: Keys, retention: Retention, control: Control) -> list[Any]:
-    body = {"order": control.order, "subjects": control.subjects, "reason": control.reason}
+    body = {
+        "order": control.order,
+        "subjects": control.subjects,
+        "reason": control.reason,
+        "topics": control.topics,
+    }
     limits = _limits(retention)
     return _call([keys.stream, keys.meta], "control", fresh_epoch(), *limits, json.dumps(body))
 
@@ -245,7 +251,10 @@ class Reader:
                 prev, entries, controls = parse_position(said), [], []
             before, last = name, parse_position(name)
             if fields[KIND] == b"event":
-                entries.append(self._entry(last, fields))
+                entry = self._entry(last, fields)
+                if len(given) > 2 * len(EVENT):
+                    entry.skip = _skipped(given)
+                entries.append(entry)
             elif fields[KIND] == b"control":
                 controls.append(_control(last, given))
         if before:
@@ -277,12 +286,23 @@ def _in_order(given: Sequence[bytes]) -> list[Any]:
     return [each for name in EVENT for each in (name, named.get(name))]
 
 
+def _skipped(given: Sequence[bytes]) -> frozenset[str] | None:
+    """Few events pass anybody over, and only they have this field."""
+    if b"skip" not in given[::2]:
+        return None
+    return frozenset(given[2 * given[::2].index(b"skip") + 1].decode().split("\n"))
+
+
 def _control(position: Position, fields: Sequence[bytes]) -> Control:
     """An order that this version does not know must not be passed over: all are asked again."""
     try:
         said = json.loads(fields[fields.index(b"body") + 1])
         return Control(
-            Order(said["order"]), tuple(map(str, said["subjects"])), str(said["reason"]), position
+            Order(said["order"]),
+            tuple(map(str, said["subjects"])),
+            str(said["reason"]),
+            position,
+            tuple(map(str, said.get("topics", ()))),
         )
     except (ValueError, KeyError, TypeError):
         return Control(Order.RECHECK, (EVERYONE,), "", position)

@@ -126,13 +126,13 @@ end
 
 -- append <max events> <max bytes> <max age, ms> <key age, s> <after> <touch>, then for each event
 -- <index of its key in KEYS, or 0> <fingerprint, 32 bytes> <mark> <topics> <id> <type> <data> <form>
--- <retry>. KEYS[3] is named for the call. A publisher's own id may come again: such an event has a
--- mark that does not, and for others the id is the mark.
+-- <retry> <subjects to be passed over, if any>. KEYS[3] is named for the call. A publisher's own id
+-- may come again: such an event has a mark that does not, and for others the id is the mark.
 --
 -- `after` is empty when the call is made, and `<epoch> <position>`, of before it, when it is repeated
 -- because its outcome is unknown. The repetition finds what the call left; if that is nothing, it
 -- says by KEYS[3] that it stands for the call now, which may still be on its way.
-local FIELDS, FIRST = 9, 9
+local FIELDS, FIRST = 10, 9
 local FINGERPRINT = 32
 local PATIENCE = 10000
 local count = (#ARGV - FIRST + 1) / FIELDS
@@ -189,7 +189,8 @@ end
 local receipts, appended = {}, 0
 for i = 1, count do
   local base = FIRST + (i - 1) * FIELDS
-  local key, fingerprint, mark, topics, id, type, data, form, retry = unpack(ARGV, base, base + FIELDS - 1)
+  local key, fingerprint, mark, topics, id, type, data, form, retry, skip =
+    unpack(ARGV, base, base + FIELDS - 1)
   key = key ~= '0' and tonumber(key)
   local held = not found[i] and key and redis.call('GET', KEYS[key])
   if found[i] then
@@ -203,7 +204,11 @@ for i = 1, count do
     -- After the first, the server sees to it that positions grow.
     local put = appended == 0 and add_growing or add
     local event = {'event', 'topics', topics, 'id', id, 'type', type, 'data', data, 'form', form, 'retry', retry}
-    if mark ~= '' then event[14], event[15] = 'mark', mark end
+    local function also(name, value)
+      if value ~= '' then event[#event + 1], event[#event + 2] = name, value end
+    end
+    also('mark', mark)
+    also('skip', skip)
     put(unpack(event))
     size = size + #topics + #id + #data
     appended = appended + 1

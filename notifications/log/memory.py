@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from types import TracebackType
@@ -84,6 +84,7 @@ class MemoryStore:
             event.encoded,
             event.is_text,
             event.retry,
+            frozenset(draft.skip) or None,
         )
         self.entries.append(entry)
         self.size += entry.size
@@ -139,6 +140,20 @@ class MemoryStore:
             controls = [each for each in self.controls if place < each.position <= last]
             return Batch(place, last, entries, controls)
 
+    def read(self, after: Position, until: Position) -> Iterator[Batch]:
+        place = max(after, self.floor)
+        while place < until:
+            batch = self.after(place)
+            if batch is None:
+                place = self.floor
+                continue
+            if batch.last <= place:
+                return
+            entries = [entry for entry in batch.entries if entry.position <= until]
+            controls = [each for each in batch.controls if each.position <= until]
+            yield Batch(batch.prev, min(batch.last, until), entries, controls)
+            place = batch.last
+
     def clear(self) -> None:
         """Lose everything, as FLUSHALL does."""
         with self.lock:
@@ -163,6 +178,12 @@ class MemoryAppender(Appender):
     def release(self, keys: Sequence[str], *, after: int) -> None:
         self._store.release(keys, after=after)
 
+    def state(self) -> Cursor:
+        return Cursor(self._store.epoch, self._store.last)
+
+    def read(self, *, after: Position, until: Position) -> Iterator[Batch]:
+        return self._store.read(after, until)
+
 
 class MemoryLog(Log):
     def __init__(self, store: MemoryStore) -> None:
@@ -183,18 +204,8 @@ class MemoryLog(Log):
         return self._store.append(drafts)
 
     async def read(self, *, until: Position, after: Position = START) -> AsyncGenerator[Batch]:
-        place = max(after, self._store.floor)
-        while place < until:
-            batch = self._store.after(place)
-            if batch is None:
-                place = self._store.floor
-                continue
-            if batch.last <= place:
-                return
-            entries = [entry for entry in batch.entries if entry.position <= until]
-            controls = [each for each in batch.controls if each.position <= until]
-            yield Batch(batch.prev, min(batch.last, until), entries, controls)
-            place = batch.last
+        for batch in self._store.read(after, until):
+            yield batch
 
     async def tail(self, after: Cursor) -> AsyncGenerator[Batch | Gap]:
         loop = asyncio.get_running_loop()

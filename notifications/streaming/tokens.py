@@ -214,7 +214,7 @@ async def _stops(topic: str, since: str) -> AsyncGenerator[str | None]:
     cursor = since
     while True:
         decoder = Decoder()
-        stream = EventStream(Grant(topics=(topic,)), Start(cursor=cursor), envelope=False)
+        stream = EventStream(Grant(topics=(topic,)), Start(cursor=cursor))
         async with aclosing(stream):
             async for chunk in stream:
                 for event in decoder.feed(chunk):
