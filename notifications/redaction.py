@@ -24,6 +24,8 @@ _BARE = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 
+_BEGIN = ("crl_", "eyj", "bearer ", "basic ")
+
 # Whatever writes the targets of requests through Python's logging.
 ACCESS_LOGGERS = (
     *("uvicorn.access", "uvicorn.error", "gunicorn.access", "hypercorn.access", "_granian.access"),
@@ -33,11 +35,16 @@ ACCESS_LOGGERS = (
 
 def redacted(text: str) -> str:
     """A URL, a query or a line of a log, with every secret in it replaced by an ellipsis."""
-    return _BARE.sub(_without_bare, _PARAMETER.sub(_without_value, text))
+    if "=" in text:
+        text = _PARAMETER.sub(_without_value, text)
+    lower = text.lower()
+    return _BARE.sub(_without_bare, text) if any(map(lower.__contains__, _BEGIN)) else text
 
 
 def _without_value(found: re.Match[str]) -> str:
-    if unquote_plus(found["name"]).lower() not in SECRET_PARAMETERS:
+    name = found["name"]
+    name = unquote_plus(name) if "%" in name or "+" in name else name
+    if name.lower() not in SECRET_PARAMETERS:
         return found[0]
     return f"{found['before']}{found['name']}={REDACTED}"
 
