@@ -25,8 +25,8 @@ WHO = (
     "doctor --publish doctor --expires 1h), or --topic with one that is public."
 )
 STATUSES = {
-    401: ("the topic is not public, and no key was taken", WHO),
-    403: ("the topic is not public, and the key may not hear it", WHO),
+    401: ("the key is not known, or has ended", WHO),
+    403: ("the topic is not public, and no key was given that may hear it", WHO),
     404: ("nothing is there", "give the URL of the streams, such as https://example.com/events/."),
     405: ("another thing than Carillon is there", "give the URL of the streams."),
     501: (

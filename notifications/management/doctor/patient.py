@@ -81,6 +81,7 @@ class Patient:
     def __init__(self, url: str, *, topic: str | None, key: str | None, patience: float) -> None:
         self.key = key
         self.patience = patience
+        self._trust = httpx.create_ssl_context()  # once: it takes longer than a stream to open
         self.events_url, self.publish_url = _urls(url)
         self.topic = f"{(topic or 'doctor').rstrip('.')}.doctor-{secrets.token_hex(8)}"
 
@@ -90,7 +91,9 @@ class Patient:
 
     def client(self) -> httpx.AsyncClient:
         """One connection, which ends with it: a stream of HTTP/2 is left by leaving both."""
-        return httpx.AsyncClient(http2=True, timeout=httpx.Timeout(self.patience, read=None))
+        return httpx.AsyncClient(
+            http2=True, verify=self._trust, timeout=httpx.Timeout(self.patience, read=None)
+        )
 
     @asynccontextmanager
     async def open(
