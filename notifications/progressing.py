@@ -15,6 +15,7 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
+from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,6 +26,14 @@ from notifications.topics import topic as check_topic
 logger = logging.getLogger("carillon")
 
 TYPE = "progress"
+
+
+class State(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
 PER_SECOND = 4.0
 PARTING = 5.0
 """How long the end of the work waits for its last word to be kept, at most."""
@@ -49,7 +58,7 @@ class Progress:
         self.total = total
         self.done: float = 0
         self.message = message
-        self._state = "running"
+        self._state = State.RUNNING
         self._pause = 1 / per_second
         self._began = time.monotonic()
         self._changed = threading.Condition()
@@ -140,7 +149,7 @@ class Progress:
 
     def _finish(self, kind: type[BaseException] | None) -> None:
         with self._changed:
-            self._state = "done" if kind is None else "failed"
+            self._state = State.DONE if kind is None else State.FAILED
             self._is_news = True
             self._changed.notify()
         self._thread.join(PARTING)
@@ -154,12 +163,12 @@ class Progress:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_news)
                 self._is_news = False
-                over = self._state != "running"
+                over = self._state is not State.RUNNING
                 said = self.snapshot()
             key += 1
             self._publish(said, f"{self.id}.{key}", last=over)
             with self._changed:
-                self._changed.wait_for(lambda: self._state != "running", self._pause)
+                self._changed.wait_for(lambda: self._state is not State.RUNNING, self._pause)
 
     def _publish(self, said: dict[str, Any], key: str, *, last: bool) -> None:
         """What comes next makes good for what is lost, but nothing comes after the last."""

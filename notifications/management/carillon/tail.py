@@ -2,12 +2,14 @@
 
 import asyncio
 from argparse import ArgumentParser
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from pydantic_core import from_json
 
 from notifications import blocks
 from notifications.conf import get_settings
@@ -15,7 +17,9 @@ from notifications.cursors import Cursor, Position, position, position_ms
 from notifications.errors import CarillonError
 from notifications.log.base import Entry, Gap, Log, ResetReason
 from notifications.log.choice import open_log
+from notifications.management.carillon.bars import Bars
 from notifications.management.carillon.reaching import explained
+from notifications.progressing import TYPE
 from notifications.subscribers import Start
 from notifications.topics import topics as check_topics
 from notifications.views.starting import since
@@ -28,6 +32,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--since", default="", help="begin at a cursor, a time (ISO 8601), 10m ago, or with 'all'"
     )
+    parser.add_argument(
+        "--progress", action="store_true", help="bars, for what notifications.progress publishes"
+    )
     parser.add_argument("--json", action="store_true", help="a JSON envelope for each event")
 
 
@@ -36,20 +43,37 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
         topics = frozenset(check_topics(options["topics"]))
         start = since(options["since"]) if options["since"] else Start()
         with suppress(KeyboardInterrupt):
-            asyncio.run(_print(command, topics, start, as_json=options["json"]))
+            asyncio.run(_print(command, topics, start, _printer(command, options)))
     except CarillonError as error:
         raise CommandError(explained(error)) from None
 
 
+def _printer(command: BaseCommand, options: dict[str, Any]) -> Callable[[Entry], object]:
+    if not options["progress"]:
+        return lambda entry: command.stdout.write(
+            blocks.in_json(entry, entry.topics) if options["json"] else _line(entry)
+        )
+    bars = Bars(partial(command.stdout.write, ending=""), redraws=command.stdout.isatty())
+
+    def show(entry: Entry) -> None:
+        if entry.type == TYPE.encode() and isinstance(data := from_json(entry.data), dict):
+            bars.show(entry.topics[0], data)
+
+    return show
+
+
 async def _print(
-    command: BaseCommand, topics: frozenset[str], start: Start, *, as_json: bool
+    command: BaseCommand,
+    topics: frozenset[str],
+    start: Start,
+    print_it: Callable[[Entry], object],
 ) -> None:
     async with open_log(get_settings()) as log, aclosing(_entries(log, start)) as entries:
         async for said in entries:
             if isinstance(said, Gap):
                 command.stderr.write(f"The log has a gap here: {said.reason}.")
             elif topics.intersection(said.topics):
-                command.stdout.write(blocks.in_json(said, said.topics) if as_json else _line(said))
+                print_it(said)
                 command.stdout.flush()
 
 
