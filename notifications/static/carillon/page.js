@@ -1,5 +1,7 @@
 // The page: topics in its own URL, events as they come, and the form that publishes.
 
+import { Download } from "./download.js";
+import { Jobs } from "./jobs.js";
 import { preparePublishing } from "./publish.js";
 import { Subscription, readable } from "./stream.js";
 
@@ -28,6 +30,9 @@ const asked = new URLSearchParams(location.search).getAll("topic");
 const topics = new Set([...asked, asked.length ? "" : app.dataset.defaultTopic].filter(Boolean));
 const query = () => new URLSearchParams([...topics].map((topic) => ["topic", topic]));
 
+const jobs = new Jobs(byId("jobs"), byId("job-template"));
+const download = new Download(byId("history"));
+
 // The connection
 
 let received = 0;
@@ -42,6 +47,7 @@ const subscription = new Subscription(eventsUrl.pathname, Number(app.dataset.kee
     if (!resetTimer) showState(...shown);
   },
   event(envelope) {
+    if (jobs.show(envelope)) return showCount();
     received += 1;
     addRow(eventRow(envelope));
   },
@@ -138,6 +144,7 @@ function showTopics() {
   const publishTopic = byId("publish-topic");
   if (publishTopic) publishTopic.value ||= [...topics][0] ?? "";
   showSnippets();
+  download.offer(query());
 }
 
 function chip(topic) {
@@ -165,9 +172,9 @@ function addRow(row) {
 function showCount() {
   const listed = byId("events").querySelectorAll(".event").length;
   const empty = byId("events").children.length === 0;
-  byId("empty").hidden = !empty;
+  byId("empty").hidden = !empty || !jobs.empty;
   byId("events").hidden = empty;
-  byId("clear").hidden = empty;
+  byId("clear").hidden = empty && jobs.empty;
   byId("events-count").textContent =
     listed < received ? `the newest ${listed} of ${received}` : listed || "";
 }
@@ -210,6 +217,7 @@ function legible(data) {
 
 byId("clear").addEventListener("click", () => {
   byId("events").replaceChildren();
+  jobs.clear();
   received = 0;
   showCount();
   byId("topic-input").focus();
