@@ -48,7 +48,8 @@ class Row:
             id=self.name,
             retry=self.retry,
         )
-        return Draft(event, self.idempotency_key, self.key.hex)
+        # Named, whoever made the name: the same row may be in several calls.
+        return Draft(event, self.idempotency_key, self.key.hex, named=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,6 +160,31 @@ def test_while_redis_is_away_it_waits_and_then_goes_on_where_it_was(
     ]
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_what_redis_took_and_could_not_acknowledge_is_not_repeated(
+    database: Database,
+    published: Published,
+    settings: DjangoSettings,
+    redis: RedisServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings.CARILLON = {**settings.CARILLON, "PUBLISH_TIMEOUT": 0.2}
+    with relaying(database.alias) as relays:
+        write(database, "t", "0")
+        published.until(1)
+        wait_until(lambda: not database.waiting)
+        redis.pause()
+        try:
+            write(database, "t", "1", "2", "3")
+            wait_until(lambda: relays.relays[0]._failures >= 3)
+        finally:
+            redis.resume()
+        write(database, "t", "4")
+        assert published.until(5) == ["0", "1", "2", "3", "4"]
+        wait_until(lambda: not database.waiting)
+    assert published.data() == ["0", "1", "2", "3", "4"]
+
+
 # Rows that cannot be published
 
 
