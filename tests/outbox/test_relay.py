@@ -11,11 +11,13 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications import Event, outbox, publish_outbox, publish_outbox_many
 from notifications.conf import get_settings
+from notifications.log import commands
 from notifications.log.appender import RedisAppender
 from notifications.log.base import Draft
 from notifications.log.choice import relay_appender
 from notifications.models import OutboxEvent
 from notifications.outbox import relay as relay_module
+from notifications.outbox import rows
 from notifications.tallies import tally
 from tests.outbox.conftest import Database
 from tests.outbox.reading import DEADLINE, Published, relaying, wait_until
@@ -183,6 +185,23 @@ def test_what_redis_took_and_could_not_acknowledge_is_not_repeated(
         assert published.until(5) == ["0", "1", "2", "3", "4"]
         wait_until(lambda: not database.waiting)
     assert published.data() == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_what_was_kept_by_a_repetition_that_nobody_heard_of_is_recognised(
+    database: Database, published: Published
+) -> None:
+    """By another relay, or by a later call of the same one."""
+    write(database, "t", "a")
+    appender = relay_appender(get_settings())
+    assert isinstance(appender, RedisAppender)
+    [row] = rows.oldest(database.alias, 1)
+    call = commands.append(appender._keys, appender._retention, [row.draft()])
+    appender._ask(commands.repetition(call, None), timeout=DEADLINE)
+    assert published.data() == ["a"]
+    with relaying(database.alias):
+        wait_until(lambda: not database.waiting)
+    assert published.data() == ["a"]
 
 
 # Rows that cannot be published
