@@ -85,7 +85,6 @@ async def test_an_origin_that_is_gone_is_a_stream_that_says_when_to_come_back(
             assert answer.headers["cache-control"] == "no-store"
             assert answer.headers["access-control-allow-origin"] == ELSEWHERE
             assert answer.headers["access-control-allow-credentials"] == "true"
-            assert (await http.get("/")).status_code in (502, 503)
         await site.publish({"topic": topic, "data": "meanwhile"})
     heard = None
     async with asyncio.timeout(DEADLINE):

@@ -1,9 +1,10 @@
 """`carillon doctor` through real proxies, right and wrong, before a real server."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from notifications.management.doctor.examination import examine
+from notifications.management.doctor.patient import Patient
+from notifications.management.doctor.verdicts import Grade, Verdict
+from tests.browser.proxy import Proxy as BytePump
 from tests.proxies.origin import Origin
 from tests.proxies.servers import AS_TOLD, Proxy, caddy, certificate_of, haproxy, nginx
 from tests.servers import PUBLISH_KEY, free_port
@@ -220,3 +225,36 @@ def test_for_people_each_verdict_is_a_line_and_its_cure_another(site: Origin) ->
 def test_what_is_no_url_is_refused() -> None:
     with pytest.raises(CommandError, match="no URL"):
         call_command("carillon", "doctor", "example.com")
+
+
+class Holding(BytePump):
+    """Passes a stream's beginning on, and keeps what follows."""
+
+    async def _pass_on(
+        self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if not head.startswith(b"GET /events/"):
+            await super()._pass_on(head, reader, writer)
+            return
+        upstream, to_upstream = await asyncio.open_connection("127.0.0.1", self._upstream)
+        with self._cuttable(to_upstream):
+            to_upstream.write(head)
+            passed = b""
+            while piece := await upstream.read(65536):
+                if b"data: {}" not in passed:
+                    writer.write(piece)
+                passed += piece
+
+
+async def test_a_stream_that_is_held_back_after_its_beginning_is_found(site: Origin) -> None:
+    found: dict[str, Verdict] = {}
+    async with Holding.to(site.port) as proxy:
+        patient = Patient(proxy.url, topic="demo", key=PUBLISH_KEY, patience=2 * SHORT)
+        async with aclosing(examine(patient)) as verdicts:
+            async for verdict in verdicts:
+                found[verdict.name] = verdict
+                if verdict.name == "chunks":
+                    break
+    assert found["first byte"].grade is Grade.OK
+    assert found["chunks"].grade is Grade.FAULT
+    assert "Event 1 of 5 was kept" in found["chunks"].text

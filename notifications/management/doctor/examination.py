@@ -1,6 +1,6 @@
 """The questions in their order, and when it is no use to ask on."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import httpx
 
@@ -12,7 +12,7 @@ from notifications.sse import ServerSentEvent
 
 async def examine(
     patient: Patient, *, origin: str | None = None, idle: float = 0
-) -> AsyncIterator[Verdict]:
+) -> AsyncGenerator[Verdict]:
     try:
         async with patient.open() as listener:
             if wrong := opening.status(listener):
@@ -44,7 +44,7 @@ async def examine(
 
 async def _carried(
     patient: Patient, listener: Listener, first: ServerSentEvent
-) -> AsyncIterator[Verdict]:
+) -> AsyncGenerator[Verdict]:
     refused = await carrying.publishing(patient)
     if refused is not None:
         yield refused
