@@ -57,7 +57,7 @@ class Export:
 
     async def pages(self, standing: Standing) -> AsyncGenerator[Page | Signal]:
         """Ends when all has been said; raises `Cut`, after a last signal, where it cannot be."""
-        asked, since = frozenset(self.grant.topics), self.grant.since
+        asked = frozenset(self.grant.topics)
         place = self.after.position
         if self.missing is not None:
             yield Signal("reset", self.missing, place)
@@ -71,7 +71,7 @@ class Export:
                         if batch.prev != place and not (batch.prev < place == self.after.position):
                             yield Signal("reset", ResetReason.TRIMMED, batch.prev)
                         place = batch.last
-                        yield Page(_theirs(batch.entries, asked, since), place)
+                        yield Page(_theirs(batch.entries, asked, self.grant), place)
                 if place < self.until.position:
                     yield Signal("reset", await self._what_happened(), self.until.position)
             except Unavailable as error:
@@ -104,10 +104,15 @@ class Export:
         return ResetReason.TRIMMED if state.epoch == self.until.epoch else ResetReason.LOG_LOST
 
 
-def _theirs(
-    entries: Sequence[Entry], asked: frozenset[str], since: Mapping[str, int]
-) -> Sequence[Entry]:
-    found = [entry for entry in entries if not asked.isdisjoint(entry.topics)]
+def _theirs(entries: Sequence[Entry], asked: frozenset[str], grant: Grant) -> Sequence[Entry]:
+    """Those of the topics, but not what passes who asks over, or came too early for them."""
+    since, subjects = grant.since, grant.subjects
+    found = [
+        entry
+        for entry in entries
+        if not asked.isdisjoint(entry.topics)
+        and (entry.skip is None or entry.skip.isdisjoint(subjects))
+    ]
     if not since:
         return found
     return [entry for entry in found if _may_have(entry, asked, since)]

@@ -108,6 +108,15 @@ async def test_a_log_without_holes_is_read_to_its_end() -> None:
     assert await said(export(log)) == ["1", "2", "10"]
 
 
+async def test_whom_an_event_passes_over_finds_it_in_no_file_either() -> None:
+    passing = replace(entry(2), skip=frozenset({"user:5"}))
+    log = Script(batch(0, entry(1), passing, entry(10)))
+    grant = Grant(topics=("t",), subjects=("user:5", "session:x"))
+    assert await said(export(log, grant=grant)) == ["1", "10"]
+    log = Script(batch(0, entry(1), passing, entry(10)))
+    assert await said(export(log, grant=Grant(topics=("t",)))) == ["1", "2", "10"]
+
+
 async def test_a_hole_is_told_where_it_is() -> None:
     log = Script(batch(0, entry(1), entry(2)), batch(5, entry(10)))
     assert await said(export(log)) == ["1", "2", "reset: trimmed", "10"]
