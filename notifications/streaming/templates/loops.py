@@ -1,0 +1,109 @@
+"""`{% for %}` over items that are still to come."""
+
+from typing import Any
+
+import django
+from django.template.base import Node, NodeList
+from django.template.context import Context
+from django.template.defaulttags import ForNode
+
+from notifications.streaming.templates.items import Items, is_unread
+from notifications.streaming.templates.rendering import Rendering, current_rendering
+
+HAS_LENGTH = django.VERSION >= (6, 0)
+
+
+class StreamedFor(Node):
+    """Renders each item as it comes. What is no async iterable is left to Django's own."""
+
+    child_nodelists = ForNode.child_nodelists
+
+    def __init__(self, node: ForNode) -> None:
+        self._loopvars = node.loopvars
+        self._sequence: Any = node.sequence
+        self._is_reversed = node.is_reversed
+        self.nodelist_loop: Any = node.nodelist_loop
+        self.nodelist_empty: Any = node.nodelist_empty
+
+    def render(self, context: Context) -> str:
+        rendering = current_rendering()
+        if rendering is None:
+            return self._of_django(self._sequence, context)
+        values = self._sequence.resolve(context, ignore_failures=True)
+        if is_unread(values) and not self._is_reversed:
+            return self._items(context, rendering, rendering.items(values))
+        values = rendering.settled(values)
+        if len(self._loopvars) > 1 and values is not None:
+            values = [rendering.settled(each) for each in values]
+        return self._of_django(_Given(values), context)
+
+    def _of_django(self, sequence: Any, context: Context) -> str:
+        inside: tuple[NodeList, NodeList] = self.nodelist_loop, self.nodelist_empty
+        return ForNode(self._loopvars, sequence, self._is_reversed, *inside).render(context)
+
+    def _items(self, context: Context, rendering: Rendering, items: Items) -> str:
+        parentloop = context.get("forloop", {})
+        several = len(self._loopvars) > 1
+        rendered: list[str] = []
+        with context.push():
+            if not items.has(0):
+                empty: str = self.nodelist_empty.render(context)
+                return empty
+            loop = context["forloop"] = Loop(items, parentloop)
+            for item in items:
+                if several:
+                    context.update(self._unpacked(rendering.settled(item)))
+                else:
+                    context[self._loopvars[0]] = item
+                rendered += [node.render_annotated(context) for node in self.nodelist_loop]
+                if several:
+                    context.pop()
+                loop.position += 1
+        return "".join(rendered)
+
+    def _unpacked(self, item: Any) -> dict[str, Any]:
+        wanted = len(self._loopvars)
+        try:
+            found = len(item)
+        except TypeError:
+            found = 1
+        if found != wanted:
+            raise ValueError(f"Need {wanted} values to unpack in for loop; got {found}. ")
+        return dict(zip(self._loopvars, item, strict=True))
+
+
+class _Given:
+    """A sequence that was resolved before."""
+
+    def __init__(self, values: Any) -> None:
+        self._values = values
+
+    def resolve(self, context: Context, ignore_failures: bool = False) -> Any:
+        return self._values
+
+
+class Loop(dict[str, Any]):
+    """`forloop`: what is only known from later items is waited for when it is asked for."""
+
+    def __init__(self, items: Items, parentloop: Any) -> None:
+        super().__init__(parentloop=parentloop)
+        self._items = items
+        self.position = 0
+
+    def __missing__(self, key: str) -> Any:
+        match key:
+            case "counter":
+                return self.position + 1
+            case "counter0":
+                return self.position
+            case "first":
+                return self.position == 0
+            case "last":
+                return not self._items.has(self.position + 1)
+            case "revcounter":
+                return self._items.count() - self.position
+            case "revcounter0":
+                return self._items.count() - self.position - 1
+            case "length" if HAS_LENGTH:
+                return self._items.count()
+        raise KeyError(key)
