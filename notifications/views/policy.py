@@ -1,6 +1,6 @@
 """What browsers are told of every page: run only files of this site, and let nobody frame it."""
 
-from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 
 # Nothing inline and nothing from elsewhere: whatever an event contains, it can only be text.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -24,7 +24,7 @@ HEADERS = {
 }
 
 
-def protect(response: HttpResponse) -> HttpResponse:
+def protect[Response: HttpResponseBase](response: Response) -> Response:
     """By ourselves: Django has a middleware for this policy only since 6.0."""
     for name, value in HEADERS.items():
         response.headers[name] = value

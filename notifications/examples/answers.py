@@ -1,0 +1,52 @@
+"""Answers that need no network, word by word, as a language model gives them."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+
+PAUSE = 0.06
+"""Seconds from one word to the next."""
+
+ANSWERS = {
+    r"script|javascript|how": (
+        "No script runs here. The server sends this page and does not end it: each word "
+        "is a little more HTML, and a browser shows HTML as it comes. The form below was "
+        "sent before the first word, and a declarative shadow root puts it under the "
+        "answer, which is still to come."
+    ),
+    r"screen ?reader|accessib|blind": (
+        "The answer is a log in the sense of ARIA: what is added to it is read out, when "
+        "there is nothing else to say. The focus stays in the question, ready for the "
+        "next, and a status says when the answer is whole."
+    ),
+    r"stop|leave|close": (
+        "Follow the link that says Stop, or go anywhere else. The connection closes, the "
+        "server notices, and the generator that finds these words is closed where it "
+        "stands."
+    ),
+    r"[<>&]|inject|safe|xss": (
+        "Whatever you write, and whatever I answer, goes through the template's "
+        "autoescaping, word by word, so that <script>alert(1)</script> is only text. The "
+        "Content-Security-Policy would not let it run either."
+    ),
+}
+OTHERWISE = (
+    "I know four things: how this works without JavaScript, what a screen reader makes "
+    "of it, how to stop me, and whether <b>markup</b> is safe here. Ask about one of "
+    "them, or give this page a source of words that knows more."
+)
+
+
+async def answer(question: str) -> AsyncGenerator[str]:
+    """The words of an answer, each with the space before it."""
+    said = f"You asked: “{question}” " + _knowledge(question)
+    for word in re.findall(r"\s*\S+", said):
+        await asyncio.sleep(PAUSE)
+        yield word
+
+
+def _knowledge(question: str) -> str:
+    for about, text in ANSWERS.items():
+        if re.search(about, question, re.IGNORECASE):
+            return text
+    return OTHERWISE

@@ -1,0 +1,104 @@
+"""The example pages in a browser in which no script runs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Literal
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser.conftest import Site
+
+pytestmark = pytest.mark.browser
+
+PAGES = ["", "streaming/", "astreaming/", "chat/", "chat/?question=stop", "loader/"]
+
+
+@pytest.fixture
+async def quiet(browser: Browser) -> AsyncIterator[Page]:
+    """A tab of a browser without JavaScript."""
+    context = await browser.new_context(java_script_enabled=False)
+    yield await context.new_page()
+    await context.close()
+
+
+async def open_page(page: Page, site: Site, path: str) -> None:
+    """It is not waited for: a page that streams is not loaded for a while."""
+    await page.goto(f"{site.url}/examples/{path}", wait_until="commit")
+
+
+async def test_the_chat_answers_word_by_word_beside_a_form_to_go_on_with(
+    quiet: Page, site: Site
+) -> None:
+    await open_page(quiet, site, "chat/")
+    markup = "<img src=x onerror=alert(1)> stop"
+    question, log = quiet.get_by_label("Your question"), quiet.get_by_role("log")
+    await question.fill(markup)
+    await question.press("Enter")
+    await expect(log).to_contain_text(f"You asked: “{markup}”")
+    await expect(quiet.get_by_text("Answering…")).to_be_visible()
+    await expect(question).to_be_focused()
+    await question.fill("and the next")
+    await expect(quiet.get_by_text("That was the answer.")).to_be_visible()
+    await expect(quiet.get_by_text("Answering…")).to_be_hidden()
+    await expect(log).to_contain_text("closed where it stands.")
+    await expect(question).to_have_value("and the next")
+    await expect(question).to_be_focused()
+    assert await quiet.locator("img:not(.brand img), script").count() == 0
+
+
+async def test_the_chat_can_be_stopped(quiet: Page, site: Site) -> None:
+    await open_page(quiet, site, "chat/?question=how")
+    await quiet.get_by_role("link", name="Stop").click(no_wait_after=True)
+    await expect(quiet).to_have_url(f"{site.url}/examples/chat/")
+    await expect(quiet.get_by_role("log")).to_have_count(0)
+
+
+async def test_the_loader_shows_its_shell_at_once_and_parts_as_they_come(
+    quiet: Page, site: Site
+) -> None:
+    await open_page(quiet, site, "loader/")
+    loading, peal = quiet.get_by_text("Loading 4 parts…"), quiet.get_by_text("The peal")
+    await expect(loading).to_be_visible()
+    await expect(quiet.get_by_role("heading", name="The ringers")).to_be_visible()
+    await expect(peal).to_be_visible()
+    await expect(quiet.get_by_text("Everything is here.")).to_be_visible()
+    await expect(loading).to_be_hidden()
+    for name in ("The peal", "The hour", "The ringers", "The clock"):
+        await expect(quiet.get_by_role("heading", name=name)).to_be_visible()
+    order = await quiet.get_by_role("heading", level=2).all_text_contents()
+    assert order.index("The hour") < order.index("The peal")
+
+
+async def test_rows_appear_one_by_one(quiet: Page, site: Site) -> None:
+    await open_page(quiet, site, "astreaming/")
+    await expect(quiet.get_by_text("1 2 3 4 5 6")).to_have_count(1)
+    await expect(quiet.get_by_role("status")).to_have_count(0)
+    await expect(quiet.get_by_text("1 2 3 4 5 6")).to_have_count(2)
+    await expect(quiet.get_by_role("status")).to_contain_text("That’s all")
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+async def test_axe_finds_nothing(
+    browser: Browser, site: Site, colours: Literal["light", "dark"]
+) -> None:
+    context = await browser.new_context(
+        color_scheme=colours, viewport={"width": 360, "height": 800}
+    )
+
+    async def check(path: str) -> None:
+        page = await context.new_page()
+        await open_page(page, site, path)
+        await page.wait_for_load_state()
+        found = await Axe().run(page)
+        assert found.violations_count == 0, path + found.generate_report()
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+
+    await asyncio.gather(*map(check, PAGES))
+    page = await context.new_page()
+    await open_page(page, site, "chat/?question=how")
+    await expect(page.get_by_text("Answering…")).to_be_visible()
+    found = await Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    await context.close()
