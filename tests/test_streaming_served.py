@@ -98,14 +98,14 @@ async def getting(site: Site, path: str) -> AsyncIterator[asyncio.StreamReader]:
 @pytest.mark.parametrize("page", PAGES)
 async def test_each_chunk_is_there_before_the_next_is_made(site: Site, page: str) -> None:
     path, row = PAGES[page]
-    async with asyncio.timeout(DEADLINE), getting(site, path) as stream, site.source() as line:
-        told, go_on = line
-        for number in range(ROWS):
-            before = await stream.readuntil(row.format(number).encode())
-            assert row.format(number + 1).encode() not in before
-            go_on.write(GO_ON)
+    async with asyncio.timeout(DEADLINE), getting(site, path) as stream:
+        async with site.source() as (told, go_on):
+            for number in range(ROWS):
+                before = await stream.readuntil(row.format(number).encode())
+                assert row.format(number + 1).encode() not in before
+                go_on.write(GO_ON)
+            assert await told.read() == CLOSED
         await stream.readuntil(b"</html>")
-        assert await told.read() == CLOSED
 
 
 @pytest.mark.parametrize("page", PAGES)
