@@ -67,9 +67,8 @@ class Expression(FilterExpression):
         if rendering is None:
             return super().resolve(context, ignore_failures)
         # `{{ block.super }}` is a variable, too.
-        with rendering.whole():
-            value = super().resolve(context, ignore_failures)
-            return rendering.settled(value) if self.filters else value
+        value = rendering.whole(super().resolve, context, ignore_failures)
+        return rendering.settled(value) if self.filters else value
 
 
 class AwaitedVariable(Variable):

@@ -80,7 +80,5 @@ def _whole(node: Node, context: Context) -> str:
     rendering = current_rendering()
     if rendering is None or not rendering.is_open:
         return _render(node, context)
-    with rendering.whole():
-        text = _render(node, context)
-    rendering.write(text)
+    rendering.write(rendering.whole(_render, node, context))
     return ""

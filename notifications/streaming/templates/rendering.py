@@ -4,8 +4,8 @@ So it is Django's own code that renders, every tag and filter of whomever as it 
 event loop is free while a value is waited for.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from contextvars import copy_context
 from functools import partial
 from inspect import isawaitable, iscoroutine
@@ -50,12 +50,11 @@ class Rendering(greenlet):  # type: ignore[misc]
         self.write(self._render())
         return self._taken()
 
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """What is rendered meanwhile is returned, as Django does, and not sent."""
+    def whole[**P, R](self, render: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What it renders: returned, as Django does, and not sent."""
         before, self.is_open = self.is_open, False
         try:
-            yield
+            return render(*args, **kwargs)
         finally:
             self.is_open = before
 
