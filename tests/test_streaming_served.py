@@ -1,6 +1,7 @@
 """Chunks on the wire: each is there when it was yielded, under every kind of server."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from tests.served import served
-from tests.servers import START_DEADLINE, environment, free_port, web_server
+from tests.servers import START_DEADLINE, environment, listening, web_server
 from tests.streaming_site import CLOSED, GO_ON, PAUSE, ROWS
 
 DEADLINE = 20.0
@@ -44,16 +45,19 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def side_port() -> int:
-    return free_port()
+def side() -> Iterator[socket.socket]:
+    """Where sources call, held for as long as one of their servers runs."""
+    with listening() as listener:
+        yield listener
 
 
 @pytest.fixture(scope="module", params=["daphne", "uvicorn", "wsgi"])
 def server(
-    request: pytest.FixtureRequest, side_port: int, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, side: socket.socket, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, int]]:
     folder: Path = tmp_path_factory.mktemp(request.param)
-    given = {"DJANGO_SETTINGS_MODULE": SETTINGS, "SIDE_CHANNEL": str(side_port), "PORT": "0"}
+    channel = str(side.getsockname()[1])
+    given = {"DJANGO_SETTINGS_MODULE": SETTINGS, "SIDE_CHANNEL": channel, "PORT": "0"}
     with ExitStack() as stack:
         if request.param == "wsgi":
             command = ["tests.wsgi_server"]
@@ -71,13 +75,13 @@ def server(
 
 
 @pytest.fixture
-async def site(server: tuple[str, int], side_port: int) -> AsyncIterator[Site]:
+async def site(server: tuple[str, int], side: socket.socket) -> AsyncIterator[Site]:
     site = Site(*server, asyncio.Queue())
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         site.lines.put_nowait((reader, writer))
 
-    channel = await asyncio.start_server(connected, "127.0.0.1", side_port)
+    channel = await asyncio.start_server(connected, sock=side.dup())
     yield site
     channel.close()
 
