@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 from unittest.mock import patch
 
@@ -10,7 +12,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from notifications import hub as hubs
 from notifications import runtime as runtimes
+from notifications.breath import Breath
 from notifications.conf import Settings
 from notifications.cursors import Cursor
 from notifications.errors import Unavailable
@@ -30,6 +34,7 @@ KEPT = 30
 WINDOW = 20
 """Fewer than are kept, so that a subscriber may fall off the window and a process off the log."""
 SPINS = 5_000
+SETTLED = 100
 
 topics = st.sets(st.sampled_from(TOPICS), min_size=1)
 which = st.integers(min_value=0, max_value=99)
@@ -90,8 +95,12 @@ class Client:
 class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.patch = patch.object(runtimes, "LOAD_PAUSE", 0)
-        self.patch.start()
+        self.patches = ExitStack()
+        self.patches.enter_context(patch.object(runtimes, "LOAD_PAUSE", 0))
+        # Whatever is done in slices lets the others go on after every other step of it.
+        turns = cycle([True, False])
+        self.patches.enter_context(patch.object(Breath, "due", property(lambda _: next(turns))))
+        self.patches.enter_context(patch.object(hubs, "STRIDE", 1))
         self.loop = asyncio.new_event_loop()
         self.store = MemoryStore(Retention(events=KEPT, bytes=10**7, age=3600))
         self.published: list[Publication] = []
@@ -216,9 +225,14 @@ class Model(RuleBasedStateMachine):
         self.doubts += 1
         self.log.gap = reason
 
-    @rule(steps=st.integers(1, 30))
+    @rule(steps=st.integers(1, 8))
     def go_on(self, steps: int) -> None:
         self.run(steps)
+
+    @rule()
+    def settle(self) -> None:
+        if self.log.here.is_set():
+            self.run(SETTLED)
 
     # What must hold
 
@@ -240,7 +254,7 @@ class Model(RuleBasedStateMachine):
         finally:
             self.loop.run_until_complete(self.runtime.stop())
             self.loop.close()
-            self.patch.stop()
+            self.patches.close()
 
     def _everyone_catches_up(self) -> None:
         for _ in range(SPINS):
@@ -250,11 +264,11 @@ class Model(RuleBasedStateMachine):
                 self.loop.run_until_complete(self._drain(client.wire))
             if self._settled():
                 break
-        self.run(50)
+        self.run(SETTLED)
         for number, client in enumerate(self.clients):
             if not client.subscriber.open or client.wire.fails:
                 self.come_back(number, held=False)
-        self.run(50)
+        self.run(SETTLED)
         end = Cursor(self.store.epoch, self.store.last)
         for client in self.clients:
             self.loop.run_until_complete(self._keep_alive(client))
