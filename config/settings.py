@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from pythonjsonlogger.core import RESERVED_ATTRS
 
-from config.environment import Environment, database, flag, names, number, redis_url, whole
+from config.environment import Environment, database, flag, names, number, one_of, redis_url, whole
 from config.keys import kept
 from config.tokens import issuer
 
@@ -77,6 +78,9 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "DRAIN_SECONDS": number,
     "MAX_EVENT_BYTES": whole(1),
     "WAIT_REPLICAS": whole(0),
+    "METRICS_KEYS": names,
+    "REQUEST_TIMEOUT": number,
+    "MAX_REQUEST_BYTES": whole(1),
     "MAX_STREAMS": whole(0),
     "MAX_STREAMS_PER_ADDRESS": whole(0),
     "MAX_STREAMS_PER_USER": whole(0),
@@ -171,13 +175,29 @@ SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 # The image makes a key to publish with, so that a first try needs no other (docs/security.md).
 SILENCED_SYSTEM_CHECKS += ["carillon.W012"]
 
+LOG_FORMAT = env("LOG_FORMAT", one_of("text", "json"), default="text")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+        "text": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "fmt": "%(levelname)s %(name)s %(message)s",
+            "rename_fields": {"levelname": "level", "name": "logger"},
+            "timestamp": "time",
+            # A request of Django's shows its whole URL.
+            "reserved_attrs": [*RESERVED_ATTRS, "request"],
+        },
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"structured": {"()": "notifications.logs.Structured"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": LOG_FORMAT,
+            "filters": ["structured"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "carillon": {"level": "INFO"},

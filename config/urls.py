@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from notifications.views import health
+from notifications.views.metrics import metrics
 from notifications.views.openapi import openapi
 from notifications.views.page import page
 
@@ -20,6 +21,7 @@ urlpatterns = [
     path("health/ready", health.ready, name="health-ready"),
     path("health/publish", health.publish, name="health-publish"),
     path("health/outbox", health.outbox, name="health-outbox"),
+    path("metrics", metrics, name="metrics"),
     path("openapi.json", openapi, name="openapi"),
     path("admin/", admin.site.urls),
 ]

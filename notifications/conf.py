@@ -133,6 +133,16 @@ class Settings(BaseModel):
     TRUSTED_PROXIES: Several[Network] = ()
     """Addresses and networks of the proxies whose `X-Forwarded-For` is believed."""
 
+    REQUEST_TIMEOUT: Annotated[float, Field(gt=0, le=300)] = 15
+    """`carillon serve`: for how long it waits for the head of a request, or for a body that stands
+    still; at most twice as long."""
+
+    MAX_REQUEST_BYTES: Annotated[int, Field(ge=64 * KIB)] = 64 * MIB
+    """`carillon serve`: the largest body of any request."""
+
+    METRICS_KEYS: Several[PublishKey] = ()
+    """Bearer keys that may read `/metrics`. Without any nobody may, but in development."""
+
     MAX_EVENT_BYTES: Annotated[int, Field(ge=1)] = 64 * KIB
     """The largest `data` of one event, as it is sent."""
 

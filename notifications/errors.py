@@ -110,5 +110,9 @@ class OutboxLate(CarillonError):
     code, status, title = "outbox-late", 503, "The outbox is not relayed"
 
 
+class NotInstalled(CarillonError):
+    code, status, title = "not-installed", 501, "This is not installed here"
+
+
 class NeedsAsgi(CarillonError):
     code, status, title = "needs-asgi", 501, "Event streams need an ASGI server"

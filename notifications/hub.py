@@ -61,6 +61,15 @@ class Hub:
     def subscribers(self) -> list[Subscriber]:
         return [member for audience in self._audiences for member in audience.members]
 
+    @property
+    def slow(self) -> int:
+        """How many have not taken yet what they were sent."""
+        return len(self._waiting)
+
+    @property
+    def window(self) -> Window:
+        return self._window
+
     def hearing(self, topic: str) -> list[Subscriber]:
         """Whoever subscribed to a topic."""
         return [member for each in self._audiences.hearing(topic) for member in each.members]

@@ -2,10 +2,13 @@
 
 import re
 import secrets
+from contextvars import ContextVar
 
 from django.http import HttpRequest
 
 HEADER = "X-Request-ID"
+current: ContextVar[str | None] = ContextVar("carillon_request_id", default=None)
+"""Of the request that is being answered, for the log."""
 _NOTED = "carillon.request_id"
 # One word, so that it can be nothing else in a line of a log; no quote, backslash or bracket.
 _SANE = re.compile(r"[\w.:/+=@-]{1,64}", re.ASCII)

@@ -18,6 +18,7 @@ from notifications.cursors import Cursor, position_ms
 from notifications.draining import close_all, drain
 from notifications.enforcement import Enforcement
 from notifications.errors import Unavailable
+from notifications.exporting import Exporter, is_possible
 from notifications.forms import PLAIN, Form
 from notifications.grants import Grant
 from notifications.hub import Hub
@@ -42,6 +43,7 @@ class Runtime:
         self._hub: Hub | None = None
         self._keepalive: KeepAlive | None = None
         self._enforcement: Enforcement | None = None
+        self._exporter: Exporter | None = None
         self.quotas = Quotas(settings)
         self._loaded = asyncio.Event()
         self._stopping = False
@@ -105,6 +107,11 @@ class Runtime:
             self._spawn(self._verify(subscriber, Cursor(self.hub.head.epoch, subscriber.position)))
         return subscriber
 
+    def export(self) -> None:
+        """Bring the metrics up to date."""
+        if self._exporter is not None:
+            self._exporter.tell()
+
     async def drain(self, *, over: float) -> None:
         """Take no new streams, and close those there are, spread over so many seconds.
 
@@ -119,6 +126,7 @@ class Runtime:
         self._stopping = True
         if self._hub is not None:
             await close_all(self._hub, CloseReason.STOPPING)
+        self.export()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -181,6 +189,9 @@ class Runtime:
         self._enforcement = Enforcement(self._hub, max_age=self._settings.GRANT_MAX_AGE)
         self._spawn(self._keepalive.run())
         self._spawn(self._enforcement.run())
+        if is_possible():
+            self._exporter = Exporter(self._hub, self.log)
+            self._spawn(self._exporter.run())
         self._loaded.set()
 
     async def _follow(self) -> ResetReason:

@@ -34,6 +34,10 @@ class Tally:
         """How often the log came back."""
         self._lock = threading.Lock()
 
+    @property
+    def open(self) -> int:
+        return self.opened - self.closed.total()
+
     def heard(self, ms: int) -> None:
         """All who hear a batch have it now, whose first event is of that time."""
         self.latencies.append(max(0.0, time.time() - ms / 1000))

@@ -1,5 +1,6 @@
 """The part of the log that this process holds: the retained events, indexed by topic."""
 
+import time
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
@@ -37,6 +38,13 @@ class Window:
 
     def __len__(self) -> int:
         return len(self._entries) - self._first
+
+    @property
+    def span(self) -> float:
+        """Seconds since the oldest event that is held; 0 without any."""
+        if not len(self):
+            return 0.0
+        return max(0.0, time.time() - position_ms(self._entries[self._first].position) / 1000)
 
     def append(self, batch: Batch) -> None:
         """Take a batch; one that does not join what is held begins the window anew."""

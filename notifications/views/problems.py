@@ -25,7 +25,7 @@ from notifications.errors import (
     Unauthenticated,
     Unavailable,
 )
-from notifications.request_ids import HEADER, request_id
+from notifications.request_ids import HEADER, current, request_id
 from notifications.tallies import tally
 from notifications.views.policy import protect
 
@@ -73,6 +73,7 @@ def tells_problems(view: AsyncView) -> AsyncView:
 
     @wraps(view)
     async def answering(request: HttpRequest) -> HttpResponseBase:
+        token = current.set(request_id(request))
         try:
             response = await view(request)
         except CarillonError as error:
@@ -81,6 +82,8 @@ def tells_problems(view: AsyncView) -> AsyncView:
             return problem(request, TooLarge(f"The form is too large: {error}"))
         except UNREADABLE as error:
             return problem(request, BadRequest(f"The request cannot be read: {error}"))
+        finally:
+            current.reset(token)
         response[HEADER] = request_id(request)
         return response
 

@@ -15,6 +15,7 @@ from twisted.internet.tcp import Server as Connection
 
 from notifications.addresses import is_trusted, nearest
 from notifications.conf import get_settings
+from notifications.management.carillon.daphne_bounds import BoundedFactory
 from notifications.management.carillon.shift import Shift
 
 reactor: Any = installed_reactor  # a module, to type checkers
@@ -46,7 +47,9 @@ class DaphneServer(Server):  # type: ignore[misc]
     async def accept(self) -> None:
         listener = self._shift.listener
         listener.setblocking(False)
-        self._port = reactor.adoptStreamPort(listener.fileno(), listener.family, self.http_factory)
+        self._port = reactor.adoptStreamPort(
+            listener.fileno(), listener.family, BoundedFactory(self)
+        )
 
     def stop_accepting(self) -> None:
         port, self._port = self._port, None

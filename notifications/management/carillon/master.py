@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 from notifications.conf import get_settings
 from notifications.management.carillon.listener import shut
+from notifications.management.carillon.scoreboard import Tend
 from notifications.management.carillon.slot import CannotStart, Slot
 
 logger = logging.getLogger("carillon")
@@ -30,7 +31,8 @@ __all__ = ["CannotStart", "Master"]
 
 
 class Master:
-    def __init__(self, listeners: list[socket.socket]) -> None:
+    def __init__(self, listeners: list[socket.socket], tend: Tend) -> None:
+        self._tend_scoreboard = tend
         self._listeners = listeners
         self._slots: list[Slot] = []
         self._to_replace: deque[Slot] = deque()
@@ -47,6 +49,9 @@ class Master:
                     for slot in self._slots:
                         slot.tend(time.monotonic())
                     self._replace_one_by_one()
+                    self._tend_scoreboard(
+                        [each.pid for slot in self._slots for each in slot.workers]
+                    )
                 self._end(woken)
             finally:
                 for slot in self._slots:

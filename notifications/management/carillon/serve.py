@@ -14,6 +14,7 @@ from notifications.management.carillon.descriptors import raise_limit
 from notifications.management.carillon.listener import address, listen_together
 from notifications.management.carillon.master import CannotStart, Master
 from notifications.management.carillon.orders import MasterOrders
+from notifications.management.carillon.scoreboard import scoreboard
 
 HELP = "Serves in production: streams, publishing and the page."
 SIGNALS = """
@@ -70,7 +71,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
         stack.enter_context(server.log_running())
         _say(command, address(listeners[0]), options)
         try:
-            Master(listeners).run()
+            Master(listeners, stack.enter_context(scoreboard())).run()
         except CannotStart:
             raise CommandError("Nothing serves: what is wrong is said above.") from None
 

@@ -12,7 +12,9 @@ from uvicorn import Config, Server
 
 from notifications.conf import get_settings
 from notifications.management.carillon.listener import BACKLOG
+from notifications.management.carillon.patience import Debt, Patience
 from notifications.management.carillon.shift import Shift
+from notifications.management.carillon.uvicorn_bounds import MAX_HEAD, bounded, cut
 
 CLOSE = (b"connection", b"close")
 KEEPALIVE = 60  # seconds, as Daphne's
@@ -25,6 +27,7 @@ class UvicornServer(Server):
         self._application = application
         self._shift = shift
         self._parting = False
+        self._patience: Patience[Any] | None = None
         super().__init__(
             Config(
                 self._answer,
@@ -36,6 +39,7 @@ class UvicornServer(Server):
                 proxy_headers=proxy_headers,
                 forwarded_allow_ips=[*map(str, get_settings().TRUSTED_PROXIES)] or None,
                 backlog=BACKLOG,
+                h11_max_incomplete_event_size=MAX_HEAD,
                 timeout_keep_alive=KEEPALIVE,
                 timeout_graceful_shutdown=LEFTOVERS,
                 # A compressor for each connection costs more than all else that one does.
@@ -65,19 +69,28 @@ class UvicornServer(Server):
 
     async def accept(self) -> None:
         loop = asyncio.get_running_loop()
+        self._patience = Patience(self._owes, cut)
         server = await loop.create_server(
             partial(self._protocol, loop), sock=self._shift.listener, backlog=BACKLOG
         )
         self.servers.append(server)
 
     def _protocol(self, loop: AbstractEventLoop) -> Any:
+        assert self._patience is not None
         protocol_class: Any = self.config.http_protocol_class
-        return protocol_class(
+        protocol = bounded(protocol_class)(
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,
             _loop=loop,
         )
+        self._patience.watch(protocol)
+        return protocol
+
+    def _owes(self, protocol: Any) -> Debt:
+        assert self._patience is not None
+        debt: Debt = protocol.owes(self._patience.stride)
+        return debt
 
     def stop_accepting(self) -> None:
         for server in self.servers:
