@@ -219,6 +219,25 @@ def test_an_outcome_that_cannot_be_found_out_in_time_is_unknown(
         assert network.done > 1
 
 
+def test_what_the_network_withholds_is_unknown_and_kept_once_when_it_arrives(
+    network: Relay, redis: RedisServer
+) -> None:
+    draft = Draft(Event(topics=("t",), data="a"), "key", "f" * 32)
+    with closing(appender_at(network.url, timeout=0.5)) as appender:
+        appender.append(drafts("before"))
+        network.hold()
+        with pytest.raises(Unavailable) as caught:
+            appender.append([draft])
+        assert caught.value.outcome == "unknown"
+        network.let_go()
+        with redis.client() as client:
+            _until(lambda: len(kept(client)) == 2)
+    with closing(appender_at(network.url)) as appender, redis.client() as client:
+        [receipt] = appender.append([draft])
+        assert receipt.duplicate
+        assert kept(client)[1:] == [(places([receipt])[0], "a")]
+
+
 def test_what_was_not_sent_is_not_tried_again() -> None:
     attempts = Attempts(["EVALSHA"], before=None, timeout=60)
     with pytest.raises(Unavailable) as caught:
