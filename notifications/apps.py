@@ -1,8 +1,13 @@
 """The application, known to Django as `carillon`."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
+from django.conf import settings
 
 from notifications import redaction
+
+EVENTSTREAM = "notifications.compat.eventstream"
 
 
 class CarillonConfig(AppConfig):
@@ -16,3 +21,6 @@ class CarillonConfig(AppConfig):
 
         redaction.install()
         receivers.connect()
+        if getattr(settings, "EVENTSTREAM_STORAGE_CLASS", "").startswith(EVENTSTREAM):
+            # Also where nothing is sent nor served, and a permission is ended.
+            import_module(EVENTSTREAM)

@@ -49,3 +49,21 @@ def preflights_allow_resuming(**_: Any) -> list[CheckMessage]:
             id="carillon.W007",
         )
     ]
+
+
+@register(TAG)
+def proxies_are_not_published_to(**_: Any) -> list[CheckMessage]:
+    """carillon.W041: a GRIP proxy takes a hole in the ids for a loss, and ours are not gapless."""
+    storage = getattr(django_settings, "EVENTSTREAM_STORAGE_CLASS", "")
+    grip = [name for name in ("GRIP_URL", "GRIP_PROXIES") if getattr(django_settings, name, None)]
+    if not grip or not storage.startswith("notifications.compat.eventstream"):
+        return []
+    return [
+        CheckWarning(
+            f"{grip[0]} names a proxy, and nothing is published through it with this "
+            "EVENTSTREAM_STORAGE_CLASS.",
+            hint=f"Remove {grip[0]}, and have clients connect to this site: no proxy is needed for "
+            "several processes (docs/neighbours.md).",
+            id="carillon.W041",
+        )
+    ]

@@ -1,0 +1,1 @@
+"""Ways in for sites that come from elsewhere, and keep their code and their clients."""
