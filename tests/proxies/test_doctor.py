@@ -21,14 +21,21 @@ from tests.proxies.servers import AS_TOLD, Proxy, caddy, certificate_of, haproxy
 from tests.servers import PUBLISH_KEY, free_port
 
 APP = "https://app.example.com"
-SHORT = 1.5
+SHORT = 3.0
 """Patience, where what is waited for never comes."""
+LONG = 30.0
+
+
+@pytest.fixture(autouse=True)
+def _origin_is_there(site: Origin) -> None:
+    """Another test may have lost it, and it takes a while to start."""
+    site.wait_until_ready()
 
 
 def examined(url: str, **options: Any) -> dict[str, dict[str, str]]:
     """The verdicts by their names. With a fault the command fails."""
     out = StringIO()
-    given = {"key": PUBLISH_KEY, "topic": "demo", "patience": 20.0, **options}
+    given = {"key": PUBLISH_KEY, "topic": "demo", "patience": LONG, **options}
     words = [f"--{name}={value}" for name, value in given.items() if value is not None]
     failed = False
     try:
@@ -106,7 +113,7 @@ def test_an_nginx_that_gets_it_wrong_is_told_what_is_wrong(
 ) -> None:
     with nginx_that(tmp_path, site.port, more) as proxy:
         # Whatever is wrong is wrong at once, but for what never comes.
-        verdicts = examined(proxy.url, origin=APP, patience=SHORT if more == HOLDS else 20.0)
+        verdicts = examined(proxy.url, origin=APP, patience=SHORT if more == HOLDS else LONG)
     assert {name for name, grade in grades(verdicts).items() if grade == "fault"} == wrong
 
 
@@ -214,7 +221,14 @@ def test_a_site_of_which_the_origin_is_away_is_told_apart(
 
 def test_for_people_each_verdict_is_a_line_and_its_cure_another(site: Origin) -> None:
     out = StringIO()
-    call_command("carillon", "doctor", f"{site.url}/events/", "--topic", "demo", stdout=out)
+    call_command(
+        "carillon",
+        "doctor",
+        f"{site.url}/events/",
+        "--topic=demo",
+        f"--patience={LONG}",
+        stdout=out,
+    )
     said = out.getvalue().splitlines()
     assert said[0] == f"ok        reach       {site.url}/events/ streams"
     assert any(re.match(r"untested  chunks .*key", line) for line in said)
@@ -249,7 +263,7 @@ class Holding(BytePump):
 async def test_a_stream_that_is_held_back_after_its_beginning_is_found(site: Origin) -> None:
     found: dict[str, Verdict] = {}
     async with Holding.to(site.port) as proxy:
-        patient = Patient(proxy.url, topic="demo", key=PUBLISH_KEY, patience=2 * SHORT)
+        patient = Patient(proxy.url, topic="demo", key=PUBLISH_KEY, patience=SHORT)
         async with aclosing(examine(patient)) as verdicts:
             async for verdict in verdicts:
                 found[verdict.name] = verdict
