@@ -110,6 +110,18 @@ async def test_topics_change_in_one_step(client: Client) -> None:
     assert count > 30
 
 
+async def test_topics_change_in_the_middle_of_a_long_history(client: Client) -> None:
+    numbers = list(range(40))
+    for number in numbers:
+        await publish("demo.stays", data=f"{number} {'x' * 5_000}")
+    await client.subscribe("reader", "demo.stays", since="all")
+    await client.data("reader", len(numbers))  # the window has them
+    await client.send(type="subscribe", id="a", topics=["demo.stays"], since="all")
+    await client.send(type="subscribe", id="a", topics=["demo.stays", "demo.new"])
+    heard = await client.data("a", len(numbers))
+    assert [int(data.split()[0]) for data in heard] == numbers
+
+
 async def change_topics(client: Client, times: int) -> None:
     for number in range(times):
         await client.subscribe("a", "demo.stays", f"demo.other-{number}")
