@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from redis import Redis
+
 from tests.faults.relay import Relay, relay
 from tests.faults.site import KEYS
 from tests.servers import RedisServer, redis_server, wait_for_redis
@@ -146,11 +148,11 @@ def add_entry(place: Place) -> None:
 
 
 def turn_back_clock(place: Place) -> None:
-    """As if the clock had been a minute ahead until now: what comes is older than what is there."""
+    """As if the clock had been ahead until now: what comes is older than what is there."""
     with place.redis.client() as client:
         client.eval(
             "local last = redis.call('HGET', KEYS[2], 'last')\n"
-            "local next = string.format('%.0f-0', string.match(last, '^%d+') + 60000)\n"
+            "local next = string.format('%.0f-0', string.match(last, '^%d+') + 3000)\n"
             "redis.call('XADD', KEYS[1], next, 'kind', 'none', 'prev', last, 'at', 0)\n"
             "redis.call('HSET', KEYS[2], 'last', next)",
             2,
@@ -179,8 +181,23 @@ def restart_empty(place: Place) -> None:
     place.start(place.folder / "nothing")
 
 
+def _is_ahead(client: Redis) -> bool:
+    """Whether the log is ahead of the clock."""
+    last: bytes = client.xinfo_stream(KEYS.stream)["last-generated-id"]
+    seconds, _ = client.time()
+    return int(last.partition(b"-")[0]) >= int(seconds) * 1000
+
+
 def restart_older(place: Place) -> None:
-    """With what it had a moment ago: from before the last event that everyone has."""
+    """With what it had a moment ago: from before the last event that everyone has.
+
+    Not while its clock is behind, or places are given out twice, which nobody can notice.
+    """
+    with place.redis.client() as client:
+        deadline = time.monotonic() + DEADLINE
+        while _is_ahead(client):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
     backup = place.folder / "backup"
     shutil.rmtree(backup, ignore_errors=True)
     shutil.copytree(place.folder / "appendonlydir", backup)
