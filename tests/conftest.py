@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 
@@ -49,3 +50,9 @@ async def runtime_ends() -> AsyncIterator[None]:
     """Whatever the test started in its event loop ends with the test."""
     yield
     await runtime.stop()
+
+
+@pytest.fixture
+def no_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests with a database, which a WebSocket's own threads would outlive."""
+    monkeypatch.setattr("notifications.websockets.conversation.in_a_lane", nullcontext)

@@ -1,0 +1,73 @@
+"""Who a WebSocket belongs to: asked at each command, and again when a grant has come of age."""
+
+from typing import Any
+
+import pytest
+from channels.routing import URLRouter
+from django.contrib.auth.models import AnonymousUser
+from pytest_django import Settings as DjangoSettings
+
+from notifications import apublish, runtime
+from notifications.routing import websocket_urlpatterns
+from tests.websocket_client import Client
+
+pytestmark = [
+    pytest.mark.usefixtures("own_log", "runtime_ends", "no_lanes"),
+    pytest.mark.django_db(transaction=True),
+]
+
+application = URLRouter(websocket_urlpatterns)
+
+
+class As:
+    """A site's own authentication: whom it found is in the scope, and there is no session."""
+
+    def __init__(self, user: Any) -> None:
+        self._user = user
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await application({**scope, "user": self._user}, receive, send)
+
+
+@pytest.fixture
+def ada(django_user_model: Any) -> Any:
+    return django_user_model.objects.create_user("ada")
+
+
+async def test_the_user_of_another_middleware_is_who_subscribes(ada: Any) -> None:
+    async with Client(As(ada)) as client:
+        said = await client.subscribe("own")
+        assert said["topics"] == [f"user.{ada.pk}"]
+        await apublish([f"user.{ada.pk}"], "hello")
+        assert await client.data("own", 1) == ["hello"]
+        await client.send(type="subscribe", id="other", topics=[f"user.{ada.pk + 1}"])
+        assert (await client.about("other", "error"))["code"] == "forbidden"
+
+
+async def test_that_user_is_taken_only_for_as_long_as_they_are_active(ada: Any) -> None:
+    async with Client(As(ada)) as client:
+        await client.subscribe("own")
+        await type(ada).objects.filter(pk=ada.pk).aupdate(is_active=False)  # no signal tells
+        await client.send(type="subscribe", id="again", topics=[f"user.{ada.pk}"])
+        assert (await client.about("again", "error"))["code"] == "forbidden"
+
+
+async def test_an_anonymous_user_hears_what_is_public() -> None:
+    async with Client(As(AnonymousUser())) as client:
+        await client.subscribe("a", "demo.a")
+        await client.send(type="subscribe", id="b", topics=["user.1"])
+        assert (await client.about("b", "error"))["code"] == "forbidden"
+
+
+async def test_a_grant_that_is_of_age_is_asked_for_again_and_ends_what_it_allowed(
+    ada: Any, settings: DjangoSettings
+) -> None:
+    settings.CARILLON = {**settings.CARILLON, "GRANT_MAX_AGE": 0.3}
+    async with Client(As(ada)) as client:
+        await client.subscribe("public", "demo.a")
+        await client.subscribe("own")
+        await type(ada).objects.filter(pk=ada.pk).aupdate(is_active=False)  # no signal tells
+        assert (await client.about("own", "closing"))["reason"] == "permission_ended"
+        await apublish(["demo.a"], "still")
+        assert await client.data("public", 1) == ["still"]
+        assert len(runtime.start().hub.subscribers) == 1
