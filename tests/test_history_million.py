@@ -24,7 +24,7 @@ from notifications.log.base import Draft, Log
 from notifications.log.choice import open_log
 from notifications.publishing import build
 from notifications.rendering import Csv
-from notifications.streaming.responses import SteadyResponse
+from notifications.streaming.files import StreamedFile
 from notifications.views.history import chunks
 from tests.asgi_client import Connection
 from tests.filling import fill
@@ -46,7 +46,7 @@ async def whole_log(request: HttpRequest) -> HttpResponseBase:
     until = await log.state()
     export = Export(log, Grant(topics=(TOPIC,)), Cursor(until.epoch, START), until)
     source = chunks(export, Csv(until.epoch, frozenset({TOPIC})))
-    return SteadyResponse(source, content_type=Csv.content_type)
+    return StreamedFile(source, content_type=Csv.content_type)
 
 
 urlpatterns = [path("whole", whole_log)]

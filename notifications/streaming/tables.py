@@ -10,7 +10,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from notifications.streaming.cells import cell
-from notifications.streaming.responses import SteadyResponse
+from notifications.streaming.files import StreamedFile
 from notifications.streaming.sources import Rows, check, pages
 
 CONTENT_TYPE = "text/csv; charset=utf-8"
@@ -34,7 +34,7 @@ class Encoder:
         return text.encode(errors="replace")
 
 
-class CsvStream(SteadyResponse):
+class CsvStream(StreamedFile):
     """A view returns it: the rows of a QuerySet, or of any iterable or async iterable, as a file.
 
     `columns` are names of fields (`"customer__name"` goes through a relation), keys or, for rows

@@ -23,7 +23,7 @@ from notifications.hub import Hub
 from notifications.log.base import ResetReason
 from notifications.rendering import Csv, Ndjson, Rendering
 from notifications.standing import Standing
-from notifications.streaming.responses import SteadyResponse
+from notifications.streaming.files import StreamedFile
 from notifications.subscribers import Start
 from notifications.views.cors import allow_origin, allow_preflight
 from notifications.views.events import METHODS, READY_TIMEOUT, check_served, topics_asked
@@ -100,9 +100,9 @@ def _begin(hub: Hub, start: Start, until: Cursor) -> tuple[Position, ResetReason
     return (hub.floor, missing) if missing else (place, None)
 
 
-def _file(request: HttpRequest, export: Export, form: str) -> HttpResponse | SteadyResponse:
+def _file(request: HttpRequest, export: Export, form: str) -> HttpResponse | StreamedFile:
     rendering = FORMS[form](export.until.epoch, frozenset(export.grant.topics))
-    response = SteadyResponse(
+    response = StreamedFile(
         chunks(export, rendering),
         content_type=rendering.content_type,
         filename=_filename(export.grant, form),
