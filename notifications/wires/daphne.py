@@ -100,7 +100,7 @@ def daphne_request(send: Send) -> Any | None:
     request = send.args[0]
     if code is None or code.__globals__["__name__"] != "daphne.server":
         return None
-    if type(request).__module__ != "daphne.http_protocol":
+    if not any(kind.__module__ == "daphne.http_protocol" for kind in type(request).__mro__):
         return None
     if request.channel is None or request.producer is not None:
         return None
