@@ -124,7 +124,7 @@ def _daphne(application: str, port: int) -> list[str]:
 
 @contextmanager
 def site(folder: Path, store: Store, name: str, server: str) -> Iterator[Peer]:
-    """One of `benchmarks.sites`: `eventstream`, `naive` or `bare`."""
+    """One of `benchmarks.sites`: `eventstream`, `migrated`, `naive` or `bare`."""
     port = free_port()
     application = f"benchmarks.sites.{name}:application"
     command = (_uvicorn if server == "uvicorn" else _daphne)(application, port)

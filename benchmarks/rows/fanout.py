@@ -85,6 +85,11 @@ def _eventstream(bench: Bench, *, server: str) -> Sample:
         return _to_few(bench, peer)
 
 
+def _migrated(bench: Bench, *, server: str) -> Sample:
+    with bench.site("migrated", server) as peer:
+        return _to_few(bench, peer)
+
+
 def _naive(bench: Bench, *, server: str) -> Sample:
     with bench.site("naive", server) as peer:
         return _to_few(bench, peer)
@@ -117,6 +122,7 @@ DELIVER = Row(
         nchan_cell("crowd", _crowd_nchan, 10),
         *under_each("few", _few, 12),
         *under_each("eventstream", _eventstream, 16, ours=False),
+        *under_each("migrated", _migrated, 12),
         *under_each("naive", _naive, 15, ours=False),
     ],
     lines=[
@@ -133,6 +139,7 @@ DELIVER = Row(
             ("to {many} subscribers", "many", "many nchan", "nchan", 1.25),
             ("to {crowd} subscribers", "crowd", "crowd nchan", "nchan", 1.15),
             ("to {few} subscribers", "few", "eventstream {}", "django-eventstream", 0.12),
+            ("the same, migrated", "migrated", "eventstream {}", "django-eventstream", 0.12),
             ("to {few} subscribers", "few", "naive {}", "a naive view", None),
         )
         for server in SERVERS
