@@ -34,6 +34,7 @@ ERRORS = [
     (errors.Unavailable("d", outcome="unknown"), 503, "unavailable"),
     (errors.NotReady("d"), 503, "not-ready"),
     (errors.OutboxLate("d"), 503, "outbox-late"),
+    (errors.NotInstalled("d"), 501, "not-installed"),
 ]
 
 

@@ -65,7 +65,8 @@ def _refused_by(alias: str) -> Iterator[str]:
     for view in _views(get_resolver().url_patterns):
         atomic = alias not in getattr(view, "_non_atomic_requests", set())
         if atomic and _is_async(view):
-            yield f"{view.__module__}.{getattr(view, '__qualname__', type(view).__qualname__)}"
+            named = getattr(view, "view_class", view)
+            yield f"{named.__module__}.{getattr(named, '__qualname__', type(named).__qualname__)}"
 
 
 def _is_async(view: Any) -> bool:
