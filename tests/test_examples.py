@@ -41,6 +41,15 @@ async def test_each_is_whole_protected_and_without_scripts(
     assert "default-src 'none'" in response["Content-Security-Policy"]
 
 
+@pytest.mark.parametrize("name", PAGES[1:])
+async def test_to_be_asked_for_the_head_is_no_work(async_client: AsyncClient, name: str) -> None:
+    url = f"{reverse(f'carillon_examples:{name}')}?question=Why"
+    head: Any = await async_client.head(url)
+    assert [each async for each in head] == []
+    whole: Any = await async_client.get(url)
+    assert head.headers == whole.headers
+
+
 def test_the_front_page_and_the_index_lead_to_them(client: Client) -> None:
     index = reverse("carillon_examples:index")
     assert f'href="{index}"' in client.get("/").content.decode()

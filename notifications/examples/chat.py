@@ -25,6 +25,8 @@ class Chat(View):
         question = request.GET.get("question", "").strip()[:MAX_CHARACTERS]
         if "live" in request.GET:
             return await answer_live(request, question, None)
+        if request.method == "HEAD":
+            return protect(UnbufferedResponse())
         context = {
             "question": question,
             "words": self.source(question) if question else None,

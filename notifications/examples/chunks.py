@@ -21,6 +21,8 @@ class Chunks(View):
     source = staticmethod(bells.ring)
 
     def get(self, request: HttpRequest) -> UnbufferedResponse:
+        if request.method == "HEAD":
+            return protect(UnbufferedResponse())
         return protect(UnbufferedResponse(self._page(*_around(request, kind="sync"))))
 
     def _page(self, before: str, after: str) -> Iterator[str]:
@@ -37,6 +39,8 @@ class AsyncChunks(View):
     source = staticmethod(bells.aring)
 
     async def get(self, request: HttpRequest) -> UnbufferedResponse:
+        if request.method == "HEAD":
+            return protect(UnbufferedResponse())
         return protect(UnbufferedResponse(self._page(*_around(request, kind="async"))))
 
     async def _page(self, before: str, after: str) -> AsyncIterator[str]:

@@ -42,6 +42,8 @@ class Loader(View):
     )
 
     async def get(self, request: HttpRequest) -> UnbufferedResponse:
+        if request.method == "HEAD":
+            return protect(UnbufferedResponse())
         context = {"parts": self.parts, "loaded": as_they_finish(self.parts)}
         stream = stream_template(request, "carillon/examples/loader.html", context)
         return protect(UnbufferedResponse(stream))

@@ -25,9 +25,11 @@ from notifications.rendering import Csv, Ndjson, Rendering
 from notifications.standing import Standing
 from notifications.streaming.files import StreamedFile
 from notifications.subscribers import Start
+from notifications.views import readings
 from notifications.views.cors import allow_origin, allow_preflight
 from notifications.views.events import METHODS, READY_TIMEOUT, check_served, topics_asked
 from notifications.views.problems import AsyncView, tells_problems
+from notifications.views.readings import Reading
 from notifications.views.starting import RESUME_PARAMETERS, start_of
 
 FORMS: dict[str, type[Rendering]] = {"csv": Csv, "ndjson": Ndjson}
@@ -70,12 +72,14 @@ async def _history(request: HttpRequest, form: str) -> HttpResponseBase:
         grant = await grant_for(request, asked)
     except DatabaseError as error:
         raise NotReady("Who asks cannot be told now: the sessions are out of reach.") from error
+    reading = readings.begin()
     export = await _export(here, grant, start)
     response: HttpResponseBase
     if form == "json":
-        response = await _page(request, export, limit)
+        with reading:
+            response = await _page(request, export, limit)
     else:
-        response = _file(request, export, form)
+        response = _file(request, export, form, reading)
     response["Cache-Control"] = "no-store"
     response["Carillon-Rows"] = str(here.hub.about(grant.topics, export.after.position))
     if grant.denied:
@@ -100,16 +104,25 @@ def _begin(hub: Hub, start: Start, until: Cursor) -> tuple[Position, ResetReason
     return (hub.floor, missing) if missing else (place, None)
 
 
-def _file(request: HttpRequest, export: Export, form: str) -> HttpResponse | StreamedFile:
+def _file(
+    request: HttpRequest, export: Export, form: str, reading: Reading
+) -> HttpResponse | StreamedFile:
     rendering = FORMS[form](export.until.epoch, frozenset(export.grant.topics))
     response = StreamedFile(
-        chunks(export, rendering),
+        _read(chunks(export, rendering), reading),
         content_type=rendering.content_type,
         filename=_filename(export.grant, form),
     )
     if request.method == "HEAD":
         return HttpResponse(headers=dict(response.headers))
     return response
+
+
+async def _read(pieces: AsyncGenerator[bytes], reading: Reading) -> AsyncGenerator[bytes]:
+    with reading:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
 
 
 async def chunks(export: Export, rendering: Rendering) -> AsyncGenerator[bytes]:
