@@ -45,11 +45,15 @@ class Quotas:
             names += tuple(each for each in grant.subjects if each.startswith(USERS))[:1]
         return names
 
-    def refusal(self, names: tuple[str, ...]) -> CloseReason | None:
-        """Why there cannot be one more under these names, if so."""
-        if self._most and self._open >= self._most:
+    def refusal(
+        self, names: tuple[str, ...], *, instead_of: Subscriber | None = None
+    ) -> CloseReason | None:
+        """Why there cannot be one more under these names, or one in place of another, if so."""
+        if self._most and self._open >= self._most and instead_of is None:
             return self._refused(CloseReason.TOO_MANY_STREAMS, "")
         for name in names:
+            if instead_of is not None and name in (instead_of.names or ()):
+                continue
             if name.startswith(ADDRESS):
                 most, reason = self._most_from, CloseReason.TOO_MANY_OF_ADDRESS
             else:

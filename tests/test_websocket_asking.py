@@ -1,5 +1,6 @@
 """Who a WebSocket belongs to: asked at each command, and again when a grant has come of age."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -8,8 +9,11 @@ from django.contrib.auth.models import AnonymousUser
 from pytest_django import Settings as DjangoSettings
 
 from notifications import apublish, runtime
+from notifications.access import Access
+from notifications.identities.base import User
 from notifications.routing import websocket_urlpatterns
-from tests.websocket_client import Client
+from notifications.subscribers import CloseReason
+from tests.websocket_client import DEADLINE, Client, Within
 
 pytestmark = [
     pytest.mark.usefixtures("own_log", "runtime_ends", "no_lanes"),
@@ -19,23 +23,13 @@ pytestmark = [
 application = URLRouter(websocket_urlpatterns)
 
 
-class As:
-    """A site's own authentication: whom it found is in the scope, and there is no session."""
-
-    def __init__(self, user: Any) -> None:
-        self._user = user
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await application({**scope, "user": self._user}, receive, send)
-
-
 @pytest.fixture
 def ada(django_user_model: Any) -> Any:
     return django_user_model.objects.create_user("ada")
 
 
 async def test_the_user_of_another_middleware_is_who_subscribes(ada: Any) -> None:
-    async with Client(As(ada)) as client:
+    async with Client(Within(application, user=ada)) as client:
         said = await client.subscribe("own")
         assert said["topics"] == [f"user.{ada.pk}"]
         await apublish([f"user.{ada.pk}"], "hello")
@@ -45,7 +39,7 @@ async def test_the_user_of_another_middleware_is_who_subscribes(ada: Any) -> Non
 
 
 async def test_that_user_is_taken_only_for_as_long_as_they_are_active(ada: Any) -> None:
-    async with Client(As(ada)) as client:
+    async with Client(Within(application, user=ada)) as client:
         await client.subscribe("own")
         await type(ada).objects.filter(pk=ada.pk).aupdate(is_active=False)  # no signal tells
         await client.send(type="subscribe", id="again", topics=[f"user.{ada.pk}"])
@@ -53,7 +47,7 @@ async def test_that_user_is_taken_only_for_as_long_as_they_are_active(ada: Any) 
 
 
 async def test_an_anonymous_user_hears_what_is_public() -> None:
-    async with Client(As(AnonymousUser())) as client:
+    async with Client(Within(application, user=AnonymousUser())) as client:
         await client.subscribe("a", "demo.a")
         await client.send(type="subscribe", id="b", topics=["user.1"])
         assert (await client.about("b", "error"))["code"] == "forbidden"
@@ -63,7 +57,7 @@ async def test_a_grant_that_is_of_age_is_asked_for_again_and_ends_what_it_allowe
     ada: Any, settings: DjangoSettings
 ) -> None:
     settings.CARILLON = {**settings.CARILLON, "GRANT_MAX_AGE": 0.3}
-    async with Client(As(ada)) as client:
+    async with Client(Within(application, user=ada)) as client:
         await client.subscribe("public", "demo.a")
         await client.subscribe("own")
         await type(ada).objects.filter(pk=ada.pk).aupdate(is_active=False)  # no signal tells
@@ -71,3 +65,34 @@ async def test_a_grant_that_is_of_age_is_asked_for_again_and_ends_what_it_allowe
         await apublish(["demo.a"], "still")
         assert await client.data("public", 1) == ["still"]
         assert len(runtime.start().hub.subscribers) == 1
+
+
+class Gate(Access):
+    """Allows everything, some of it when it has been opened."""
+
+    def __init__(self) -> None:
+        self.asked, self.opened = asyncio.Event(), asyncio.Event()
+
+    async def can_subscribe(self, user: User, topic: str) -> bool:
+        if topic == "slow":
+            self.asked.set()
+            await asyncio.wait_for(self.opened.wait(), DEADLINE)
+        return True
+
+
+async def test_what_ended_while_its_topics_were_being_changed_is_told(
+    ada: Any, settings: DjangoSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    monkeypatch.setattr(f"{__name__}.rules", gate, raising=False)
+    settings.CARILLON = {**settings.CARILLON, "ACCESS": f"{__name__}.rules"}
+    async with Client(Within(application, user=ada)) as client:
+        await client.subscribe("a", "swift")
+        await client.send(type="subscribe", id="a", topics=["slow"])
+        await asyncio.wait_for(gate.asked.wait(), DEADLINE)
+        [subscriber] = runtime.start().hub.subscribers
+        runtime.start().hub.close(subscriber, CloseReason.KICKED)
+        gate.opened.set()
+        assert (await client.about("a", "closing"))["reason"] == "kicked"
+        assert (await client.about("a", "error"))["code"] == "bad-request"
+        await client.subscribe("a", "swift")

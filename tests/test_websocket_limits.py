@@ -12,21 +12,11 @@ from notifications.identities.links import events_url
 from notifications.routing import websocket_urlpatterns
 from notifications.subscribers import CloseReason
 from notifications.tallies import tally
-from tests.websocket_client import Client
+from tests.websocket_client import Client, Within
 
 pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")
 
 application = URLRouter(websocket_urlpatterns)
-
-
-class From:
-    """The application as it is reached from an address."""
-
-    def __init__(self, address: str) -> None:
-        self._client = address, 4711
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await application({**scope, "client": self._client}, receive, send)
 
 
 async def refusal(client: Client, id: str, *topics: str) -> str:
@@ -56,13 +46,15 @@ async def test_a_full_process_refuses_one_more_and_the_others_go_on(
 
 async def test_an_address_has_its_share_over_all_its_connections(settings: DjangoSettings) -> None:
     settings.CARILLON = {**settings.CARILLON, "MAX_STREAMS_PER_ADDRESS": 2}
-    async with Client(From("192.0.2.1")) as one, Client(From("192.0.2.1")) as two:
+    here = Within(application, client=("192.0.2.1", 4711))
+    elsewhere = Within(application, client=("192.0.2.2", 4711))
+    async with Client(here) as one, Client(here) as two:
         await one.subscribe("a", "demo.a")
         await two.subscribe("a", "demo.a")
         assert await refusal(one, "b", "demo.b") == "too_many_of_address"
-        async with Client(From("192.0.2.2")) as other:
+        async with Client(elsewhere) as other:
             await other.subscribe("a", "demo.a")
-    async with Client(From("192.0.2.1")) as back:
+    async with Client(here) as back:
         await back.subscribe("a", "demo.a")
         await back.subscribe("b", "demo.b")
     assert not runtime.start().quotas._by_name
@@ -82,3 +74,23 @@ async def test_a_user_has_their_share_over_all_their_connections(
         async with Client(application, query=query) as two:
             assert await refusal(two, "a", "orders.1") == "too_many_of_user"
         await one.subscribe("a", "orders.2")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("no_lanes")
+async def test_changing_topics_is_no_way_around_a_user_s_share(
+    settings: DjangoSettings, django_user_model: Any
+) -> None:
+    """Public topics are nobody's: what they are changed into may be somebody's."""
+    settings.CARILLON = {**settings.CARILLON, "MAX_STREAMS_PER_USER": 1}
+    ada = await django_user_model.objects.acreate_user("ada")
+    async with Client(Within(application, user=ada)) as client:
+        await client.subscribe("own", f"user.{ada.pk}")
+        await client.subscribe("a", "demo.a")
+        await client.send(type="subscribe", id="a", topics=["demo.a", f"user.{ada.pk}"])
+        assert (await client.about("a", "error"))["code"] == "too-many-requests"
+        await apublish(["demo.a"], "still")
+        assert await client.data("a", 1) == ["still"]
+        await client.send(type="unsubscribe", id="own")
+        await client.subscribe("a", "demo.a", f"user.{ada.pk}")
+        await client.subscribe("b", "demo.a")

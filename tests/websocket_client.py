@@ -15,6 +15,17 @@ DEADLINE = 10.0
 type Said = tuple[str | None, dict[str, Any]]
 
 
+class Within:
+    """The application, with what a server or a middleware in front of it adds to the scope."""
+
+    def __init__(self, application: Any, **added: Any) -> None:
+        self._application = application
+        self._added = added
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._application({**scope, **self._added}, receive, send)
+
+
 class Client:
     """Leaving the block disconnects, and waits for the application's end."""
 

@@ -13,8 +13,8 @@ from notifications.access.subscribing import grant_for
 from notifications.errors import (
     BadRequest,
     CarillonError,
-    Conflict,
     TooLarge,
+    TooMany,
     Unavailable,
 )
 from notifications.grants import Grant
@@ -127,9 +127,11 @@ class Conversation:
             return
         # From here on in one step of the loop: the one ends where the other begins.
         if self._subscriptions.get(given.id) is not earlier:
-            raise Conflict("The subscription ended meanwhile: subscribe again, from your cursor.")
+            raise BadRequest("The subscription ended meanwhile: subscribe again, from your cursor.")
         names = here.quotas.names(self._handshake.address, grant)
-        if earlier is None and (reason := here.quotas.refusal(names)) is not None:
+        if (reason := here.quotas.refusal(names, instead_of=earlier)) is not None:
+            if earlier is not None:
+                raise TooMany(f"You have as many streams as you may ({reason}).")
             await self._refuse(given.id, reason)
             return
         if earlier is not None:

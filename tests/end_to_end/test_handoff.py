@@ -23,6 +23,7 @@ SPARE = 8
 
 MAKE_USERS = """
 import json
+from secrets import token_hex
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
@@ -37,7 +38,8 @@ def log_in(user):
 
 User = get_user_model()
 with transaction.atomic():
-    users = [User(username=f"user-{n}", password=f"!{n}") for n in range(%d)]
+    some = token_hex(4)  # others may have made theirs in this database
+    users = [User(username=f"{some}-{n}", password=f"!{n}") for n in range(%d)]
     print(json.dumps([log_in(user) for user in User.objects.bulk_create(users)]))
 """
 
