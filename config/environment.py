@@ -4,7 +4,6 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from environ import FileAwareEnv
@@ -12,6 +11,7 @@ from environ.fileaware_mapping import FileAwareMapping
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
+REDIS = re.compile(r"(rediss?(\+sentinel|\+cluster)?|unix)://")
 
 
 class Environment:
@@ -80,8 +80,11 @@ def names(text: str) -> list[str]:
 
 
 def redis_url(text: str) -> str:
-    if urlsplit(text).scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("it must begin with redis://, rediss:// or unix://")
+    if not REDIS.match(text):
+        raise ValueError(
+            "it must begin with redis://, rediss://, unix://, redis+sentinel://, redis+cluster://, "
+            "rediss+sentinel:// or rediss+cluster://"
+        )
     return text
 
 

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from notifications import redis_urls
 from notifications.errors import Invalid
 from notifications.issuers import Issuer
 from notifications.patterns import Pattern
@@ -38,10 +39,15 @@ def _checked(pattern: str) -> str:
         raise ValueError(error.detail) from None
 
 
+def _redis_url(url: str) -> str:
+    redis_urls.parse(url)
+    return url
+
+
 type TopicPattern = Annotated[str, AfterValidator(_checked)]
 # What arrives in `Authorization` as it was sent, whatever lies between.
 type PublishKey = Annotated[str, StringConstraints(min_length=16, pattern=r"^[!-~]+$")]
-type RedisUrl = Annotated[str, StringConstraints(pattern=r"^(redis|rediss|unix)://")]
+type RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 # As a browser writes it in `Origin`: it is compared as text.
 type Origin = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*://[^/?#*\s]+$")]
 
@@ -62,7 +68,9 @@ class Settings(BaseModel):
     """Where events are kept: a Redis or Valkey server; this process; the embedded Valkey."""
 
     REDIS_URL: RedisUrl | None = None
-    """`redis://`, `rediss://` or `unix://`, for `LOG: redis`."""
+    """For `LOG: redis`: `redis://`, `rediss://` or `unix://`,
+    `redis+sentinel://host:26379,other:26379/service/0` or `redis+cluster://host:6379,other:6379`,
+    and with TLS `rediss+sentinel://` and `rediss+cluster://`."""
 
     DATA_DIR: Path | None = None
     """The folder of the embedded server's append-only file, for `LOG: embedded`."""

@@ -183,11 +183,14 @@ def test_the_database_is_asked_only_where_it_is_named() -> None:
         ("redis://10.1.2.3:1/0", []),
         ("redis://redis.shop.svc:1/0", []),
         ("unix:///run/redis.sock", []),
+        ("redis+sentinel://:secret@redis,redis.example.com/main", ["carillon.W016"]),
+        ("rediss+sentinel://redis.example.com/main", []),
+        ("redis+cluster://10.1.2.3,10.1.2.4:6380", []),
     ],
 )
 def test_a_redis_elsewhere_is_reached_by_tls(
     url: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.checks.redis._eviction_policy", lambda _: None)
+    monkeypatch.setattr("notifications.checks.redis._eviction_policy", lambda *_: None)
     assert ids(CARILLON={"REDIS_URL": url}, deploy=True) == expected
     assert not any("secret" in each.msg for each in found(CARILLON={"REDIS_URL": url}, deploy=True))

@@ -39,6 +39,8 @@ def test_an_unknown_setting_is_refused_by_its_name() -> None:
         ("REDIS_URL", 6379),
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "http://localhost:6379"),
+        ("REDIS_URL", "redis+sentinel://localhost:26379"),
+        ("REDIS_URL", "redis+cluster://localhost:6379/1"),
         ("DATA_DIR", 1),
         ("KEY_PREFIX", ""),
         ("KEY_PREFIX", "with space"),

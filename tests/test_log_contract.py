@@ -27,6 +27,7 @@ from notifications.log.base import (
 )
 from notifications.log.memory import MemoryAppender, MemoryLog, MemoryStore
 from notifications.log.redis import RedisLog
+from tests.faults.failover import sentinel, single_node
 from tests.servers import RedisServer, redis_server
 
 DEADLINE = 10.0
@@ -42,20 +43,36 @@ def session_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSe
 type Make = Callable[[], Log]
 
 
-@pytest.fixture(params=["memory", "redis", "valkey"])
+@pytest.fixture(scope="session")
+def session_sentinel(
+    tmp_path_factory: pytest.TempPathFactory, session_redis: RedisServer
+) -> Iterator[tuple[RedisServer, str]]:
+    with sentinel(tmp_path_factory.mktemp("sentinel"), session_redis) as server:
+        yield session_redis, f"redis+sentinel://127.0.0.1:{server.port}/main/0"
+
+
+@pytest.fixture(scope="session")
+def session_cluster(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[RedisServer, str]]:
+    with single_node(tmp_path_factory.mktemp("cluster")) as node:
+        yield node, f"redis+cluster://127.0.0.1:{node.port}"
+
+
+@pytest.fixture(params=["memory", "redis", "valkey", "sentinel", "cluster"])
 def make(request: pytest.FixtureRequest) -> Iterator[tuple[Make, Appender]]:
     """Makes instances of one log, and an appender to it for code that is not async."""
     if request.param == "memory":
         store = MemoryStore(RETENTION)
         yield lambda: MemoryLog(store), MemoryAppender(store)
         return
-    name = "session_redis" if request.param == "redis" else "session_valkey"
-    server: RedisServer = request.getfixturevalue(name)
+    given = request.getfixturevalue(f"session_{request.param}")
+    server, url = given if isinstance(given, tuple) else (given, given.url)
     with server.client() as client:
         client.flushall()
     settings: dict[str, Any] = {"prefix": "test", "retention": RETENTION, "timeout": 5}
-    appender = RedisAppender(server.url, **settings)
-    yield lambda: RedisLog(server.url, **settings), appender
+    appender = RedisAppender(url, **settings)
+    yield lambda: RedisLog(url, **settings), appender
     appender.close()
 
 

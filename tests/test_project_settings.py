@@ -89,6 +89,7 @@ def test_production_is_refused_without(environment: Environment, missing: str) -
         ("WEB_CONCURRENCY", "0"),
         ("ALLOWED_HOSTS", "example.com, *"),
         ("REDIS_URL", "http://redis:6379"),
+        ("REDIS_URL", "redis+proxy://:sesame@redis:6379"),
         ("DATABASE_URL", "carillon.db"),
         ("DATABASE_URL", "oops://ada:sesame@db/carillon"),
         ("DATABASE_URL", "postgres://ada:sesame@db:port/carillon"),

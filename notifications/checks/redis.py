@@ -17,8 +17,10 @@ from redis.connection import parse_url
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from notifications import redis_urls
 from notifications.access.origins import LOOPBACK
 from notifications.checks.settings import TAG, valid_settings
+from notifications.log.connections import pool
 
 TIMEOUT = 1.0
 # Names that are none on the Internet: RFC 6761 and 6762, ICANN's choice, and those of Kubernetes.
@@ -54,7 +56,7 @@ def redis_evicts_nothing(**_: Any) -> list[CheckMessage]:
     settings = valid_settings()
     if settings is None or settings.LOG != "redis" or settings.REDIS_URL is None:
         return []
-    policy = _eviction_policy(settings.REDIS_URL)
+    policy = _eviction_policy(settings.REDIS_URL, settings.KEY_PREFIX)
     if policy in (None, "noeviction"):
         return []
     return [
@@ -73,8 +75,10 @@ def redis_is_reached_in_private(**_: Any) -> list[CheckMessage]:
     settings = valid_settings()
     if settings is None or settings.LOG != "redis" or settings.REDIS_URL is None:
         return []
-    parts = urlsplit(settings.REDIS_URL)
-    if parts.scheme != "redis" or _is_private(parts.hostname or "localhost"):
+    where = redis_urls.parse(settings.REDIS_URL)
+    parts = urlsplit(where.server)
+    hosts = [host for host, _ in where.addresses] or [parts.hostname or "localhost"]
+    if parts.scheme != "redis" or all(map(_is_private, hosts)):
         return []
     return [
         CheckWarning(
@@ -119,26 +123,29 @@ def _place(url: str, database: object = None) -> Place | None:
     return "localhost" if host in LOOPBACK else host, parts.get("port", 6379), number
 
 
-def _eviction_policy(url: str) -> str | None:
+def _eviction_policy(url: str, prefix: str) -> str | None:
     """None where the server does not answer in time, or does not tell.
 
     In a thread, since nothing else bounds how long a name takes to resolve.
     """
     answers: list[str] = []
-    thread = threading.Thread(target=_ask, args=(url, answers), daemon=True)
+    thread = threading.Thread(target=_ask, args=(url, prefix, answers), daemon=True)
     thread.start()
     thread.join(2 * TIMEOUT)
     return answers[0] if answers else None
 
 
-def _ask(url: str, answers: list[str]) -> None:
+def _ask(url: str, prefix: str, answers: list[str]) -> None:
     with (
         suppress(RedisError, OSError, KeyError),
-        Redis.from_url(
-            url,
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
+        Redis.from_pool(
+            pool(
+                url,
+                prefix=prefix,
+                socket_timeout=TIMEOUT,
+                socket_connect_timeout=TIMEOUT,
+                retry=Retry(NoBackoff(), 0),
+            )
         ) as client,
     ):
         answers.append(str(client.info("memory")["maxmemory_policy"]))

@@ -6,8 +6,8 @@ from typing import Any
 from weakref import WeakSet
 
 from redis.backoff import NoBackoff
-from redis.connection import AbstractConnection, BlockingConnectionPool
-from redis.exceptions import NoScriptError, ReadOnlyError
+from redis.connection import AbstractConnection
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from notifications.cursors import Cursor, Position, format_position
@@ -15,8 +15,8 @@ from notifications.errors import Unavailable
 from notifications.log import acknowledged, commands
 from notifications.log.attempts import Attempts
 from notifications.log.base import Appender, Batch, Control, Draft, Receipt, Retention
+from notifications.log.connections import AWAY, ELSEWHERE, REDIRECTED, REDIRECTED_PAUSE, pool
 from notifications.log.portion import Portion
-from notifications.log.redis import AWAY
 
 # More threads than this wait for each other.
 MAX_CONNECTIONS = 64
@@ -34,8 +34,9 @@ class RedisAppender(Appender):
         self._replicas = replicas
         self._identity = f"{url}#{prefix}"
         self._vetted = WeakSet[AbstractConnection]()
-        self._pool = BlockingConnectionPool.from_url(
+        self._pool = pool(
             url,
+            prefix=prefix,
             max_connections=MAX_CONNECTIONS,
             timeout=timeout,
             socket_timeout=timeout,
@@ -89,21 +90,33 @@ class RedisAppender(Appender):
     def _ask(self, call: Sequence[Any], *, timeout: float, copies: bool = False) -> Any:
         """As `RedisLog` asks."""
         sent = False
+        until = time.monotonic() + timeout
         try:
-            connection = self._pool.get_connection()
-            try:
-                self._vet(connection)
-                sent = True
-                reply = _converse(connection, call, timeout=timeout)
-                if copies and self._replicas:
-                    wait = ["WAIT", self._replicas, int(timeout * 800)]
-                    confirmed = _converse(connection, wait, timeout=timeout + 1)
-                    commands.check_copies(confirmed, self._replicas)
-                return reply
-            finally:
-                self._pool.release(connection)
+            while True:
+                connection = self._pool.get_connection()
+                try:
+                    self._vet(connection)
+                    sent = True
+                    return self._said(connection, call, timeout=timeout, copies=copies)
+                except REDIRECTED:
+                    sent = False
+                    if time.monotonic() >= until:
+                        raise
+                finally:
+                    self._pool.release(connection)
+                time.sleep(REDIRECTED_PAUSE)
         except AWAY as error:
             raise commands.unavailable(error, sent=sent) from error
+
+    def _said(
+        self, connection: AbstractConnection, call: Sequence[Any], *, timeout: float, copies: bool
+    ) -> Any:
+        reply = _converse(connection, call, timeout=timeout)
+        if copies and self._replicas:
+            wait = ["WAIT", self._replicas, int(timeout * 800)]
+            confirmed = _converse(connection, wait, timeout=timeout + 1)
+            commands.check_copies(confirmed, self._replicas)
+        return reply
 
     def _vet(self, connection: AbstractConnection) -> None:
         """As `RedisLog` does."""
@@ -126,6 +139,6 @@ def _converse(connection: AbstractConnection, call: Sequence[Any], *, timeout: f
     except NoScriptError:
         connection.send_command(*commands.as_eval(call))
         return connection.read_response(timeout=timeout)
-    except ReadOnlyError:
+    except ELSEWHERE:
         connection.disconnect()
         raise

@@ -11,16 +11,17 @@ from typing import Any
 from weakref import WeakSet
 
 from hiredis import pack_command
-from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from notifications.cursors import START, Cursor, Position, format_position
 from notifications.errors import Unavailable
 from notifications.log import acknowledged, commands
 from notifications.log.attempts import Attempts
 from notifications.log.base import Batch, Draft, Gap, Log, Receipt, ResetReason, Retention
+from notifications.log.connections import AWAY, ELSEWHERE, REDIRECTED, async_pool
 from notifications.log.portion import Portion
 from notifications.tallies import tally
 
@@ -34,12 +35,9 @@ MAX_CONNECTIONS = 16
 FIRST_READ, READ_BYTES = 16, 512 * 1024
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 
-# What redis-py and the sockets below it raise when the server is away.
-AWAY = (RedisError, OSError, TimeoutError)
-
 
 class RedisLog(Log):
-    """`url` as redis-py reads it; `timeout` (seconds) bounds all but `tail`."""
+    """`url` is a `REDIS_URL`; `timeout` (seconds) bounds all but `tail`."""
 
     def __init__(
         self, url: str, *, prefix: str, retention: Retention, timeout: float, replicas: int = 0
@@ -48,8 +46,9 @@ class RedisLog(Log):
         self._retention = retention
         self._timeout = timeout
         self._replicas = replicas
-        self._pool = BlockingConnectionPool.from_url(
+        self._pool = async_pool(
             url,
+            prefix=prefix,
             max_connections=MAX_CONNECTIONS,
             # Each wait is bounded here, once, and not again at each step by redis-py. Where its own
             # time passes it returns None, as if Redis had said so, and keeps a connection on which
@@ -227,26 +226,34 @@ class RedisLog(Log):
     ) -> Any:
         """One call on a connection of the pool. Raises `Unavailable`, and when it is known, how.
 
-        With `copies`, as many replicas as the settings want have what it wrote.
+        With `copies`, as many replicas as the settings want have what it wrote. A node of a cluster
+        that sends us elsewhere has done nothing, so it is said again.
         """
         timeout = self._timeout if timeout is None else timeout
         sent = False
         try:
             async with asyncio.timeout(timeout):
-                connection = await self._pool.get_connection()
-                try:
-                    await self._vet(connection)
-                    sent = True
-                    reply = await _say(connection, call)
-                    if copies and self._replicas:
-                        wait = ["WAIT", self._replicas, int(timeout * 800)]
-                        confirmed = await _say(connection, wait)
-                        commands.check_copies(confirmed, self._replicas)
-                    return reply
-                finally:
-                    await self._pool.release(connection)
+                while True:
+                    connection = await self._pool.get_connection()
+                    try:
+                        await self._vet(connection)
+                        sent = True
+                        wait_ms = int(timeout * 800) if copies and self._replicas else 0
+                        return await self._copied(connection, call, wait_ms)
+                    except REDIRECTED:
+                        sent = False
+                    finally:
+                        await self._pool.release(connection)
+                    await asyncio.sleep(FIRST_PAUSE)
         except AWAY as error:
             raise commands.unavailable(error, sent=sent) from error
+
+    async def _copied(self, connection: AbstractConnection, call: Sequence[Any], ms: int) -> Any:
+        reply = await _say(connection, call)
+        if ms:
+            confirmed = await _say(connection, ["WAIT", self._replicas, ms])
+            commands.check_copies(confirmed, self._replicas)
+        return reply
 
     async def _vet(self, connection: AbstractConnection) -> None:
         """Before a new connection is used: what it leads to may be older than what was kept."""
@@ -277,7 +284,7 @@ async def _say(connection: AbstractConnection, call: Sequence[Any]) -> Any:
     except NoScriptError:
         await _send(connection, commands.as_eval(call))
         return await connection.read_response()
-    except ReadOnlyError:
+    except ELSEWHERE:
         # It was the master, and another is now, perhaps at the same address.
         await connection.disconnect()
         raise
