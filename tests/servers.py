@@ -4,6 +4,7 @@ A web server is handed a socket that listens already, so that a client can conne
 until the server takes it: nothing here has to guess when it is up.
 """
 
+import atexit
 import http.client
 import json
 import os
@@ -12,9 +13,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 ROOT = Path(__file__).resolve().parent.parent
+DATABASE = "db.sqlite3"
+NO_REDIS = "redis://127.0.0.1:1/0"
 PUBLISH_KEY = "a-publish-key-for-the-tests"
 START_DEADLINE = 30.0
 STOP_DEADLINE = 10.0
@@ -234,10 +239,18 @@ def uvicorn(redis_url: str, folder: Path, *, port: int = 0, **settings: str) -> 
 SERVERS = {"daphne": daphne, "uvicorn": uvicorn}
 
 
-def migrate(redis_url: str, folder: Path) -> None:
-    """Make the database of the servers that will run in this folder."""
+def migrate(folder: Path) -> None:
+    """Make the database of the servers that will run in this folder: a copy of one, made once."""
     folder.mkdir(parents=True, exist_ok=True)
-    manage("migrate", "-v0", redis_url=redis_url, folder=folder)
+    shutil.copy(_migrated(), folder / DATABASE)
+
+
+@cache
+def _migrated() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="carillon-migrated-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    manage("migrate", "-v0", redis_url=NO_REDIS, folder=folder)
+    return folder / DATABASE
 
 
 def manage(*arguments: str, redis_url: str, folder: Path, **settings: str) -> str:

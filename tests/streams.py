@@ -1,6 +1,7 @@
 """A subscriber that does what a browser's EventSource does, and what a bad network does to it."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
@@ -13,10 +14,21 @@ SIGNALS = "stream."
 
 
 class Stream:
-    """One connection. Reads are bounded by `DEADLINE`; `bytes_read` counts what was read."""
+    """One connection. Reads are bounded by `DEADLINE`; `bytes_read` counts what was read.
 
-    def __init__(self, port: int, path: str, *, headers: dict[str, str] | None = None) -> None:
+    `room` is how many bytes the kernel takes for it, which otherwise may be dozens of MiB.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        path: str,
+        *,
+        headers: dict[str, str] | None = None,
+        room: int | None = None,
+    ) -> None:
         self._port = port
+        self._room = room
         self._path = path
         self._sent = headers or {}
         self._decoder = Decoder()
@@ -27,7 +39,7 @@ class Stream:
 
     async def __aenter__(self) -> Self:
         async with asyncio.timeout(DEADLINE):
-            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+            self._reader, self._writer = await asyncio.open_connection(sock=await self._socket())
             lines = [f"GET {self._path} HTTP/1.1", "Host: localhost", "Accept: text/event-stream"]
             lines += [f"{name}: {value}" for name, value in self._sent.items()]
             self._writer.write("\r\n".join([*lines, "", ""]).encode())
@@ -47,6 +59,18 @@ class Stream:
     ) -> None:
         self.cut()
         await asyncio.sleep(0)
+
+    async def _socket(self) -> socket.socket:
+        client = socket.socket()
+        client.setblocking(False)
+        if self._room is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._room)
+        try:
+            await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", self._port))
+        except BaseException:
+            client.close()
+            raise
+        return client
 
     def cut(self) -> None:
         """Drop the connection where it is."""

@@ -128,7 +128,7 @@ def test_the_health_check_answers_for_the_server_whatever_its_hosts_are(
     redis: RedisServer, tmp_path: Path
 ) -> None:
     hosts = ".example.com,example.org"
-    migrate(redis.url, tmp_path)
+    migrate(tmp_path)
     with daphne(redis.url, tmp_path, ALLOWED_HOSTS=hosts) as server:
         server.request("GET", "/health/live", headers={})  # which waits until it has started
         assert healthcheck(server.port, ALLOWED_HOSTS=hosts) == 0

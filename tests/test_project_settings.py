@@ -244,7 +244,7 @@ def test_an_empty_variable_is_an_unset_one(environment: Environment) -> None:
 
 
 def test_readers_and_writers_of_sqlite_do_not_lock_each_other_out(tmp_path: Path) -> None:
-    migrate("redis://127.0.0.1:1/0", tmp_path)
+    migrate(tmp_path)
     ask = "from django.db import connection as c; print(c.cursor().execute('PRAGMA {}').fetchone())"
     for pragma, value in {"journal_mode": "('wal',)", "busy_timeout": "(20000,)"}.items():
         command = ["shell", "-v0", "-c", ask.format(pragma)]

@@ -32,7 +32,7 @@ def development(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def production(redis: RedisServer, tmp_path: Path) -> dict[str, str]:
-    migrate(redis.url, tmp_path)
+    migrate(tmp_path)
     return environment(redis.url, tmp_path, {"PORT": "0", "CARILLON_DRAIN_SECONDS": "0"})
 
 

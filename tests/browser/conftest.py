@@ -98,7 +98,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     with ExitStack() as stack:
         redis = stack.enter_context(redis_server(folder / "redis"))
-        migrate(redis.url, folder)
+        migrate(folder)
         manage("shell", "-c", MAKE_USERS, redis_url=redis.url, folder=folder)
         yield Site(
             lambda port: stack.enter_context(daphne(redis.url, folder, port=port, **SETTINGS))

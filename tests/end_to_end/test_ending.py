@@ -102,7 +102,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     shared = {"CARILLON_ACCESS": "tests.end_to_end.rules.RULES"}
     with ExitStack() as stack:
         redis = stack.enter_context(redis_server(folder / "redis"))
-        migrate(redis.url, folder / "site")
+        migrate(folder / "site")
         shared["DATABASE_URL"] = f"sqlite:///{_database(folder / 'site')}"
         servers = [
             stack.enter_context(SERVERS[kind](redis.url, folder / kind, port=0, **shared))

@@ -21,6 +21,7 @@ LOG = "{carillon}:log"
 PATH = f"/events/history.csv?topic={TOPIC}&since=all"
 MIB = 1024 * 1024
 DEADLINE = 60.0
+ROOM = 64 * 1024
 
 
 @dataclass
@@ -44,8 +45,10 @@ class Site:
         with self.redis.client() as client:
             client.rename(LOG, "elsewhere")
             client.set(LOG, "no stream")
-            yield
-            client.rename("elsewhere", LOG)
+            try:
+                yield
+            finally:
+                client.rename("elsewhere", LOG)
 
 
 @pytest.fixture(scope="module", params=sorted(SERVERS))
@@ -108,7 +111,7 @@ async def test_who_reads_slowly_has_the_log_read_slowly_and_who_leaves_ends_it(
 ) -> None:
     with site.reads() as reads:
         before = reads()
-        async with asyncio.timeout(DEADLINE), Stream(site.server.port, PATH) as stream:
+        async with asyncio.timeout(DEADLINE), Stream(site.server.port, PATH, room=ROOM) as stream:
             await stream.read(100)
             settled = -1
             while (now := reads()) != settled:
@@ -122,7 +125,7 @@ async def test_who_reads_slowly_has_the_log_read_slowly_and_who_leaves_ends_it(
 
 
 async def test_what_cannot_go_on_is_cut_and_not_ended(site: Site) -> None:
-    async with Stream(site.server.port, PATH) as stream:
+    async with Stream(site.server.port, PATH, room=ROOM) as stream:
         await stream.read(1000)
         with site.log_unreadable(), pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             async with asyncio.timeout(DEADLINE):

@@ -58,7 +58,7 @@ def made(
 ) -> Iterator[tuple[WebServer, str, str]]:
     """A server, the key of a session, and an API key."""
     folder: Path = tmp_path_factory.mktemp("leaks")
-    migrate(session_redis.url, folder)
+    migrate(folder)
     done = subprocess.run(
         [sys.executable, "-c", MAKE],
         cwd=ROOT,

@@ -18,7 +18,7 @@ PROMOTE = "User.objects.update(is_superuser=True)"
 def user(pair: Pair) -> tuple[int, str]:
     """One who may publish: their key, and the key of their session at the first server."""
     folder, nowhere = pair.one.log.parent, "redis://127.0.0.1:1/0"
-    migrate(nowhere, folder)
+    migrate(folder)
     code = f"{MAKE_USERS % 1}\n{PROMOTE}"
     [made] = json.loads(manage("shell", "-v0", "-c", code, redis_url=nowhere, folder=folder))
     return made[0], made[1]

@@ -136,7 +136,7 @@ THREADS = 3
 
 async def test_an_idle_one_holds_no_thread_and_no_database(pair: Pair, topic: str) -> None:
     folder, nowhere = pair.one.log.parent, "redis://127.0.0.1:1/0"
-    await asyncio.to_thread(migrate, nowhere, folder)
+    await asyncio.to_thread(migrate, folder)
     code = MAKE_USERS % IDLE
     printed = await asyncio.to_thread(
         manage, "shell", "-v0", "-c", code, redis_url=nowhere, folder=folder

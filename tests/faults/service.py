@@ -50,7 +50,7 @@ class Service:
 def service(folder: Path, server: str) -> Iterator[Service]:
     port = free_port()
     with place(folder / "redis") as where:
-        migrate(where.redis.url, folder / "web")
+        migrate(folder / "web")
         given = environment(where.network.url, folder / "web", SETTINGS | {"PORT": str(port)})
         log = folder / "web.log"
         command = ["manage.py", "carillon", "serve", "--workers", "2", "--server", server]

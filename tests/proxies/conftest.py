@@ -23,7 +23,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
     folder = tmp_path_factory.mktemp("origin")
     with ExitStack() as stack:
         redis = stack.enter_context(redis_server(folder / "redis"))
-        migrate(redis.url, folder)
+        migrate(folder)
         yield Origin(
             lambda port: stack.enter_context(daphne(redis.url, folder, port=port, **SETTINGS)),
             redis.url,

@@ -19,5 +19,5 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 def project(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of what serves it. It drains at once, unless a test says otherwise."""
     folder: Path = tmp_path_factory.mktemp("project")
-    migrate(redis.url, folder)
+    migrate(folder)
     return environment(redis.url, folder, {"PORT": "0", "CARILLON_DRAIN_SECONDS": "0"})
