@@ -242,7 +242,8 @@ SERVERS = {"daphne": daphne, "uvicorn": uvicorn}
 def migrate(folder: Path) -> None:
     """Make the database of the servers that will run in this folder: a copy of one, made once."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(_migrated(), folder / DATABASE)
+    if not (folder / DATABASE).exists():  # others may be using it
+        shutil.copy(_migrated(), folder / DATABASE)
 
 
 @cache
