@@ -242,7 +242,9 @@ SERVERS = {"daphne": daphne, "uvicorn": uvicorn}
 def migrate(folder: Path) -> None:
     """Make the database of the servers that will run in this folder: a copy of one, made once."""
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / DATABASE).exists():  # others may be using it
+    if (folder / DATABASE).exists():  # others may be using it
+        manage("migrate", "-v0", redis_url=NO_REDIS, folder=folder)
+    else:
         shutil.copy(_migrated(), folder / DATABASE)
 
 
