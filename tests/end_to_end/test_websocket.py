@@ -130,8 +130,9 @@ async def test_a_path_that_leads_nowhere_is_refused(pair: Pair) -> None:
 
 
 IDLE = 20
-THREADS = 3
-"""The loop's, the one in which Channels looks at sessions, and one that is about to end."""
+THREADS = 8
+"""The loop's, the one in which Channels looks at sessions, and what earlier tests left in pools:
+far from one for each."""
 
 
 async def test_an_idle_one_holds_no_thread_and_no_database(pair: Pair, topic: str) -> None:
