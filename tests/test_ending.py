@@ -12,6 +12,7 @@ from notifications import ending
 from notifications.ending import Messenger
 from notifications.log import commands
 from notifications.log.base import Control, Order
+from notifications.log.reader import Reader
 from tests.servers import RedisServer, manage, redis_server
 
 DEADLINE = 20.0
@@ -29,7 +30,7 @@ def orders(server: RedisServer) -> list[Control]:
     with server.client() as client:
         # As pairs in one list, which is how the log reads them.
         raw = [(name, list(chain(*given.items()))) for name, given in client.xrange(KEYS.stream)]
-        return [each for batch in commands.Reader().batch(raw) for each in batch.controls]
+        return [each for batch in Reader().batch(raw) for each in batch.controls]
 
 
 def order(number: int) -> Control:

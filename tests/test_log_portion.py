@@ -1,7 +1,7 @@
 """Portions: they grow while entries are small, and shrink before they are too much."""
 
-from notifications.log.commands import Raw
 from notifications.log.portion import BYTES, FEWEST, FIRST, MOST, Portion
+from notifications.log.reader import Raw
 
 
 def read(portion: Portion, *, size: int, lag: int = 10**6) -> int:

@@ -24,6 +24,7 @@ from notifications.log.base import (
     ResetReason,
     Retention,
 )
+from notifications.log.reader import Reader
 from notifications.log.redis import MAX_CONNECTIONS, RedisLog
 from tests.servers import RedisServer, free_port, redis_server
 
@@ -385,7 +386,7 @@ async def test_a_redis_that_would_evict_the_log_is_complained_of(
 async def test_an_order_that_this_version_does_not_know_has_everyone_checked() -> None:
     body = b'{"order":"dance","subjects":[]}'
     fields = [b"kind", b"control", b"prev", b"0-0", b"at", b"0", b"body", body]
-    [batch] = commands.Reader().batch([(b"1-0", fields)])
+    [batch] = Reader().batch([(b"1-0", fields)])
     [control] = batch.controls
     assert (control.order, control.subjects) == (Order.RECHECK, (EVERYONE,))
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from notifications.cursors import START, Position, position, position_ms
-from notifications.log import commands
 from notifications.log.base import Batch, Entry, Retention
+from notifications.log.reader import Raw, Reader
 from notifications.window import Window
 
 PLENTY = Retention(events=10_000, bytes=10**9, age=10**6)
@@ -95,7 +95,7 @@ def test_a_time_is_the_place_before_the_first_event_of_that_time() -> None:
     assert window.place_at(99) == position(20)
 
 
-def raw(number: int) -> commands.Raw:
+def raw(number: int) -> Raw:
     """An event with 200 bytes of data as Redis gives it: of a user's topic and a common one."""
     fields = {
         b"kind": b"event",
@@ -112,7 +112,7 @@ def raw(number: int) -> commands.Raw:
 
 
 def test_an_event_costs_at_most_300_bytes_more_than_its_data() -> None:
-    count, reader, window = 20_000, commands.Reader(), Window(Retention(10**6, 10**9, 10**6))
+    count, reader, window = 20_000, Reader(), Window(Retention(10**6, 10**9, 10**6))
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     for first in range(1, count, 1_000):

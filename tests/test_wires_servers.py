@@ -7,16 +7,13 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.certificates import certificate
 from tests.servers import WebServer, free_port, web_server
 
 DEADLINE = 20.0
@@ -214,14 +211,14 @@ def test_daphne_logs_how_much_it_sent_though_it_was_sent_past_it(start: Start) -
 
 @pytest.mark.parametrize("kind", ["uvicorn-h11-asyncio", "uvicorn-httptools-uvloop", "daphne"])
 def test_tls_goes_by_way_of_the_server(kind: str, tmp_path: Path) -> None:
-    certificate, key = _certificate(tmp_path)
+    trusted, key = certificate(tmp_path)
     port = free_port()
     if kind == "daphne":
-        endpoint = f"ssl:{port}:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
+        endpoint = f"ssl:{port}:interface=127.0.0.1:privateKey={key}:certKey={trusted}"
         command = ["daphne", SITE, "-e", endpoint]
     else:
-        command = [*UVICORN[kind], "--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)]
-    context = ssl.create_default_context(cafile=str(certificate))
+        command = [*UVICORN[kind], "--ssl-certfile", str(trusted), "--ssl-keyfile", str(key)]
+    context = ssl.create_default_context(cafile=str(trusted))
     with web_server(command, redis_url="", folder=tmp_path) as server:
         if kind != "daphne":
             port = server.port
@@ -244,31 +241,3 @@ def _until_connected(connection: HTTPConnection) -> None:
             assert time.monotonic() < deadline
         else:
             return
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    written = folder / "certificate.pem", folder / "key.pem"
-    written[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    written[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return written

@@ -2,40 +2,13 @@
 
 import os
 
-from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-settings.configure(
-    SECRET_KEY="for the benchmark alone",
-    ALLOWED_HOSTS=["*"],
-    ROOT_URLCONF=__name__,
-    MIDDLEWARE=[],
-    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django_eventstream"],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+from benchmarks.sites.sending import configure, routes
+
+configure(
+    __name__,
     EVENTSTREAM_REDIS={"host": "127.0.0.1", "port": int(os.environ["REDIS_PORT"]), "db": 0},
 )
 application = get_asgi_application()
-
-# Its modules read the settings when they are imported.
-import django_eventstream  # noqa: E402
-from django.http import HttpRequest, HttpResponse  # noqa: E402
-from django.urls import include, path  # noqa: E402
-from django.views.decorators.csrf import csrf_exempt  # noqa: E402
-
-
-@csrf_exempt
-def publish(request: HttpRequest) -> HttpResponse:
-    data = request.body.decode()
-    django_eventstream.send_event("news", "message", data, json_encode=False)
-    return HttpResponse(status=204)
-
-
-async def up(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(status=204)
-
-
-urlpatterns = [
-    path("events/", include("django_eventstream.urls"), {"channels": ["news"]}),
-    path("publish/", publish),
-    path("up", up),
-]
+urlpatterns = routes("django_eventstream.urls")

@@ -5,7 +5,6 @@ Here an `EventStreamResponse` gives Django its headers and nothing more, so that
 good order (`response.close`, `request_finished`, the thread released), and streams only then.
 """
 
-import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from notifications.responses import EventStream, EventStreamResponse
 from notifications.subscribers import CloseReason
 from notifications.wires.base import Message, Receive, Send
 from notifications.wires.choice import wire_for
+from notifications.wires.giving_up import GivingUp
 
 logger = logging.getLogger("carillon")
 
@@ -73,30 +73,18 @@ class Handoff:
 
 async def carry(stream: EventStream, receive: Receive, send: Send) -> None:
     """Until the client leaves. The hub writes; this only waits."""
-    task = asyncio.current_task()
-    assert task is not None
-    given_up = False
-
-    def give_up() -> None:
-        nonlocal given_up
-        given_up = True
-        task.cancel()
-
     refusal = await stream.refusal()
     if refusal is not None:
         await send({"type": "http.response.body", "body": refusal, "more_body": False})
         return
     look_once(send)
-    hub, subscriber = stream.open(wire_for(send, give_up=give_up))
-    try:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-    except asyncio.CancelledError:
-        if not given_up:
-            raise
-        task.uncancel()
-    finally:
-        hub.leave(subscriber, CloseReason.CLIENT_LEFT)
+    with GivingUp() as giving_up:
+        hub, subscriber = stream.open(wire_for(send, give_up=giving_up.now))
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            hub.leave(subscriber, CloseReason.CLIENT_LEFT)
     if stream.witness is not None:
         await stream.witness()
 

@@ -17,6 +17,7 @@ from notifications.log.attempts import Attempts
 from notifications.log.base import Appender, Batch, Control, Draft, Receipt, Retention
 from notifications.log.connections import AWAY, ELSEWHERE, REDIRECTED, REDIRECTED_PAUSE, pool
 from notifications.log.portion import Portion
+from notifications.log.reader import Raw, Reader
 
 # More threads than this wait for each other.
 MAX_CONNECTIONS = 64
@@ -72,12 +73,12 @@ class RedisAppender(Appender):
         return commands.read_state(self._ask(commands.state(self._keys), timeout=self._timeout))
 
     def read(self, *, after: Position, until: Position) -> Iterator[Batch]:
-        reader = commands.Reader()
+        reader = Reader()
         last, end = format_position(after), format_position(until)
         portion = Portion()
         while True:
             call = ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", portion.count]
-            raw: list[commands.Raw] = self._ask(call, timeout=self._timeout)
+            raw: list[Raw] = self._ask(call, timeout=self._timeout)
             yield from reader.batch(raw)
             if len(raw) < portion.count:
                 return

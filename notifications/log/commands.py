@@ -9,15 +9,11 @@ from typing import Any
 
 from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseError
 
-from notifications.cursors import START, Cursor, Position, format_position, parse_position
+from notifications.cursors import Cursor, format_position, parse_position
 from notifications.errors import Conflict, Unavailable
 from notifications.log.base import (
-    EVERYONE,
-    Batch,
     Control,
     Draft,
-    Entry,
-    Order,
     Receipt,
     Retention,
 )
@@ -48,15 +44,6 @@ class Keys:
     def again(self, mark: str) -> str:
         """What stands for a call that was repeated because nobody knew what had become of it."""
         return self._again + mark
-
-
-type Raw = Sequence[Any]
-"""A stream entry as Redis gives it: its name `<ms>-<n>`, and a list of names and values."""
-
-# The fields of an event in the order in which the script writes them: what every process reads of
-# every event is found by its place, which is twice as fast as by its name. A mark may follow.
-EVENT = [b"kind", b"prev", b"at", b"topics", b"id", b"type", b"data", b"form", b"retry"]
-KIND, PREV = 1, 3
 
 
 def _call(keys: Sequence[str], *arguments: Any) -> list[Any]:
@@ -220,92 +207,6 @@ def eviction_policy(info: bytes) -> str:
         if name == "maxmemory_policy":
             return value.strip()
     return "unknown"
-
-
-class Reader:
-    """Turns raw stream entries into batches, sharing what repeats from entry to entry."""
-
-    MAX_SHARED = 10_000
-
-    def __init__(self) -> None:
-        self._topics: dict[bytes, tuple[str, ...]] = {}
-        self._types: dict[bytes, bytes] = {}
-
-    def batch(self, raw: Iterable[Raw]) -> Iterable[Batch]:
-        """Batches, one for each run of entries that name each other; unknown kinds only join.
-
-        Entries that are not ours (no `prev`) are passed over.
-        """
-        prev = last = START
-        before = b""
-        entries: list[Entry] = []
-        controls: list[Control] = []
-        for name, given in raw:
-            fields = given if given[: 2 * len(EVENT) : 2] == EVENT else _in_order(given)
-            said = fields[PREV]
-            if said is None:
-                continue
-            if said != before:
-                if before:
-                    yield Batch(prev, last, entries, controls)
-                prev, entries, controls = parse_position(said), [], []
-            before, last = name, parse_position(name)
-            if fields[KIND] == b"event":
-                entry = self._entry(last, fields)
-                if len(given) > 2 * len(EVENT):
-                    entry.skip = _skipped(given)
-                entries.append(entry)
-            elif fields[KIND] == b"control":
-                controls.append(_control(last, given))
-        if before:
-            yield Batch(prev, last, entries, controls)
-
-    def _entry(self, position: Position, fields: Sequence[Any]) -> Entry:
-        type_, retry = fields[11], fields[17]
-        return Entry(
-            position,
-            self._topics.get(fields[7]) or self._shared_topics(fields[7]),
-            fields[9],
-            self._types.setdefault(type_, type_) if type_ else None,
-            fields[13],
-            fields[15] == b"text",
-            int(retry) if retry else None,
-        )
-
-    def _shared_topics(self, joined: bytes) -> tuple[str, ...]:
-        if len(self._topics) >= self.MAX_SHARED:
-            self._topics.clear()
-            self._types.clear()
-        topics = self._topics[joined] = tuple(joined.decode().split("\n"))
-        return topics
-
-
-def _in_order(given: Sequence[bytes]) -> list[Any]:
-    """The fields of an entry where those of an event are; what it does not have is None."""
-    named = dict(zip(given[::2], given[1::2], strict=True))
-    return [each for name in EVENT for each in (name, named.get(name))]
-
-
-def _skipped(given: Sequence[bytes]) -> frozenset[str] | None:
-    """Few events pass anybody over, and only they have this field."""
-    if b"skip" not in given[::2]:
-        return None
-    return frozenset(given[2 * given[::2].index(b"skip") + 1].decode().split("\n"))
-
-
-def _control(position: Position, fields: Sequence[bytes]) -> Control:
-    """An order that this version does not know must not be passed over: all are asked again."""
-    try:
-        said = json.loads(fields[fields.index(b"body") + 1])
-        return Control(
-            Order(said["order"]),
-            tuple(map(str, said["subjects"])),
-            str(said["reason"]),
-            position,
-            tuple(map(str, said.get("topics", ()))),
-        )
-    except (ValueError, KeyError, TypeError):
-        return Control(Order.RECHECK, (EVERYONE,), "", position)
 
 
 def fresh_epoch() -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from notifications.log.commands import Raw
+from notifications.log.reader import Raw
 
 FEWEST, FIRST, MOST = 8, 100, 500
 BYTES = 4 * 1024 * 1024

@@ -23,6 +23,7 @@ from notifications.log.attempts import Attempts
 from notifications.log.base import Batch, Draft, Gap, Log, Receipt, ResetReason, Retention
 from notifications.log.connections import AWAY, ELSEWHERE, REDIRECTED, async_pool
 from notifications.log.portion import Portion
+from notifications.log.reader import Raw, Reader
 from notifications.tallies import tally
 
 logger = logging.getLogger("carillon")
@@ -98,13 +99,13 @@ class RedisLog(Log):
             raise Unavailable("Redis did not give back what it took.", outcome="unknown")
 
     async def read(self, *, until: Position, after: Position = START) -> AsyncGenerator[Batch]:
-        reader = commands.Reader()
+        reader = Reader()
         last = format_position(after)
         end = format_position(until)
         portion = Portion(first=FIRST_READ, most_bytes=READ_BYTES)
         while True:
             call = ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", portion.count]
-            raw: list[commands.Raw] = await self._ask(call)
+            raw: list[Raw] = await self._ask(call)
             for batch in reader.batch(raw):
                 yield batch
             if len(raw) < portion.count:
@@ -147,7 +148,7 @@ class RedisLog(Log):
         self, connection: AbstractConnection, place: Cursor
     ) -> AsyncGenerator[Batch | Gap | None]:
         """As `tail`, on one connection; None says that there was nothing, and that it is sound."""
-        reader = commands.Reader()
+        reader = Reader()
         portion = Portion()
         read = format_position(place.position)
         await self._check_eviction(connection)
@@ -172,7 +173,7 @@ class RedisLog(Log):
 
     async def _xread(
         self, connection: AbstractConnection, read: str, *, count: int = 1, block: bool = True
-    ) -> list[commands.Raw]:
+    ) -> list[Raw]:
         wait = ["BLOCK", BLOCK_MS] if block else []
         reply = await self._converse(
             connection,

@@ -1,6 +1,5 @@
 """The ASGI application that a route leads to: one WebSocket, from its handshake to its end."""
 
-import asyncio
 from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
@@ -13,6 +12,7 @@ from notifications.websockets.conversation import Conversation
 from notifications.websockets.messages import SUBPROTOCOL
 from notifications.websockets.wire import Socket
 from notifications.wires.base import Receive, Send
+from notifications.wires.giving_up import GivingUp
 
 
 async def events(scope: Any, receive: Receive, send: Send) -> None:
@@ -43,22 +43,10 @@ def _is_foreign(handshake: Handshake) -> bool:
 
 
 async def _converse(handshake: Handshake, receive: Receive, send: Send) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    given_up = False
-
-    def give_up() -> None:
-        nonlocal given_up
-        given_up = True
-        task.cancel()
-
-    conversation = Conversation(Socket(Carrier(send, give_up=give_up)), handshake)
-    try:
-        while (message := await receive())["type"] != "websocket.disconnect":
-            conversation.hear(message)
-    except asyncio.CancelledError:
-        if not given_up:
-            raise
-        task.uncancel()
-    finally:
-        conversation.leave()
+    with GivingUp() as giving_up:
+        conversation = Conversation(Socket(Carrier(send, give_up=giving_up.now)), handshake)
+        try:
+            while (message := await receive())["type"] != "websocket.disconnect":
+                conversation.hear(message)
+        finally:
+            conversation.leave()

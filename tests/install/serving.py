@@ -11,23 +11,12 @@ import httpx
 
 from tests.install import text
 from tests.install.site import Site
+from tests.nginx import NGINX
 from tests.servers import Process, free_port, needs
 
 ADDRESS = "127.0.0.1"
 
-NGINX = """
-daemon off;
-worker_processes 1;
-pid nginx.pid;
-error_log stderr;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
+SITE = """
     server {{
         listen 127.0.0.1:{port};
         location / {{
@@ -36,7 +25,6 @@ http {{
         }}
 {streams}
     }}
-}}
 """
 
 
@@ -121,7 +109,8 @@ def routed_aside(site: Site, folder: Path) -> Iterator[Process]:
         stack.enter_context(process(site, serve, streams, folder / "serve.log", **settings))
         location = text.block("nginx", holding="/events/").replace(told[-1], str(streams))
         configuration = folder / "nginx.conf"
-        configuration.write_text(NGINX.format(port=port, pages=pages.port, streams=location))
+        site_text = SITE.format(port=port, pages=pages.port, streams=location)
+        configuration.write_text(NGINX.format(text=site_text))
         command = [nginx(), "-p", str(folder), "-c", str(configuration)]
         yield stack.enter_context(process(site, command, port, folder / "nginx.log"))
 

@@ -2,9 +2,12 @@
 
 import asyncio
 import os
+import select
 import signal
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
@@ -57,6 +60,33 @@ def test_who_waits_for_workers_that_are_killed_is_served_by_the_next(serve: Serv
     assert all(is_live(serve.port) for _ in range(10))
     assert len(pids(serve)) == 2
     assert not pids(serve) & {worker.pid for worker in workers}
+
+
+def test_one_that_is_killed_before_it_started_is_replaced_when_another_did_start(
+    project: dict[str, str],
+) -> None:
+    with served("serve", "--workers", "2", environment=project) as serve, ExitStack() as stack:
+        assert serve.port
+        slow = _first(serve)
+        slow.suspend()
+        asking = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", serve.port), DEADLINE))
+            for _ in range(16)  # of which the other worker has some
+        ]
+        for connection in asking:
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert select.select(asking, [], [], DEADLINE)[0]
+        slow.kill()
+        serve.says("worker.died (pid=)")
+        for connection in asking:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def _first(serve: Served) -> psutil.Process:
+    deadline = time.monotonic() + DEADLINE
+    while not (workers := serve.workers()):
+        assert time.monotonic() < deadline
+    return workers[0]
 
 
 async def test_a_worker_that_somebody_ends_is_replaced_first(serve: Served) -> None:

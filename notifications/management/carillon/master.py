@@ -37,6 +37,7 @@ class Master:
         self._slots: list[Slot] = []
         self._to_replace: deque[Slot] = deque()
         self._told_to_end: list[int] = []
+        self._proven = False
         self._terminal = os.isatty(0)
 
     def run(self) -> None:
@@ -46,8 +47,7 @@ class Master:
                 self._slots = [Slot(listener, time.monotonic()) for listener in self._listeners]
                 while not self._told_to_end:
                     self._wait(woken)
-                    for slot in self._slots:
-                        slot.tend(time.monotonic())
+                    self._tend(time.monotonic())
                     self._replace_one_by_one()
                     self._tend_scoreboard(
                         [each.pid for slot in self._slots for each in slot.workers]
@@ -99,6 +99,13 @@ class Master:
         if len(self._told_to_end) > 1:
             logger.warning("serve.cut: told twice")
             raise SystemExit(128 + self._told_to_end[-1])
+
+    def _tend(self, now: float) -> None:
+        for slot in self._slots:
+            slot.hear()
+        self._proven = self._proven or any(slot.booted for slot in self._slots)
+        for slot in self._slots:
+            slot.tend(now, proven=self._proven)
 
     def _replace_one_by_one(self) -> None:
         if self._to_replace and not any(slot.changing for slot in self._slots):

@@ -21,7 +21,7 @@ LONGEST_END = 15.0  # after its drain
 
 
 class CannotStart(Exception):
-    """The first worker ended before it served: so would the next."""
+    """A worker ended before any had started: so would the next."""
 
 
 class Slot:
@@ -29,7 +29,7 @@ class Slot:
         self._listener = listener
         self._next: Worker | None = None
         self._leaving: dict[Worker, float] = {}
-        self._booted = False
+        self.booted = False
         self._pause = 0.0
         self._due = now
         self._current: Worker | None = self._begun()
@@ -55,9 +55,16 @@ class Slot:
         if self._current is not None and self._next is None:
             self._next = Worker(self._listener)
 
-    def tend(self, now: float) -> None:
+    def hear(self) -> None:
+        """Take what its workers report."""
         for worker in self.workers:
             worker.hear()
+        self.booted = self.booted or (
+            self._current is not None and self._current.has(Report.BOOTED)
+        )
+
+    def tend(self, now: float, *, proven: bool) -> None:
+        """Replace who ended. Raises `CannotStart` unless it is proven that a worker can start."""
         for worker, limit in list(self._leaving.items()):
             if worker.status is not None or now > limit:
                 worker.kill()
@@ -65,7 +72,7 @@ class Slot:
         if self._next is not None:
             self._tend_next(self._next, now)
         if self._current is not None:
-            self._tend_current(self._current, now)
+            self._tend_current(self._current, now, proven=proven)
         elif now >= self._due:
             self._current = self._begun()
 
@@ -84,8 +91,8 @@ class Slot:
 
     def reap(self) -> None:
         """Hear who reports, and forget who has ended, with nobody in their place."""
+        self.hear()
         for worker in self.workers:
-            worker.hear()
             if worker.status is not None:
                 self._forget(worker)
 
@@ -124,14 +131,14 @@ class Slot:
             self._leaving[old] = now + get_settings().DRAIN_SECONDS + LONGEST_END
             logger.info("worker.replaced pid=%d by=%d", old.pid, worker.pid)
 
-    def _tend_current(self, worker: Worker, now: float) -> None:
-        self._booted = self._booted or worker.has(Report.BOOTED)
+    def _tend_current(self, worker: Worker, now: float, *, proven: bool) -> None:
         if worker.status is None:
             if worker.has(Report.LEAVING):
                 worker.forget(Report.LEAVING)
                 self.replace()
             return
-        if not self._booted:
+        self.hear()  # its last words
+        if not (proven or self.booted):
             raise CannotStart
         worker.line.close()
         self._current = None
