@@ -190,7 +190,10 @@ LOGGING = {
             "reserved_attrs": [*RESERVED_ATTRS, "request"],
         },
     },
-    "filters": {"structured": {"()": "notifications.logs.Structured"}},
+    "filters": {
+        "structured": {"()": "notifications.logs.Structured"},
+        "briefly": {"()": "notifications.logs.Briefly"},
+    },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
@@ -202,6 +205,7 @@ LOGGING = {
     "loggers": {
         "carillon": {"level": "INFO"},
         "django": {"level": "INFO", "handlers": []},
+        "django.security.DisallowedHost": {"filters": ["briefly"]},
         "daphne": {"level": "WARNING"},
     },
 }

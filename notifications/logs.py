@@ -25,6 +25,18 @@ class Structured(logging.Filter):
         return True
 
 
+class Briefly(logging.Filter):
+    """For a logger of refusals that anybody can bring about: a warning, without a traceback.
+
+    Django logs each request for a host that is not ours as an error of ours.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = record.exc_text = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
+
+
 def _fields(record: logging.LogRecord) -> dict[str, object]:
     names = _FIELD.findall(str(record.msg))
     values = record.args if isinstance(record.args, tuple) else ()

@@ -18,6 +18,7 @@ from notifications.handler import chain, signals
 from notifications.handler.handoff import Handoff, Latch, carry
 from notifications.handler.lanes import Lane, Lanes
 from notifications.handler.routes import is_for_loop, remembered_match
+from notifications.readable import readable
 from notifications.wires.base import Message, Receive, Send
 
 
@@ -78,6 +79,9 @@ class CarillonASGIHandler(ASGIHandler):
         if getattr(layer, "__self__", None) is not self:
             self._all_known &= chain.blocks_of(layer) is not None
         return chain.swift_layer(method, adapted)
+
+    def create_request(self, scope: Any, body_file: IO[bytes]) -> Any:
+        return super().create_request(readable(scope), body_file)
 
     # The cheap way in
 

@@ -43,7 +43,12 @@ class Handoff:
         self.stream: EventStream | None = None
 
     async def __call__(self, message: Message) -> None:
-        await self._send(message)
+        try:
+            await self._send(message)
+        except RuntimeError:
+            # uvloop's, where uvicorn has closed the connection over what the client pipelined.
+            if not _has_closed(self._send):
+                raise
 
     @contextmanager
     def pacing(self) -> Iterator[None]:
@@ -69,6 +74,11 @@ class Handoff:
             if self.stream is None:
                 _say_once(response)
         return self.stream is not None
+
+
+def _has_closed(send: Send) -> bool:
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    return transport is not None and bool(transport.is_closing())
 
 
 async def carry(stream: EventStream, receive: Receive, send: Send) -> None:

@@ -15,6 +15,7 @@ from django.http import HttpResponse
 from notifications import runtime
 from notifications.identities.base import User
 from notifications.identities.session import active_user
+from notifications.readable import readable
 
 _KEPT = ("path", "raw_path", "root_path", "query_string", "headers", "client", "server")
 _SCHEMES = {"ws": "http", "wss": "https"}
@@ -30,7 +31,7 @@ class Handshake:
     __slots__ = ("_scope", "_session_key", "_user_pk", "address")
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
-        self._scope = {name: scope[name] for name in _KEPT if name in scope}
+        self._scope = readable({name: scope[name] for name in _KEPT if name in scope})
         self._scope |= {"type": "http", "method": "GET", "http_version": "1.1"}
         self._scope["scheme"] = _SCHEMES.get(scope.get("scheme", "ws"), "http")
         self.address = runtime.start().quotas.address(self._scope)

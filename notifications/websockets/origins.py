@@ -1,8 +1,9 @@
 """Which pages may open a WebSocket, told before anything else of the handshake is looked at."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
-from channels.security.websocket import OriginValidator
+from channels.security.websocket import OriginValidator, WebsocketDenier
 from django.conf import settings as django_settings
 
 from notifications.access.origins import is_allowed
@@ -16,6 +17,15 @@ class KnownOriginValidator(OriginValidator):  # type: ignore[misc]
 
     def __init__(self, application: Any) -> None:
         super().__init__(application, django_settings.ALLOWED_HOSTS)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
+        try:
+            for name, value in scope["headers"]:
+                if name == b"origin":
+                    urlsplit(value.decode("latin1"))
+        except ValueError:  # which Channels does not expect of it
+            return await WebsocketDenier()(scope, receive, send)
+        return await super().__call__(scope, receive, send)
 
     def valid_origin(self, parsed_origin: Any) -> bool:
         if parsed_origin is None or is_allowed(parsed_origin.geturl()):

@@ -1,0 +1,46 @@
+"""How it is fuzzed: the same examples each time, in one event loop, with a log in memory."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from django.db.backends.sqlite3.base import DatabaseWrapper
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as hypothesis_settings
+
+from notifications import runtime
+
+fuzzing = partial(
+    hypothesis_settings,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture
+def threads_close_their_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end of each request, as they do with any database that is not in memory."""
+    monkeypatch.setattr(
+        DatabaseWrapper,
+        "is_in_memory_db",
+        lambda self: threading.current_thread() is threading.main_thread(),
+    )
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.Runner]:
+    """One for all examples of a test, as a process has one for all its requests."""
+    with asyncio.Runner() as runner:
+        yield runner
+        runner.run(runtime.stop())
+
+
+@pytest.fixture
+async def swift_loop() -> None:
+    """For much traffic: asyncio's debug mode costs the test more than the servers."""
+    asyncio.get_running_loop().set_debug(enabled=False)
