@@ -40,12 +40,14 @@ def parse(url: str) -> RedisUrl:
     if kind is None or not url.startswith(f"{parts.scheme}://"):
         *others, last = (f"{scheme}://" for scheme in SCHEMES)
         raise ValueError(f"it must begin with {', '.join(others)} or {last}")
+    query = dict(parse_qsl(parts.query))
+    if not parts.scheme.startswith("rediss") and (tls := sorted(filter(_is_of_tls, query))):
+        raise ValueError(f"{tls[0]} is for TLS: it must begin with rediss")
     if kind == "server":
         return RedisUrl(kind, url)
     user, _, hosts = parts.netloc.rpartition("@")
     addresses = tuple(_address(host, PORTS[kind]) for host in hosts.split(","))
     service, database = _path(kind, parts)
-    query = dict(parse_qsl(parts.query))
     asked = {name: query.pop(f"sentinel_{name}", "") for name in ("username", "password")}
     host, port = addresses[0]
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -59,6 +61,10 @@ def parse(url: str) -> RedisUrl:
         addresses,
         service,
     )
+
+
+def _is_of_tls(option: str) -> bool:
+    return option.startswith("ssl_")
 
 
 def _address(text: str, default: int) -> Address:

@@ -6,10 +6,10 @@ from notifications.redis_urls import RedisUrl, parse
 
 
 def test_sentinels_are_asked_for_the_server_of_a_service() -> None:
-    assert parse("redis+sentinel://ada:se%40same@one:1,two/main/2?ssl_ca_certs=%2Fca") == RedisUrl(
+    assert parse("rediss+sentinel://ada:se%40same@one:1,two/main/2?ssl_ca_certs=%2Fca") == RedisUrl(
         "sentinel",
-        "redis://ada:se%40same@one:1/2?ssl_ca_certs=%2Fca",
-        "redis://one:1?ssl_ca_certs=%2Fca",
+        "rediss://ada:se%40same@one:1/2?ssl_ca_certs=%2Fca",
+        "rediss://one:1?ssl_ca_certs=%2Fca",
         (("one", 1), ("two", 26379)),
         "main",
     )
@@ -45,6 +45,8 @@ def test_what_redis_py_reads_is_left_to_it(url: str) -> None:
         ("redis+sentinel://:sesame@/main", "hosts must look like"),
         ("redis+sentinel://:sesame@one,,two/main", "hosts must look like"),
         ("redis+sentinel://:sesame@one:port/main", "hosts must look like"),
+        ("redis://:sesame@one?ssl_ca_certs=/ca", "ssl_ca_certs is for TLS"),
+        ("redis+sentinel://:sesame@one/main?ssl_ca_certs=/ca", "ssl_ca_certs is for TLS"),
         ("redis+cluster://:sesame@one/1", "database 0 alone"),
         ("redis+cluster://:sesame@one:70000", "hosts must look like"),
     ],

@@ -130,16 +130,35 @@ class Cluster:
 
     def move(self, to: RedisServer) -> None:
         """The slot of the log, key by key."""
-        source = self.owner()
-        ids = {node.port: ask(node, "CLUSTER", "MYID").decode() for node in (source, to)}
-        ask(to, "CLUSTER", "SETSLOT", SLOT, "IMPORTING", ids[source.port])
-        ask(source, "CLUSTER", "SETSLOT", SLOT, "MIGRATING", ids[to.port])
-        while keys := ask(source, "CLUSTER", "GETKEYSINSLOT", SLOT, 100):
-            for key in keys:
-                ask(source, "MIGRATE", "127.0.0.1", to.port, key, 0, 5000)
-        for node in (to, source):
-            ask(node, "CLUSTER", "SETSLOT", SLOT, "NODE", ids[to.port])
+        move = self.begin_move(to)
+        while keys := ask(move.source, "CLUSTER", "GETKEYSINSLOT", SLOT, 100):
+            move.carry(*keys)
+        move.finish()
         wait(lambda: self.owner() is to)
+
+    def begin_move(self, to: RedisServer) -> "Move":
+        source = self.owner()
+        move = Move(source, to, ask(to, "CLUSTER", "MYID").decode())
+        ask(to, "CLUSTER", "SETSLOT", SLOT, "IMPORTING", ask(source, "CLUSTER", "MYID").decode())
+        ask(source, "CLUSTER", "SETSLOT", SLOT, "MIGRATING", move.id)
+        return move
+
+
+@dataclass
+class Move:
+    """A slot on its way. Until it is finished, the source asks for what it has no more (`ASK`)."""
+
+    source: RedisServer
+    to: RedisServer
+    id: str
+
+    def carry(self, *keys: str | bytes) -> None:
+        for key in keys:
+            ask(self.source, "MIGRATE", "127.0.0.1", self.to.port, key, 0, 5000)
+
+    def finish(self) -> None:
+        for node in (self.to, self.source):
+            ask(node, "CLUSTER", "SETSLOT", SLOT, "NODE", self.id)
 
 
 @contextmanager

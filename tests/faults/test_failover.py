@@ -10,8 +10,8 @@ import pytest
 from notifications.log.appender import RedisAppender
 from notifications.log.base import Retention
 from tests.faults.crowd import Code, Crowd, Http, Listener, Talker, crowd
-from tests.faults.failover import Cluster, ask, cluster, pair, restart, wait
-from tests.faults.site import KEEPALIVE, hears_next, publish, reason_of
+from tests.faults.failover import SLOT, Cluster, ask, cluster, pair, restart, wait
+from tests.faults.site import KEEPALIVE, KEYS, hears_next, publish, reason_of
 from tests.faults.test_redis_faults import SWIFT
 from tests.servers import WebServer, daphne, uvicorn
 from tests.streams import subscribe
@@ -127,6 +127,40 @@ async def test_a_log_whose_slot_moves_is_followed_to_its_new_node(
             await asyncio.to_thread(nodes.move, to)
             await people.more(5)
     assert [listener.heard.resets for listener in people.listeners] == [[]] * 3
+
+
+async def test_while_a_slot_is_on_its_way_publishing_is_refused_and_it_goes_on_afterwards(
+    clustered: tuple[Cluster, tuple[WebServer, WebServer]], topic: str
+) -> None:
+    nodes, served = clustered
+    async with busy(nodes.url, served, topic) as people:
+        home = nodes.owner()
+        move = await asyncio.to_thread(nodes.begin_move, nodes.nodes[1])
+        # Half of it is here and half there; and then all is there, and nobody has been told.
+        for keys in ([KEYS.meta], [KEYS.stream]):
+            await asyncio.to_thread(move.carry, *keys)
+            assert await refused_again(people) <= {"not_sent", "unknown"}
+        assert "not_sent" in await refused_again(people)
+        assert (await asyncio.to_thread(served[0].get, "/health/publish"))[0] == 503
+        assert (await asyncio.to_thread(served[0].get, "/health/ready"))[0] == 200
+        while left := ask(move.source, "CLUSTER", "GETKEYSINSLOT", SLOT, 100):
+            await asyncio.to_thread(move.carry, *left)
+        await asyncio.to_thread(move.finish)
+        await people.more(5)
+        await asyncio.to_thread(nodes.move, home)
+    assert [listener.heard.resets for listener in people.listeners] == [[]] * 3
+
+
+async def refused_again(people: Crowd) -> set[str]:
+    """What each publisher is told next, for as long as nothing can be published."""
+    told = [talker._way.refusals for talker in people.talkers]
+    before = [len(each) for each in told]
+
+    def all_again() -> bool:
+        return all(len(each) > so_far for each, so_far in zip(told, before, strict=True))
+
+    await asyncio.to_thread(wait, all_again)
+    return {said for each, so_far in zip(told, before, strict=True) for said in each[so_far:]}
 
 
 async def test_a_node_that_is_killed_is_followed_by_its_replica(
