@@ -21,6 +21,8 @@ class Publication:
     cursor: Cursor | None = None
     when: float = 0.0
     """It was acknowledged, by `time.monotonic`."""
+    repeated: bool = False
+    """It was sent again, and so may be acknowledged with a place that it had long before."""
 
 
 @dataclass
@@ -136,7 +138,11 @@ def _is_elsewhere(acknowledged: Cursor | None, at: Cursor) -> bool:
 
 
 def last_of(published: Iterable[Publication]) -> Cursor:
-    """What was acknowledged last."""
-    newest = max(published, key=lambda each: each.when)
-    assert newest.cursor is not None
-    return newest.cursor
+    """The last place of which it is known that something is there."""
+    acknowledged = [each for each in published if each.cursor is not None]
+    newest = max(acknowledged, key=lambda each: (not each.repeated, each.when)).cursor
+    assert newest is not None
+    cursors = [each.cursor for each in acknowledged if each.cursor is not None]
+    return max(
+        (each for each in cursors if each.epoch == newest.epoch), key=lambda each: each.position
+    )

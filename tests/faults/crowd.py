@@ -113,6 +113,7 @@ class Talker:
         publication.outcome, publication.cursor = await self._way.attempt(publication, key)
         while self._keys and publication.cursor is None and not self._stopping:
             await asyncio.sleep(PAUSE)
+            publication.repeated = True
             outcome, publication.cursor = await self._way.attempt(publication, key)
             # Once in doubt, always, unless it is acknowledged.
             if publication.outcome == "not_sent" or publication.cursor is not None:

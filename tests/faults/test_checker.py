@@ -6,7 +6,7 @@ import pytest
 
 from notifications.cursors import Cursor, position
 from notifications.sse import ServerSentEvent
-from tests.faults.checker import Heard, Outcome, Publication, violations
+from tests.faults.checker import Heard, Outcome, Publication, last_of, violations
 
 ONE, OTHER = "0123456789ab", "ba9876543210"
 
@@ -83,3 +83,15 @@ def test_what_was_refused_must_not_come_and_what_is_unknown_may(
 ) -> None:
     assert (not wrong(cursor(1), event("x", 2), of=[Publication("t", "x", outcome)])) is well
     assert not wrong(cursor(1), cursor(3), of=[Publication("t", "x", outcome)])
+
+
+def test_the_last_place_is_no_older_for_an_acknowledgement_that_came_late() -> None:
+    late, repeated = published("b", 3), published("a", 2)
+    late.when, repeated.when, repeated.repeated = 1.0, 2.0, True
+    assert last_of([late, repeated, published("c", 5)]) == at(5)
+
+
+def test_the_last_place_is_of_the_newest_epoch() -> None:
+    lost, new, repeated = published("a", 9), published("b", 3, OTHER), published("c", 5)
+    lost.when, new.when, repeated.when, repeated.repeated = 1.0, 2.0, 3.0, True
+    assert last_of([lost, new, repeated, published("d", None)]) == at(3, OTHER)

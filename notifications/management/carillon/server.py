@@ -19,6 +19,7 @@ from django.utils.module_loading import import_string
 from notifications.asgi import get_asgi_application
 from notifications.conf import get_settings
 from notifications.log import embedded
+from notifications.management.carillon.garbage import collect_seldom
 from notifications.management.carillon.orders import Orders
 from notifications.management.carillon.shift import Shift
 
@@ -67,6 +68,7 @@ def serve(
     """Serves the project's ASGI application until the orders say that it ends."""
     require(by)
     application, shift = _application(), Shift(listener, orders)
+    collect_seldom()
     if by == "uvicorn":
         from notifications.management.carillon.uvicorn_server import UvicornServer
 
