@@ -7,6 +7,7 @@ from channels.security.websocket import OriginValidator, WebsocketDenier
 from django.conf import settings as django_settings
 
 from notifications.access.origins import is_allowed
+from notifications.readable import readable
 
 
 class KnownOriginValidator(OriginValidator):  # type: ignore[misc]
@@ -25,7 +26,7 @@ class KnownOriginValidator(OriginValidator):  # type: ignore[misc]
                     urlsplit(value.decode("latin1"))
         except ValueError:  # which Channels does not expect of it
             return await WebsocketDenier()(scope, receive, send)
-        return await super().__call__(scope, receive, send)
+        return await super().__call__(readable(scope), receive, send)
 
     def valid_origin(self, parsed_origin: Any) -> bool:
         if parsed_origin is None or is_allowed(parsed_origin.geturl()):

@@ -1,14 +1,17 @@
 """What fuzzing has found, each as the least that brings it about."""
 
 import logging
+from io import BytesIO
 from typing import Any
 
 import pytest
+from django.core.handlers.asgi import ASGIRequest
 from django.test import AsyncClient
 
 from config.asgi import application
 from notifications.handler.handoff import Handoff
 from notifications.logs import Briefly
+from notifications.readable import readable
 from tests.fuzzing.exchange import Headers, Sent, complaints, exchange
 from tests.websocket_client import Client
 
@@ -39,6 +42,21 @@ async def test_a_handshake_with_a_query_of_raw_bytes_is_served() -> None:
     async with Client(Raw(b"topic=\xff")) as client:
         assert client.accepted
         await client.subscribe("a", "demo.a")
+
+
+@pytest.mark.parametrize(
+    "cookie", [rb'sessionid="\000aaaaaaa"', b"sessionid=a\0b", rb'a=b; c="\000"']
+)
+def test_no_cookie_has_a_nul_which_postgresql_takes_for_an_error(cookie: bytes) -> None:
+    headers = [*HOST, (b"cookie", cookie)]
+    found = ASGIRequest(readable(Sent("GET", b"/", headers).scope), BytesIO()).COOKIES
+    assert found
+    assert not any("\0" in value for value in found.values())
+
+
+def test_all_other_cookies_are_as_they_came() -> None:
+    scope = Sent("GET", b"/?a", [*HOST, (b"cookie", rb'sessionid="\001a"; b=000')]).scope
+    assert readable(scope) is scope
 
 
 async def test_an_origin_that_is_no_url_is_refused() -> None:
