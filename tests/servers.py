@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from redis import Redis
 from redis.backoff import ConstantBackoff
@@ -192,12 +194,16 @@ def web_server(
     redis_url: str,
     folder: Path,
     port: int = 0,
+    room: int | None = None,
     settings: dict[str, str] | None = None,
 ) -> Iterator[WebServer]:
+    """`room` is how many bytes the kernel takes for each connection, which may be many MiB."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "web.log"
     with ExitStack() as stack:
         listener = stack.enter_context(listening(port))
+        if room is not None:  # which those that it accepts inherit
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
         out = stack.enter_context(log.open("ab"))
         popen = subprocess.Popen(
             [sys.executable, "-m", *command, "--fd", str(listener.fileno())],
@@ -216,12 +222,17 @@ def web_server(
         server.stop()
 
 
+COMMANDS = {
+    "daphne": ["daphne", "-v", "0", "config.asgi:application"],
+    "uvicorn": ["uvicorn", "config.asgi:application", "--timeout-graceful-shutdown", "1"],
+}
+
+
 @contextmanager
 def daphne(redis_url: str, folder: Path, *, port: int = 0, **settings: str) -> Iterator[WebServer]:
     """Our project under Daphne. `settings` are environment variables."""
-    command = ["daphne", "-v", "0", "config.asgi:application"]
     with web_server(
-        command, redis_url=redis_url, folder=folder, port=port, settings=settings
+        COMMANDS["daphne"], redis_url=redis_url, folder=folder, port=port, settings=settings
     ) as server:
         yield server
 
@@ -229,11 +240,18 @@ def daphne(redis_url: str, folder: Path, *, port: int = 0, **settings: str) -> I
 @contextmanager
 def uvicorn(redis_url: str, folder: Path, *, port: int = 0, **settings: str) -> Iterator[WebServer]:
     """Our project under uvicorn. `settings` are environment variables."""
-    command = ["uvicorn", "config.asgi:application", "--timeout-graceful-shutdown", "1"]
     with web_server(
-        command, redis_url=redis_url, folder=folder, port=port, settings=settings
+        COMMANDS["uvicorn"], redis_url=redis_url, folder=folder, port=port, settings=settings
     ) as server:
         yield server
+
+
+def wait_until_ready(port: int) -> None:
+    """It has loaded its window, for which a request alone waits a second at most."""
+    deadline = time.monotonic() + START_DEADLINE
+    url = f"http://127.0.0.1:{port}/health/ready"
+    while (answer := httpx.get(url, timeout=START_DEADLINE)).status_code != 200:
+        assert time.monotonic() < deadline, answer.text
 
 
 SERVERS = {"daphne": daphne, "uvicorn": uvicorn}

@@ -98,6 +98,8 @@ class Stream:
                 await self._reader.readexactly(2)
                 return b""
         piece = await self._reader.read(min(limit, self._left))
+        if not piece:
+            raise asyncio.IncompleteReadError(piece, self._left)
         self._left -= len(piece)
         if not self._left:
             await self._reader.readexactly(2)

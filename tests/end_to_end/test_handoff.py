@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from notifications.handler.lanes import THREADS as LANES
-from tests.servers import SERVERS, RedisServer, WebServer, manage, migrate
+from tests.servers import SERVERS, RedisServer, WebServer, manage, migrate, wait_until_ready
 from tests.streams import DEADLINE, Stream, subscribe
 
 EARLIER, STREAMS = 100, 500
@@ -136,7 +136,7 @@ async def test_an_open_stream_holds_a_socket_and_little_memory(
 ) -> None:
     migrate(tmp_path)
     with SERVERS[kind](redis.url, tmp_path) as web:
-        assert (await asyncio.to_thread(web.get, "/health/ready"))[0] == 200
+        await asyncio.to_thread(wait_until_ready, web.port)
         streams = who(web, tmp_path, redis)
         idle = _held(web)
         async with _open(web, streams[:EARLIER]):

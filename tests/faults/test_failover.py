@@ -13,7 +13,7 @@ from tests.faults.crowd import Code, Crowd, Http, Listener, Talker, crowd
 from tests.faults.failover import SLOT, Cluster, ask, cluster, pair, restart, wait
 from tests.faults.site import KEEPALIVE, KEYS, hears_next, publish, reason_of
 from tests.faults.test_redis_faults import SWIFT
-from tests.servers import WebServer, daphne, uvicorn
+from tests.servers import WebServer, daphne, uvicorn, wait_until_ready
 from tests.streams import subscribe
 
 pytestmark = [pytest.mark.usefixtures("swift_loop"), pytest.mark.timeout(240)]
@@ -35,7 +35,8 @@ def webs(url: str, folder: Path) -> Iterator[tuple[WebServer, WebServer]]:
             )
             for serve in (daphne, uvicorn)
         ]
-        assert [web.get("/health/ready")[0] for web in (one, other)] == [200, 200]
+        for web in (one, other):
+            wait_until_ready(web.port)
         yield one, other
 
 

@@ -15,7 +15,7 @@ from tests.faults.balancer import Balancer, balancer
 from tests.faults.crowd import Crowd, Http, Listener, Talker, crowd
 from tests.faults.redis_faults import DISTURBANCES, LOSSES, OUTAGES, Fault, Place, place
 from tests.faults.site import KEEPALIVE
-from tests.servers import WebServer, daphne, uvicorn
+from tests.servers import WebServer, daphne, uvicorn, wait_until_ready
 from tests.streams import subscribe
 
 NOTICED = 15.0
@@ -49,7 +49,7 @@ def balanced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balanced]:
             for serve in (daphne, uvicorn)
         ]
         for web in webs:
-            assert web.get("/health/ready")[0] == 200
+            wait_until_ready(web.port)
         proxy = stack.enter_context(balancer(folder, [web.port for web in webs]))
         yield Balanced(where, webs, proxy)
 

@@ -8,7 +8,7 @@ import pytest
 from tests.browser.conftest import browser
 from tests.proxies.origin import Origin
 from tests.proxies.servers import AS_TOLD, Proxy
-from tests.servers import daphne, migrate, redis_server
+from tests.servers import daphne, migrate, redis_server, wait_until_ready
 
 __all__ = ["browser"]
 
@@ -45,7 +45,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of an origin whose keep-alives are far between, as they are by default."""
     folder = tmp_path_factory.mktemp("quiet")
     with redis_server(folder / "redis") as redis, daphne(redis.url, folder) as server:
-        assert server.get("/health/ready")[0] == 200
+        wait_until_ready(server.port)
         yield server.port
 
 

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 
 from notifications.sse import ServerSentEvent
 from tests.served import DEADLINE, Served, served
-from tests.servers import PUBLISH_KEY, RedisServer
+from tests.servers import PUBLISH_KEY, RedisServer, wait_until_ready
 from tests.streams import Stream, subscribe
 
 SECONDS = 2.0
@@ -197,7 +197,7 @@ def test_a_publish_in_flight_is_answered(
     )
     with served("serve", "--server", server, environment=project) as serve:
         port = serve.port
-        assert httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=DEADLINE).is_success
+        wait_until_ready(port)
         with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as publisher:
             redis.pause()
             try:
