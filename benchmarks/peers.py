@@ -87,8 +87,10 @@ def environment(folder: Path, store: Store) -> dict[str, str]:
 
 
 @contextmanager
-def carillon(folder: Path, store: Store, server: str, *, workers: int = 1) -> Iterator[Peer]:
-    port = free_port()
+def carillon(
+    folder: Path, store: Store, server: str, *, workers: int = 1, port: int | None = None
+) -> Iterator[Peer]:
+    port = port or free_port()
     command = [sys.executable, "manage.py", "carillon", "serve", "--port", str(port)]
     command += ["--server", server, "--workers", str(workers)]
     peer = Peer(
@@ -123,17 +125,29 @@ def _daphne(application: str, port: int) -> list[str]:
 
 
 @contextmanager
-def site(folder: Path, store: Store, name: str, server: str) -> Iterator[Peer]:
-    """One of `benchmarks.sites`: `eventstream`, `migrated`, `naive` or `bare`."""
-    port = free_port()
+def site(
+    folder: Path, store: Store, name: str, server: str, *, workers: int = 1, port: int | None = None
+) -> Iterator[Peer]:
+    """One of `benchmarks.sites`: `eventstream`, `stored`, `migrated`, `naive` or `bare`.
+
+    Several workers are for uvicorn alone: Daphne has none.
+    """
+    port = port or free_port()
     application = f"benchmarks.sites.{name}:application"
     command = (_uvicorn if server == "uvicorn" else _daphne)(application, port)
-    variables = {**os.environ, "REDIS_URL": store.url, "REDIS_PORT": str(store.port)}
-    variables.pop("DJANGO_SETTINGS_MODULE", None)
+    if workers > 1:
+        command += ["--workers", str(workers)]
+    variables = site_environment(folder, store)
     log = folder / f"{name}-{server}.log"
     with running(command, log=log, environment=variables) as process:
         wait_for_http(process, port, "/up", log=log)
         yield Peer(port, process.pid, "/events/", "/publish/")
+
+
+def site_environment(folder: Path, store: Store) -> dict[str, str]:
+    variables = {**os.environ, "REDIS_URL": store.url, "REDIS_PORT": str(store.port)}
+    variables.pop("DJANGO_SETTINGS_MODULE", None)
+    return variables | {"DATABASE": str(folder / "site.sqlite3")}
 
 
 def nchan_is_missing() -> str | None:
@@ -144,18 +158,23 @@ def nchan_is_missing() -> str | None:
 
 
 @contextmanager
-def nchan(folder: Path, *, workers: int = 1) -> Iterator[Peer]:
-    """nchan, a C module of nginx, with its memory store."""
-    port = free_port()
+def nchan(
+    folder: Path, *, workers: int = 1, port: int | None = None, store: Store | None = None
+) -> Iterator[Peer]:
+    """nchan, a C module of nginx, with its memory store, or with a Redis and a deep buffer."""
+    port = port or free_port()
     conf = folder / "nchan.conf"
-    conf.write_text(_nchan_conf(folder, port, workers))
+    conf.write_text(_nchan_conf(folder, port, workers, store))
     log = folder / "nchan.log"
     with running(["nginx", "-c", str(conf)], log=log) as process:
         wait_for_http(process, port, "/up", log=log)
         yield Peer(port, process.pid, "/sub/t", "/pub/t")
 
 
-def _nchan_conf(folder: Path, port: int, workers: int) -> str:
+def _nchan_conf(folder: Path, port: int, workers: int, store: Store | None) -> str:
+    upstream = f"upstream store {{ nchan_redis_server {store.url}; }}" if store else ""
+    through = "nchan_redis_pass store;" if store else ""
+    buffered = 10_000 if store else 10
     user = "user root;" if os.geteuid() == 0 else ""
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     folders = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
@@ -166,14 +185,15 @@ error_log {folder}/nginx-error.log warn;
 events {{ worker_connections 19900; multi_accept on; }}
 http {{
   access_log off; nchan_shared_memory_size 512M; {folders}
+  {upstream}
   server {{
     listen 127.0.0.1:{port} backlog=65535 reuseport;
     location ~ ^/pub/([\\w.-]+)$ {{
-      nchan_publisher; nchan_channel_id $1;
-      nchan_message_buffer_length 10; nchan_message_timeout 5m;
+      nchan_publisher; nchan_channel_id $1; {through}
+      nchan_message_buffer_length {buffered}; nchan_message_timeout 5m;
     }}
     location ~ ^/sub/([\\w.-]+)$ {{
-      nchan_subscriber eventsource; nchan_channel_id $1;
+      nchan_subscriber eventsource; nchan_channel_id $1; {through}
       nchan_subscriber_first_message newest; nchan_eventsource_ping_interval 30;
     }}
   }}

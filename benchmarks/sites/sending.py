@@ -9,15 +9,19 @@ from django.views.decorators.csrf import csrf_exempt
 
 
 def configure(urls: str, **more: Any) -> None:
-    settings.configure(
-        SECRET_KEY="for the benchmark alone",
-        ALLOWED_HOSTS=["*"],
-        ROOT_URLCONF=urls,
-        MIDDLEWARE=[],
-        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django_eventstream"],
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
-        **more,
-    )
+    given: dict[str, Any] = {
+        "SECRET_KEY": "for the benchmark alone",
+        "ALLOWED_HOSTS": ["*"],
+        "ROOT_URLCONF": urls,
+        "MIDDLEWARE": [],
+        "INSTALLED_APPS": [
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django_eventstream",
+        ],
+        "DATABASES": {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    }
+    settings.configure(**given | more)
 
 
 @csrf_exempt
