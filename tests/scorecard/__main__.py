@@ -31,8 +31,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 DESCRIPTION = """\
 Does the same to Carillon, to django-eventstream and to nchan, each at its documented best, with two
 workers and a Redis of its own: connections, servers and Redis are cut, killed, stopped and filled
-while events are published. Writes a table of what subscribers missed, got twice or out of order, and
-of what publishers were told. About five minutes.
+while events are published. Writes a table of what subscribers missed, got twice or out of order,
+and of what publishers were told. About five minutes.
 """
 
 

@@ -9,12 +9,12 @@ from tests.scorecard.scenarios import Scenario
 
 LEGEND = """\
 Each figure is of all subscribers of a scenario together. **Missed** is what was acknowledged with a
-2xx, and neither came nor was announced to be missing (`stream.reset`, `stream-reset`); *told* is how
-many subscribers heard such an announcement. **Deaf** is who had heard nothing new {recovery:g} s after
-all was well again, on a connection that was open or that it kept opening. *Refused* is what publishers
-were told will not come; *unknown* what they were told nothing certain about, by an error or by no
-answer at all: neither counts as missed. *Streams refused* are answers other than 200, at which a
-browser gives up; these subscribers came back all the same."""
+2xx, and neither came nor was announced to be missing (`stream.reset`, `stream-reset`); *told* is
+how many subscribers heard that. **Deaf** is who had heard nothing new {recovery:g} s
+after all was well again, though its connection was open or it came back again and again. *Refused*
+is what publishers were told will not come; *unknown* what they were told nothing certain about, by
+an error or by no answer: neither counts as missed. *Streams refused* are answers other than 200, at
+which a browser gives up; these subscribers came back all the same."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -115,7 +115,7 @@ CONTESTANTS = (
         f"{WORKERS} workers of nginx, `nchan_redis_pass` (distributed, its default), "
         "`nchan_message_buffer_length 10000`, `nchan_message_timeout 5m`: `benchmarks/peers.py`",
         _start_nchan,
-        lambda folder: folder.mkdir(),
+        lambda folder: folder.mkdir(parents=True),
         _number,
         peers.nchan_is_missing,
     ),
@@ -137,15 +137,20 @@ class Server:
         self._folder = folder
         self._store = store
         self._life = ExitStack()
+        self._pid: int | None = None
 
     def start(self) -> None:
         begin = self._contestant.start(self._folder, self._store, self.port)
         self.peer = self._life.enter_context(begin)
+        self._pid = self.peer.pid
 
     def kill(self) -> None:
         """All of its processes at once, by force."""
-        os.killpg(self.peer.pid, signal.SIGKILL)
-        self._life.close()
+        with self._life:
+            if self._pid is not None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._pid, signal.SIGKILL)
+            self._pid = None
 
     def roll(self) -> None:
         """A rolling restart, as each of the three offers one by the same signal."""
@@ -156,6 +161,3 @@ class Server:
             if time.monotonic() > deadline:
                 raise Broken("its workers were not replaced")
             time.sleep(POLL)
-
-    def stop(self) -> None:
-        self._life.close()

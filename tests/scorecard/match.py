@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from benchmarks.peers import Store
@@ -16,6 +17,8 @@ from tests.scorecard.seats import Publisher, Subscriber
 
 SUBSCRIBERS = 6
 START = 60.0
+PLAY = 150.0
+AFTERWARDS = 20
 RECOVERY = 20.0
 """Seconds after which who has heard nothing new is deaf."""
 LAST = 15.0
@@ -58,7 +61,10 @@ class Match:
         await _all(each.until(_newer_than(len(self.publisher.published))) for each in subscribers)
 
     async def together(self) -> None:
-        await self.seated(self.subscribers)
+        """The same for everyone, but for who is deaf."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RECOVERY):
+                await self.seated(self.subscribers)
 
 
 def _newer_than(mark: int) -> Callable[[Seat], bool]:
@@ -74,19 +80,19 @@ type Play = Callable[[Match], Awaitable[None]]
 
 async def hold(contestant: Contestant, play: Play, folder: Path) -> Verdict:
     """Raises `Broken` where it cannot be run."""
-    folder.mkdir(parents=True)
-    contestant.prepare(folder / "server")
+    await in_thread(partial(contestant.prepare, folder / "server"))
     with place(folder / "redis") as where:
         store = Store(where.redis.port, where.redis.pid)
         server = Server(contestant, folder / "server", store)
         try:
             await in_thread(server.start)
             async with _gathered(contestant, where, server) as match:
-                await _within(START, "not everyone heard something", match.together())
-                await play(match)
+                everyone = match.seated(match.subscribers)
+                await _within(START, "not everyone heard something", everyone)
+                await _within(PLAY, "it took too long", play(match))
                 recovered = await _settle(match)
         finally:
-            server.stop()
+            server.kill()
     return _judged(match, recovered=recovered)
 
 
@@ -121,9 +127,9 @@ async def _settle(match: Match) -> bool:
     mark = len(publisher.published)
     with suppress(TimeoutError):
         async with asyncio.timeout(RECOVERY):
-            await publisher.more(1)
+            await publisher.more(AFTERWARDS)
             await _all(each.until(_newer_than(mark)) for each in match.subscribers)
-    publisher.stop()
+    await publisher.stop()
     recovered = "acknowledged" in publisher.outcomes[mark:]
     for each in match.subscribers:
         each.seat.deaf = recovered and not _newer_than(mark)(each.seat)

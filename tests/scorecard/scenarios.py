@@ -12,7 +12,8 @@ ENOUGH = 20
 BURST = 1000
 BURST_BYTES = 4096
 NEWCOMERS = 10
-DOWN = 3.0
+MOMENT = 3.0
+OUTAGE = 15.0
 STOPPED = 6.0
 STALLED = 3.0
 
@@ -68,7 +69,7 @@ async def _lose(match: Match) -> None:
     await match.publisher.more(ENOUGH)
     restart_empty(match.place)
     with suppress(TimeoutError):
-        async with asyncio.timeout(DOWN):
+        async with asyncio.timeout(MOMENT):
             await match.publisher.more(ENOUGH)
     for subscriber in away:
         subscriber.at_home.set()
@@ -107,8 +108,13 @@ SCENARIOS = (
     Scenario("restart", "its workers are replaced in a rolling restart", _roll),
     Scenario(
         "redis-kill",
-        f"Redis is killed, is away for {DOWN:g} s and comes back with its data",
-        _lasting(killed, seconds=DOWN),
+        f"Redis is killed, and is back with its data after {MOMENT:g} s",
+        _lasting(killed, seconds=MOMENT),
+    ),
+    Scenario(
+        "redis-outage",
+        f"Redis is killed, and is back with its data after {OUTAGE:g} s",
+        _lasting(killed, seconds=OUTAGE),
     ),
     Scenario(
         "redis-loss",

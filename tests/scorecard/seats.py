@@ -115,6 +115,7 @@ class Publisher:
         self._peer = peer
         self._news = asyncio.Condition()
         self._stopping = False
+        self._done = asyncio.Event()
 
     @property
     def outcomes(self) -> list[str]:
@@ -124,20 +125,27 @@ class Publisher:
     def acknowledged(self) -> list[int]:
         return [n for n, said in enumerate(self.outcomes) if said == "acknowledged"]
 
-    def stop(self) -> None:
-        """After the event that is under way."""
+    async def stop(self) -> None:
+        """After the event that is under way, whose outcome is known then."""
         self._stopping = True
+        await self._done.wait()
 
     async def run(self) -> None:
-        async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
-            while not self._stopping:
-                data = f"{len(self.published)} {'x' * self.padding}".strip()
-                publication = Publication(TOPIC, data)
-                await self._publish(client, publication)
-                async with self._news:
-                    self.published.append(publication)
-                    self._news.notify_all()
-                await asyncio.sleep(self.pause)
+        try:
+            async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
+                while not self._stopping:
+                    await self._next(client)
+                    await asyncio.sleep(self.pause)
+        finally:
+            self._done.set()
+
+    async def _next(self, client: httpx.AsyncClient) -> None:
+        data = f"{len(self.published)} {'x' * self.padding}".strip()
+        publication = Publication(TOPIC, data)
+        await self._publish(client, publication)
+        async with self._news:
+            self.published.append(publication)
+            self._news.notify_all()
 
     async def _publish(self, client: httpx.AsyncClient, publication: Publication) -> None:
         headers = {"Content-Type": self._peer.content_type}
