@@ -53,7 +53,7 @@ def _delivered(verdict: Verdict) -> Iterator[str]:
     if verdict.missed:
         yield f"**missed {verdict.missed:,} of {verdict.due:,}**"
     else:
-        yield f"all of {verdict.due:,}" if not verdict.told else f"none of {verdict.due:,} untold"
+        yield f"all of {verdict.due:,}" if not verdict.told else f"missed none of {verdict.due:,}"
     for what, number in wrong.items():
         if number:
             yield f"**{number:,} {what}**"

@@ -61,18 +61,26 @@ def _lasting(
     return play
 
 
-async def _lose(match: Match) -> None:
+def _losing(*, server: bool) -> Play:
     """Half of the subscribers are away while events are published, and Redis loses them all."""
-    away = match.subscribers[::2]
-    for subscriber in away:
-        subscriber.leave()
-    await match.publisher.more(ENOUGH)
-    restart_empty(match.place)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(MOMENT):
-            await match.publisher.more(ENOUGH)
-    for subscriber in away:
-        subscriber.at_home.set()
+
+    async def play(match: Match) -> None:
+        away = match.subscribers[::2]
+        for subscriber in away:
+            subscriber.leave()
+        await match.publisher.more(ENOUGH)
+        if server:
+            match.server.kill()
+        restart_empty(match.place)
+        if server:
+            await in_thread(match.server.start)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MOMENT):
+                await match.publisher.more(ENOUGH)
+        for subscriber in away:
+            subscriber.at_home.set()
+
+    return play
 
 
 async def _burst(match: Match) -> None:
@@ -119,7 +127,12 @@ SCENARIOS = (
     Scenario(
         "redis-loss",
         "half of the subscribers are away; Redis is killed and comes back without its data",
-        _lose,
+        _losing(server=False),
+    ),
+    Scenario(
+        "reboot",
+        "the same, and the server is killed with it",
+        _losing(server=True),
     ),
     Scenario(
         "redis-stop",
