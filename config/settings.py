@@ -5,6 +5,7 @@ be decided by somebody is refused until somebody has.
 """
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,8 @@ if JWT := issuer(env):
     CARILLON["JWT"] = JWT
 
 INSTALLED_APPS = [
-    "daphne",  # before all that might install another Twisted reactor
+    # For its runserver; all other commands, and other servers, would load Twisted for nothing.
+    *(["daphne"] if sys.argv[1:2] == ["runserver"] else []),
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

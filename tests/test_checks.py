@@ -179,6 +179,7 @@ def test_an_application_is_imported_only_to_be_served_or_checked(
     command: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["manage.py", *command.split()])
+    monkeypatch.setattr(serving, "get_commands", lambda: {"runserver": "daphne"})
     with serving_by(get_stock_application()) as settings:
         assert ids(**settings) == expected
 

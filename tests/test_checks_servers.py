@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from notifications.checks import serving
 from notifications.handler import surroundings
 from notifications.handler.surroundings import look_once
 from tests.servers import RedisServer, web_server
@@ -80,6 +81,7 @@ def test_a_runserver_that_ends_streams_is_warned_of(
     command: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["manage.py", *command.split()])
+    monkeypatch.setattr(serving, "get_commands", lambda: {"runserver": "daphne"})
     assert ids() == expected
 
 

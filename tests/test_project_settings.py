@@ -3,6 +3,7 @@
 import os
 import runpy
 import stat
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 from pathlib import Path
@@ -250,6 +251,14 @@ def test_readers_and_writers_of_sqlite_do_not_lock_each_other_out(tmp_path: Path
         command = ["shell", "-v0", "-c", ask.format(pragma)]
         said = manage(*command, redis_url="redis://127.0.0.1:1/0", folder=tmp_path)
         assert said.strip() == value
+
+
+@pytest.mark.parametrize(("command", "loads"), [("runserver", True), ("carillon", False)])
+def test_only_runserver_is_daphnes(
+    environment: Environment, command: str, loads: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["manage.py", command])
+    assert ("daphne" in environment.settings(DEBUG="1")["INSTALLED_APPS"]) is loads
 
 
 def test_the_deployment_check_is_clean(tmp_path: Path) -> None:
