@@ -7,9 +7,9 @@ from the window. `settled` moves only when a fan-out is over, the window before 
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from itertools import batched, takewhile
+from itertools import batched
 
 from notifications.audiences import Audiences
 from notifications.beginnings import by_topic
@@ -20,9 +20,11 @@ from notifications.forms import PLAIN, Form
 from notifications.log.base import Batch, Entry, ResetReason
 from notifications.places import place_of
 from notifications.pulses import Pulses
+from notifications.replaying import next_chunk
 from notifications.subscribers import Audience, CloseReason, Start, Subscriber
 from notifications.tallies import tally
 from notifications.turns import Turns
+from notifications.waiting import Waiting
 from notifications.window import Window
 from notifications.wires.base import Parcel, Wire
 
@@ -37,7 +39,7 @@ class Hub:
         self._window = window
         self._settled = window.head
         self._audiences = Audiences()
-        self._waiting: dict[Subscriber, float] = {}  # whose wire is busy, and since when
+        self._waiting = Waiting()
         self._turns = Turns(self._serve)
         self._pulses = Pulses()
         self._loop = asyncio.get_running_loop()
@@ -47,15 +49,6 @@ class Hub:
     def head(self) -> Cursor:
         """The last position that this process has read."""
         return Cursor(self._epoch, self._window.head)
-
-    @property
-    def floor(self) -> Position:
-        """What is kept for replay begins after this."""
-        return self._window.floor
-
-    def about(self, topics: Iterable[str], after: Position) -> int:
-        """How many events of these topics follow a place; one of several topics counts for each."""
-        return self._window.about(topics, after)
 
     @property
     def subscribers(self) -> list[Subscriber]:
@@ -111,7 +104,8 @@ class Hub:
             tally.resets[reset] += 1
         if place < self._window.head:
             subscriber.behind = True
-            opening += self._next_chunk(subscriber, room=MAX_CHUNK - len(opening))
+            room = MAX_CHUNK - len(opening)
+            opening += next_chunk(subscriber, self._window, self._epoch, room=room)
         self._write(subscriber, Parcel(opening))
         self._go_on(subscriber)
         return subscriber
@@ -125,7 +119,7 @@ class Hub:
         if not subscriber.open:
             return
         subscriber.open = False
-        self._waiting.pop(subscriber, None)
+        self._waiting.end(subscriber)
         self._audiences.leave(subscriber)
         for tell in self.left:
             tell(subscriber)
@@ -204,14 +198,14 @@ class Hub:
     # One subscriber
 
     def drained(self, subscriber: Subscriber) -> None:
-        self._waiting.pop(subscriber, None)
+        self._waiting.end(subscriber)
         self._go_on(subscriber)
 
     def lost(self, subscriber: Subscriber) -> None:
         if subscriber.open:
             self.close(subscriber, CloseReason.WRITE_FAILED)
         else:
-            self._waiting.pop(subscriber, None)
+            self._waiting.end(subscriber)
             subscriber.wire.abort()
 
     def _go_on(self, subscriber: Subscriber) -> None:
@@ -234,31 +228,10 @@ class Hub:
         elif subscriber.position < self._window.floor:
             self.close(subscriber, CloseReason.FELL_BEHIND)
         else:
-            chunk = self._next_chunk(subscriber, room=MAX_CHUNK)
+            chunk = next_chunk(subscriber, self._window, self._epoch, room=MAX_CHUNK)
             if chunk:
                 self._write(subscriber, Parcel(chunk))
             self._go_on(subscriber)
-
-    def _next_chunk(self, subscriber: Subscriber, *, room: int) -> bytes:
-        """What follows its position in the window, at most `room` bytes or one event."""
-        topics, form, since = subscriber.audience.topics, subscriber.audience.form, subscriber.since
-        if since:
-            form = form.beginning(since)
-        pieces: list[bytes] = []
-        for entry in self._window.following(topics, subscriber.position):
-            if (since or entry.skip) and not subscriber.may_have(entry):
-                continue
-            block = form.event(self._epoch, entry, topics)
-            room -= len(block)
-            if pieces and room < 0:
-                return b"".join(pieces)
-            pieces.append(block)
-            tally.delivered += 1
-            subscriber.position = entry.position
-        subscriber.position = max(subscriber.position, self._window.head)
-        subscriber.behind = False
-        subscriber.since = None  # what follows is live
-        return b"".join(pieces)
 
     def _write(self, subscriber: Subscriber, parcel: Parcel) -> None:
         wire = subscriber.wire
@@ -273,7 +246,7 @@ class Hub:
 
     def _watch(self, subscriber: Subscriber) -> None:
         if subscriber.wire.busy:
-            self._waiting[subscriber] = self._loop.time()
+            self._waiting.begin(subscriber)
 
     def _block(self, audience: Audience, entry: Entry) -> bytes:
         return audience.form.event(self._epoch, entry, audience.topics)
@@ -298,15 +271,11 @@ class Hub:
     async def close_the_slow(self, *, deadline: float) -> None:
         """Close the streams whose wire has been busy with one chunk for `deadline` seconds."""
         breath = Breath()
-        oldest = self._loop.time() - deadline
-        late = takewhile(lambda waiting: waiting[1] <= oldest, self._waiting.items())
-        for subscriber, since in list(late):
-            if self._waiting.get(subscriber) == since:
-                del self._waiting[subscriber]
-                if subscriber.open:
-                    self.close(subscriber, CloseReason.TOO_SLOW)
-                else:
-                    subscriber.wire.abort()  # not even its last words are through
+        for subscriber in self._waiting.late(deadline):
+            if subscriber.open:
+                self.close(subscriber, CloseReason.TOO_SLOW)
+            else:
+                subscriber.wire.abort()  # not even its last words are through
             if breath.due:
                 await breath.take()
 

@@ -81,7 +81,7 @@ async def _history(request: HttpRequest, form: str) -> HttpResponseBase:
     else:
         response = _file(request, export, form, reading)
     response["Cache-Control"] = "no-store"
-    response["Carillon-Rows"] = str(here.hub.about(grant.topics, export.after.position))
+    response["Carillon-Rows"] = str(here.hub.window.about(grant.topics, export.after.position))
     if grant.denied:
         response["Carillon-Denied"] = ",".join(quote(topic, safe="") for topic in grant.denied)
     return response
@@ -101,7 +101,7 @@ def _begin(hub: Hub, start: Start, until: Cursor) -> tuple[Position, ResetReason
     place, missing = hub.place(start if start != Start() else Start(since_ms=0))
     if missing is None and place > until.position:
         missing = ResetReason.UNKNOWN
-    return (hub.floor, missing) if missing else (place, None)
+    return (hub.window.floor, missing) if missing else (place, None)
 
 
 def _file(

@@ -256,6 +256,14 @@ async def test_the_url_names_channels_in_the_same_ways(
         assert (await heard(stream)).data == '"x"'
 
 
+def test_a_query_that_cannot_be_read_is_a_problem_and_no_traceback(migrated: Site) -> None:
+    before = migrated.web.log.stat().st_size
+    status, said = migrated.web.get("/events/?" + "channel=a&" * 1_001)
+    assert (status, said["status"]) == (400, 400)
+    assert "cannot be read" in said["detail"]
+    assert "Traceback" not in migrated.web.log.read_text()[before:]
+
+
 async def test_a_burst_is_complete(migrated: Site, room: str) -> None:
     async with migrated.listen(channels(room)) as stream:
         await heard(stream)

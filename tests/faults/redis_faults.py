@@ -107,8 +107,8 @@ def resetting(place: Place) -> Iterator[None]:
 def another_type(place: Place) -> Iterator[None]:
     """The log is put aside, and something else is in its place."""
     with place.redis.client() as client:
-        client.rename(KEYS.stream, "aside")
-        client.set(KEYS.stream, "something else")
+        # At once: what was appended between the two would be lost.
+        client.pipeline().rename(KEYS.stream, "aside").set(KEYS.stream, "something else").execute()
         try:
             yield
         finally:

@@ -16,11 +16,11 @@ from notifications.compat.eventstream.asking import Asked, Over, Refused, asked
 from notifications.compat.eventstream.cors import allow_origin
 from notifications.compat.eventstream.granting import granted
 from notifications.cursors import Cursor
-from notifications.errors import NeedsAsgi, Unavailable
+from notifications.errors import BadRequest, NeedsAsgi, Unavailable
 from notifications.onloop import runs_on_loop
 from notifications.responses import HEADERS, READY_TIMEOUT, EventStreamResponse, closing_response
 from notifications.subscribers import CloseReason, Start
-from notifications.views.problems import problem
+from notifications.views.problems import UNREADABLE, problem
 
 logger = logging.getLogger("carillon")
 
@@ -52,6 +52,8 @@ async def _answer(request: HttpRequest, view_kwargs: dict[str, Any]) -> HttpResp
         return HttpResponseBadRequest(text)
     except Refused as refused:
         return HttpResponse(form.error(refused.condition, str(refused)), headers=HEADERS)
+    except UNREADABLE as error:
+        return problem(request, BadRequest(f"The request cannot be read: {error}"))
     except (DatabaseError, Unavailable):
         logger.exception("subscribe.user_unknown")
         return _come_back(CloseReason.USER_UNKNOWN)
