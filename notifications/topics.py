@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NewType, Protocol
 
 from notifications.errors import Invalid
@@ -25,6 +26,11 @@ def topic(value: object) -> Topic:
     """The value as a topic. Raises `Invalid`, saying which rule it breaks."""
     if not isinstance(value, str):
         raise Invalid(f"A topic is text, not {type(value).__name__}.", field="topic")
+    return _checked(value)
+
+
+@lru_cache(maxsize=4096)  # the same few are published to over and over
+def _checked(value: str) -> Topic:
     if not value:
         raise Invalid("A topic cannot be empty.", field="topic")
     if _CONTROL.search(value):
