@@ -24,8 +24,10 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 async def say(page: Page, text: str) -> None:
+    """And be answered: the stream may bring it before."""
     await page.get_by_label("Say").fill(text)
-    await page.get_by_role("button", name="Send").click()
+    async with page.expect_event("requestfinished", lambda request: request.method == "POST"):
+        await page.get_by_role("button", name="Send").click()
 
 
 async def test_two_who_chat_see_each_other_and_what_came_while_the_server_was_away(

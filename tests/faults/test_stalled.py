@@ -72,8 +72,9 @@ async def _until(web: WebServer, condition: Callable[[], bool]) -> None:
             await asyncio.to_thread(web.get, "/health/live")
 
 
-def _descriptors(web: WebServer) -> int:
-    return psutil.Process(web.pid).num_fds()
+def _clients(web: WebServer) -> set[tuple[object, ...]]:
+    """Whom it holds a connection to, whatever state that is in."""
+    return {tuple(each.raddr) for each in psutil.Process(web.pid).net_connections("tcp4")}
 
 
 @asynccontextmanager
@@ -124,11 +125,12 @@ async def test_a_client_that_pipelines_a_request_and_leaves_is_freed(
     with _server(kind, redis, tmp_path) as web:
         async with _reading(web, topic) as stream:
             await _publish_past(stream, web, topic, MIB)  # on connections that it then keeps
-            descriptors = _descriptors(web)
             with _connect(web.port, topic, requests=2) as client:
                 assert client.recv(1)
+                address = client.getsockname()
+                assert address in _clients(web)
             await _until(web, lambda: len(_reasons(web)) == 1)
-            await _until(web, lambda: _descriptors(web) <= descriptors)
+            await _until(web, lambda: address not in _clients(web))
             await publish(web, topic, "go on")
             assert (await stream.next_event()).data == "go on"
 
@@ -141,11 +143,11 @@ async def test_a_client_that_does_not_read_is_freed_by_the_write_deadline(
     with _server(kind, redis, tmp_path, history=64 * MIB) as web:
         async with _reading(web, topic) as stream:
             await _publish_past(stream, web, topic, MIB)
-            descriptors = _descriptors(web)
-            with _connect(web.port, topic, requests=requests):
+            with _connect(web.port, topic, requests=requests) as client:
+                address = client.getsockname()
                 await _publish_past(stream, web, topic, 16 * MIB)
                 await _until(web, lambda: _reasons(web) == ["too_slow"])
-                await _until(web, lambda: _descriptors(web) <= descriptors)
+                await _until(web, lambda: address not in _clients(web))
 
 
 SO_ATTACH_FILTER = 26
@@ -166,18 +168,19 @@ async def test_a_client_that_vanished_without_a_word_is_gone_after_a_keep_alive_
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
         webs = [stack.enter_context(_server(kind, redis, tmp_path / kind)) for kind in SERVERS]
-        descriptors = []
+        addresses = []
         for web in webs:
             async with _reading(web, topic):
                 pass
             await _until(web, lambda web=web: len(_reasons(web)) == 1)  # type: ignore[misc]
-            descriptors.append(_descriptors(web))
             client = stack.enter_context(_connect(web.port, topic))
             assert client.recv(1)
+            addresses.append(client.getsockname())
+            assert addresses[-1] in _clients(web)
             _vanish(client)
         vanished = loop.time()
-        for web, before in zip(webs, descriptors, strict=True):
+        for web, address in zip(webs, addresses, strict=True):
             await _until(web, lambda web=web: len(_reasons(web)) == 2)  # type: ignore[misc]
-            await _until(web, lambda web=web, before=before: _descriptors(web) <= before)  # type: ignore[misc]
+            await _until(web, lambda web=web, address=address: address not in _clients(web))  # type: ignore[misc]
             assert _reasons(web)[-1] == "too_slow"
         assert loop.time() - vanished < 1.25 * KEEPALIVE + WRITE_DEADLINE + SLACK

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.faults.site import publish
-from tests.faults.test_stalled import _descriptors, _reading, _reasons, _server, _until
+from tests.faults.test_stalled import _clients, _reading, _reasons, _server, _until
 from tests.servers import SERVERS, RedisServer
 from tests.streams import DEADLINE
 
@@ -66,12 +66,12 @@ async def test_websockets_that_do_not_read_cost_little_and_are_closed(
                 last = (await publish(web, topic, *["x" * EVENT] * BATCH))[-1]
                 while (await stream.next_event()).id != last:
                     pass
-            before, descriptors = psutil.Process(web.pid).memory_info().rss, _descriptors(web)
-            for _ in range(STALLED):
-                stack.enter_context(_stall(web.port, topic))
+            before = psutil.Process(web.pid).memory_info().rss
+            stalled = [stack.enter_context(_stall(web.port, topic)) for _ in range(STALLED)]
+            addresses = {client.getsockname() for client in stalled}
             await _until(web, lambda: _reasons(web).count("too_slow") >= STALLED)
             grown = psutil.Process(web.pid).memory_info().rss - before
             assert grown < GROWTH
-            await _until(web, lambda: _descriptors(web) <= descriptors)
+            await _until(web, lambda: not addresses & _clients(web))
             await publish(web, topic, "go on")
             assert (await stream.next_event()).data == "go on"
