@@ -1,16 +1,20 @@
 """One origin that can be lost, and before it each proxy as docs/deploy.md has it."""
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import httpx
 import pytest
 
 from tests.browser.conftest import browser
 from tests.proxies.origin import Origin
-from tests.proxies.servers import AS_TOLD, Proxy
+from tests.proxies.servers import AS_TOLD, Proxy, trusting_anybody
 from tests.servers import daphne, migrate, redis_server, wait_until_ready
 
 __all__ = ["browser"]
+
+DEADLINE = 20.0
 
 SETTINGS = {
     "CARILLON_KEEPALIVE": "0.5",
@@ -51,4 +55,11 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture(params=list(AS_TOLD))
 def proxy(proxies: dict[str, Proxy], request: pytest.FixtureRequest) -> Proxy:
-    return proxies[request.param]
+    """One that knows of the origin, which was gone in another's test a moment ago."""
+    proxy = proxies[request.param]
+    deadline = time.monotonic() + DEADLINE
+    with httpx.Client(verify=trusting_anybody(), timeout=DEADLINE, trust_env=False) as http:
+        # It is refused by the origin, and comforted by the proxy.
+        while http.get(f"{proxy.url}/events/?topic=secret").status_code == 200:
+            assert time.monotonic() < deadline
+    return proxy
