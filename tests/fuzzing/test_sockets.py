@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.served import Served, served
-from tests.servers import PUBLISH_KEY, RedisServer, environment
+from tests.servers import PUBLISH_KEY, RedisServer, environment, wait_until_ready
 from tests.streams import DEADLINE, subscribe
 
 CONNECTIONS = 150
@@ -115,8 +115,7 @@ def serve(
     }
     given = environment(session_redis.url, tmp_path_factory.mktemp("project"), settings)
     with served("serve", "--server", request.param, environment=given) as serve:
-        url = f"http://127.0.0.1:{serve.port}/health/ready"
-        assert httpx.get(url, timeout=DEADLINE).status_code == 200
+        wait_until_ready(serve.port)
         yield serve
         assert serve.end() == 0
         assert "Traceback" not in serve.said, serve.said[-5000:]

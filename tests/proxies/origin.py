@@ -18,6 +18,3 @@ class Origin(Site):
         words = ["keys", "create", pattern, "--subscribe", pattern, "--publish", pattern]
         said = manage("carillon", *words, redis_url=self._redis_url, folder=self._folder)
         return said.split()[-1]
-
-    def wait_until_ready(self) -> None:
-        assert self._seen.get("/health/ready")[0] == 200

@@ -18,7 +18,7 @@ from notifications.management.doctor.verdicts import Grade, Verdict
 from tests.browser.proxy import Proxy as BytePump
 from tests.proxies.origin import Origin
 from tests.proxies.servers import AS_TOLD, Proxy, caddy, certificate_of, haproxy, nginx
-from tests.servers import PUBLISH_KEY, free_port
+from tests.servers import PUBLISH_KEY, free_port, wait_until_ready
 
 APP = "https://app.example.com"
 SHORT = 3.0
@@ -29,7 +29,7 @@ LONG = 30.0
 @pytest.fixture(autouse=True)
 def _origin_is_there(site: Origin) -> None:
     """Another test may have lost it, and it takes a while to start."""
-    site.wait_until_ready()
+    wait_until_ready(site.port)
 
 
 def examined(url: str, **options: Any) -> dict[str, dict[str, str]]:

@@ -37,7 +37,6 @@ class Master:
         self._slots: list[Slot] = []
         self._to_replace: deque[Slot] = deque()
         self._told_to_end: list[int] = []
-        self._proven = False
         self._terminal = os.isatty(0)
 
     def run(self) -> None:
@@ -103,9 +102,9 @@ class Master:
     def _tend(self, now: float) -> None:
         for slot in self._slots:
             slot.hear()
-        self._proven = self._proven or any(slot.booted for slot in self._slots)
+        proven = any(slot.booted for slot in self._slots)
         for slot in self._slots:
-            slot.tend(now, proven=self._proven)
+            slot.tend(now, proven=proven)
 
     def _replace_one_by_one(self) -> None:
         if self._to_replace and not any(slot.changing for slot in self._slots):
