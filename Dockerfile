@@ -11,11 +11,12 @@ ENV PATH=/opt/venv/bin:$PATH
 
 COPY manage.py ./
 COPY config config
+COPY demo demo
 COPY notifications notifications
 COPY templates templates
 # The settings insist on a key and a log, which nothing here uses and nothing keeps.
 RUN SECRET_KEY=build REDIS_URL=redis://build python manage.py collectstatic --noinput -v0 \
-    && python -m compileall -q config notifications \
+    && python -m compileall -q config demo notifications \
     && useradd --system --no-create-home carillon \
     && install -d -m 700 -o carillon data
 

@@ -16,7 +16,7 @@ from channels.security.websocket import WebsocketDenier  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
 from notifications.routing import websocket_urlpatterns  # noqa: E402
-from notifications.websockets.origins import KnownOriginValidator  # noqa: E402
+from notifications.websocket.origins import KnownOriginValidator  # noqa: E402
 
 # Channels takes a path that leads nowhere for an error of ours, and logs it.
 nowhere = re_path("", WebsocketDenier.as_asgi())

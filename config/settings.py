@@ -163,6 +163,7 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "demo" / "static"]
 if not DEBUG:
     STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -193,8 +194,8 @@ LOGGING = {
         },
     },
     "filters": {
-        "structured": {"()": "notifications.logs.Structured"},
-        "briefly": {"()": "notifications.logs.Briefly"},
+        "structured": {"()": "notifications.telemetry.logs.Structured"},
+        "briefly": {"()": "notifications.telemetry.logs.Briefly"},
     },
     "handlers": {
         "stderr": {

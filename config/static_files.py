@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from notifications.onloop import runs_on_loop
+from notifications.asgi.routes import runs_on_loop
 
 
 @runs_on_loop

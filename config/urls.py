@@ -16,7 +16,7 @@ handler500 = "notifications.views.problems.server_error"
 urlpatterns = [
     path("", page, name="page"),
     path("", include("notifications.urls")),
-    path("examples/", include("notifications.examples.urls")),
+    path("examples/", include("demo.urls")),
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
     path("health/publish", health.publish, name="health-publish"),

@@ -1,10 +1,10 @@
 """Carillon: Server-Sent Events for Django. What an application needs is here."""
 
-from notifications.ending import kick, recheck
 from notifications.errors import CarillonError, Conflict, Invalid, TooLarge, Unavailable
 from notifications.events import Event
-from notifications.progressing import progress
-from notifications.publishing import (
+from notifications.publishing.control import kick, recheck
+from notifications.publishing.progress import progress
+from notifications.publishing.publisher import (
     apublish,
     apublish_many,
     publish,

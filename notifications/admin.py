@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from notifications.identities.keys import issue
+from notifications.access.identities.api_keys import issue
 from notifications.models import ApiKey, KeyState
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from importlib import import_module
 from django.apps import AppConfig
 from django.conf import settings
 
-from notifications import redaction
+from notifications.telemetry import redaction
 
 EVENTSTREAM = "notifications.compat.eventstream"
 
@@ -17,10 +17,14 @@ class CarillonConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from notifications import checks, receivers  # noqa: F401 - once models are loaded
+        from notifications import checks  # noqa: F401 - registers the checks, once models are loaded
+        from notifications.access import signals
+        from notifications.hub import runtime
+        from notifications.publishing.outbox.threads import relay_in_process
 
+        runtime.services.append(relay_in_process)
         redaction.install()
-        receivers.connect()
+        signals.connect()
         if getattr(settings, "EVENTSTREAM_STORAGE_CLASS", "").startswith(EVENTSTREAM):
             # Also where nothing is sent nor served, and a permission is ended.
             import_module(EVENTSTREAM)

@@ -4,6 +4,6 @@ from typing import Any, cast
 
 from django.urls import path
 
-from notifications.websockets.application import events
+from notifications.websocket.application import events
 
 websocket_urlpatterns = [path("ws/events/", cast("Any", events), name="carillon-websocket")]

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from notifications.views.events import events
-from notifications.views.history import history
+from notifications.views.history.view import history
 from notifications.views.publish import publish
 
 app_name = "carillon"

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from pytest_django import Settings as DjangoSettings
 
-from notifications import runtime
-from tests.servers import RedisServer, redis_server
+from notifications.hub import runtime
+from tests.harness.servers import RedisServer, redis_server
 
 _numbers = count(1)
 
@@ -55,4 +55,4 @@ async def runtime_ends() -> AsyncIterator[None]:
 @pytest.fixture
 def no_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests with a database, which a WebSocket's own threads would outlive."""
-    monkeypatch.setattr("notifications.websockets.conversation.in_a_lane", nullcontext)
+    monkeypatch.setattr("notifications.websocket.session.in_a_lane", nullcontext)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from datetime import datetime
 
-from notifications.identities.base import User
+from notifications.access.identities.base import User
 
 type Answer = bool | datetime
 """Yes, no, or yes until then (an aware time)."""

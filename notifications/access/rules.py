@@ -11,8 +11,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from notifications.access.base import Access, Answer
-from notifications.identities.base import User
-from notifications.patterns import Pattern
+from notifications.access.identities.base import User
+from notifications.topics import Pattern
 
 type Captured = Mapping[str, str]
 type Allows = Callable[[User, Captured], Awaitable[Answer]]

@@ -2,24 +2,24 @@
 
 from notifications.checks import (
     access,
+    base,
     database,
     middleware,
-    neighbours,
     outbox,
+    packages,
     redis,
     servers,
     serving,
-    settings,
 )
 
 __all__ = [
     "access",
+    "base",
     "database",
     "middleware",
-    "neighbours",
     "outbox",
+    "packages",
     "redis",
     "servers",
     "serving",
-    "settings",
 ]

@@ -12,9 +12,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 
 from notifications.access import Access, Rules
-from notifications.access.choice import rules_in_force
+from notifications.access.decision import rules_in_force
 from notifications.access.origins import LOOPBACK
-from notifications.checks.settings import TAG, valid_settings
+from notifications.checks.base import TAG, valid_settings
 from notifications.models import ApiKey
 
 MODEL_BACKENDS = (

@@ -9,8 +9,8 @@ from django.core.checks import CheckMessage, register
 from django.core.checks import Warning as CheckWarning
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from notifications.checks.base import TAG
 from notifications.checks.serving import streams_here
-from notifications.checks.settings import TAG
 
 SHOWN = 3
 

@@ -16,9 +16,9 @@ from django.test import AsyncRequestFactory
 from django.urls import reverse
 from django.utils.module_loading import import_string
 
+from notifications.asgi.responses import HEADERS
+from notifications.checks.base import TAG
 from notifications.checks.serving import imports_the_application, streams_here
-from notifications.checks.settings import TAG
-from notifications.responses import HEADERS
 
 GZIP = "django.middleware.gzip.GZipMiddleware"
 TIMEOUT = 2.0

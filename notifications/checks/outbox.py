@@ -8,9 +8,9 @@ from django.core.checks import Warning as CheckWarning
 from django.db import Error as DatabaseError
 from django.db import connections, router
 
-from notifications.checks.settings import TAG, valid_settings
+from notifications.checks.base import TAG, valid_settings
 from notifications.models import OutboxEvent
-from notifications.outbox import backlog
+from notifications.publishing.outbox import backlog
 
 LATE = 60.0
 

@@ -17,9 +17,9 @@ from redis.connection import parse_url
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from notifications import redis_urls
 from notifications.access.origins import LOOPBACK
-from notifications.checks.settings import TAG, valid_settings
+from notifications.checks.base import TAG, valid_settings
+from notifications.conf import redis_url
 from notifications.log.connections import pool
 
 TIMEOUT = 1.0
@@ -75,7 +75,7 @@ def redis_is_reached_in_private(**_: Any) -> list[CheckMessage]:
     settings = valid_settings()
     if settings is None or settings.LOG != "redis" or settings.REDIS_URL is None:
         return []
-    where = redis_urls.parse(settings.REDIS_URL)
+    where = redis_url.parse(settings.REDIS_URL)
     parts = urlsplit(where.server)
     hosts = [host for host, _ in where.addresses] or [parts.hostname or "localhost"]
     if parts.scheme != "redis" or all(map(_is_private, hosts)):

@@ -1,7 +1,7 @@
 """Checks of how a server was told to serve, where that is written down.
 
 What a server that runs was told otherwise is seen from inside it, when its first stream opens:
-`notifications.handler.surroundings`.
+`notifications.asgi.server_warnings`.
 """
 
 import ast
@@ -16,8 +16,8 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, register
 from django.core.checks import Warning as CheckWarning
 
+from notifications.checks.base import TAG, valid_settings
 from notifications.checks.serving import streams_here
-from notifications.checks.settings import TAG, valid_settings
 
 # gunicorn's own, all of which are WSGI.
 WSGI_WORKERS = {"sync", "gthread", "eventlet", "gevent", "tornado"}

@@ -16,8 +16,8 @@ from django.core.management import get_commands
 from django.urls import NoReverseMatch, URLPattern, reverse
 from django.utils.module_loading import import_string
 
-from notifications.checks.settings import TAG
-from notifications.handler import CarillonASGIHandler
+from notifications.asgi.handler import CarillonASGIHandler
+from notifications.checks.base import TAG
 
 DJANGOS_OWN = ("django.core", "django.contrib.staticfiles")
 

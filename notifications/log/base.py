@@ -7,8 +7,8 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-from notifications.cursors import START, Cursor, Position
 from notifications.events import Event
+from notifications.log.cursors import START, Cursor, Position
 
 
 class ResetReason(StrEnum):

@@ -20,8 +20,8 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from notifications import redis_urls
-from notifications.log.seeker import Seeker
+from notifications.conf import redis_url
+from notifications.log.discovery import Seeker
 
 # What redis-py and the sockets below it raise when the server is away.
 AWAY = (RedisError, OSError, TimeoutError)
@@ -62,7 +62,7 @@ class SeekingConnection(aio_connection.Connection):
                 await self.send_command("ROLE")
                 self._seeker.check_role(await self.read_response())
 
-    async def _seek(self) -> redis_urls.Address:
+    async def _seek(self) -> redis_url.Address:
         wrong: BaseException | None = None
         for address in self._seeker.addresses():
             try:
@@ -71,7 +71,7 @@ class SeekingConnection(aio_connection.Connection):
                 wrong = error
         raise self._seeker.nowhere(wrong)
 
-    async def _ask(self, address: redis_urls.Address) -> redis_urls.Address:
+    async def _ask(self, address: redis_url.Address) -> redis_url.Address:
         given = _given(self._seeker.whom, address)
         connection = self.asking(**given, protocol=2, retry=AsyncRetry(NoBackoff(), 0))
         try:
@@ -117,7 +117,7 @@ class SeekingSyncConnection(Connection):
                 self.send_command("ROLE")  # type: ignore[no-untyped-call]
                 self._seeker.check_role(self.read_response())
 
-    def _seek(self) -> redis_urls.Address:
+    def _seek(self) -> redis_url.Address:
         wrong: BaseException | None = None
         for address in self._seeker.addresses():
             try:
@@ -126,7 +126,7 @@ class SeekingSyncConnection(Connection):
                 wrong = error
         raise self._seeker.nowhere(wrong)
 
-    def _ask(self, address: redis_urls.Address) -> redis_urls.Address:
+    def _ask(self, address: redis_url.Address) -> redis_url.Address:
         patience = _patience(self.socket_connect_timeout)
         connection = self.asking(
             **_given(self._seeker.whom, address),
@@ -152,7 +152,7 @@ def _patience(timeout: float | None) -> float:
     return (timeout or 2) / 4
 
 
-def _given(url: str, address: redis_urls.Address) -> dict[str, Any]:
+def _given(url: str, address: redis_url.Address) -> dict[str, Any]:
     """What redis-py reads in the URL, for another address."""
     given: dict[str, Any] = {**parse_url(url), "host": address[0], "port": address[1]}
     given.pop("connection_class", None)
@@ -161,7 +161,7 @@ def _given(url: str, address: redis_urls.Address) -> dict[str, Any]:
 
 def async_pool(url: str, *, prefix: str, **settings: Any) -> aio.BlockingConnectionPool:
     """`url` is a `REDIS_URL`, and `settings` are redis-py's."""
-    where = redis_urls.parse(url)
+    where = redis_url.parse(url)
     if where.kind != "server":
         tls = where.server.startswith("rediss:")
         settings |= _given(where.server, where.addresses[0])
@@ -174,7 +174,7 @@ def async_pool(url: str, *, prefix: str, **settings: Any) -> aio.BlockingConnect
 
 def pool(url: str, *, prefix: str, **settings: Any) -> BlockingConnectionPool:
     """As `async_pool`, for synchronous code."""
-    where = redis_urls.parse(url)
+    where = redis_url.parse(url)
     if where.kind != "server":
         tls = where.server.startswith("rediss:")
         settings |= _given(where.server, where.addresses[0])

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from types import TracebackType
 
-from notifications.cursors import START, Cursor, Position, position, position_ms
 from notifications.errors import Conflict
 from notifications.log.base import (
     Appender,
@@ -23,7 +22,8 @@ from notifications.log.base import (
     ResetReason,
     Retention,
 )
-from notifications.log.commands import fresh_epoch
+from notifications.log.cursors import START, Cursor, Position, position, position_ms
+from notifications.log.script import fresh_epoch
 
 READ_COUNT = 1_000
 MAX_CONTROLS = 10_000

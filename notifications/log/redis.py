@@ -16,15 +16,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ResponseError
 
-from notifications.cursors import START, Cursor, Position, format_position
 from notifications.errors import Unavailable
-from notifications.log import acknowledged, commands
-from notifications.log.attempts import Attempts
+from notifications.log import acks, script
+from notifications.log.acks import Attempts
 from notifications.log.base import Batch, Draft, Gap, Log, Receipt, ResetReason, Retention
 from notifications.log.connections import AWAY, ELSEWHERE, REDIRECTED, async_pool
-from notifications.log.portion import Portion
-from notifications.log.reader import Raw, Reader
-from notifications.tallies import tally
+from notifications.log.cursors import START, Cursor, Position, format_position
+from notifications.log.reader import Portion, Raw, Reader
+from notifications.telemetry.counters import tally
 
 logger = logging.getLogger("carillon")
 
@@ -43,7 +42,7 @@ class RedisLog(Log):
     def __init__(
         self, url: str, *, prefix: str, retention: Retention, timeout: float, replicas: int = 0
     ) -> None:
-        self._keys = commands.Keys(prefix)
+        self._keys = script.Keys(prefix)
         self._retention = retention
         self._timeout = timeout
         self._replicas = replicas
@@ -74,27 +73,27 @@ class RedisLog(Log):
         await self._pool.aclose()
 
     async def state(self) -> Cursor:
-        self._reached = commands.read_state(await self._ask(commands.state(self._keys)))
+        self._reached = script.read_state(await self._ask(script.state(self._keys)))
         return self._reached
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         if not drafts:
             return []
-        call = commands.append(self._keys, self._retention, drafts, touch=bool(self._replicas))
+        call = script.append(self._keys, self._retention, drafts, touch=bool(self._replicas))
         attempts = Attempts(call, before=self._reached, timeout=self._timeout)
         while True:
             try:
                 reply = await self._ask(attempts.call, timeout=attempts.left, copies=True)
-                receipts = commands.read_receipts(reply, drafts)
+                receipts = script.read_receipts(reply, drafts)
                 break
             except Unavailable as error:
                 await asyncio.sleep(attempts.pause_after(error))
-        acknowledged.here.note(self._identity, receipts)
+        acks.here.note(self._identity, receipts)
         return receipts
 
     async def ping(self) -> None:
         token = secrets.token_hex(8)
-        said = await self._ask(commands.canary(self._keys, token), copies=True)
+        said = await self._ask(script.canary(self._keys, token), copies=True)
         if said != token.encode():
             raise Unavailable("Redis did not give back what it took.", outcome="unknown")
 
@@ -196,8 +195,8 @@ class RedisLog(Log):
         `prev` is what the next entry names as its predecessor. `read` is where a read brought
         nothing: if the log says that there is more and still gives nothing, that was trimmed.
         """
-        ask = commands.state(self._keys, acknowledged.here.mark(self._identity))
-        state = commands.read_state(await self._converse(connection, ask, timeout=self._timeout))
+        ask = script.state(self._keys, acks.here.mark(self._identity))
+        state = script.read_state(await self._converse(connection, ask, timeout=self._timeout))
         if state.epoch != place.epoch:
             return Gap(ResetReason.LOG_LOST)
         lost = state.position < place.position or (prev is not None and prev < place.position)
@@ -205,7 +204,7 @@ class RedisLog(Log):
             more = read is not None and state.position > place.position
             trimmed = more and not await self._xread(connection, str(read), block=False)
             return Gap(ResetReason.TRIMMED) if trimmed else None
-        call = commands.end(self._keys, state.epoch)
+        call = script.end(self._keys, state.epoch)
         await self._converse(connection, call, timeout=self._timeout)
         return Gap(ResetReason.LOG_LOST)
 
@@ -215,7 +214,7 @@ class RedisLog(Log):
             info = await self._converse(connection, ["INFO", "memory"], timeout=self._timeout)
         except ResponseError:
             return  # a hosted Redis may not tell
-        if (policy := commands.eviction_policy(info)) != "noeviction":
+        if (policy := script.eviction_policy(info)) != "noeviction":
             logger.error(
                 "log.eviction policy=%s: this Redis may evict the log, which resets every stream. "
                 "Set maxmemory-policy to noeviction.",
@@ -247,22 +246,22 @@ class RedisLog(Log):
                         await self._pool.release(connection)
                     await asyncio.sleep(FIRST_PAUSE)
         except AWAY as error:
-            raise commands.unavailable(error, sent=sent) from error
+            raise script.unavailable(error, sent=sent) from error
 
     async def _copied(self, connection: AbstractConnection, call: Sequence[Any], ms: int) -> Any:
         reply = await _say(connection, call)
         if ms:
             confirmed = await _say(connection, ["WAIT", self._replicas, ms])
-            commands.check_copies(confirmed, self._replicas)
+            script.check_copies(confirmed, self._replicas)
         return reply
 
     async def _vet(self, connection: AbstractConnection) -> None:
         """Before a new connection is used: what it leads to may be older than what was kept."""
         if connection in self._vetted:
             return
-        mark = acknowledged.here.mark(self._identity)
+        mark = acks.here.mark(self._identity)
         if mark is not None:
-            call = commands.state(self._keys, mark)
+            call = script.state(self._keys, mark)
             await _say(connection, call)
         connection.register_connect_callback(self._connected)
         self._vetted.add(connection)
@@ -283,7 +282,7 @@ async def _say(connection: AbstractConnection, call: Sequence[Any]) -> Any:
         await _send(connection, call)
         return await connection.read_response()
     except NoScriptError:
-        await _send(connection, commands.as_eval(call))
+        await _send(connection, script.as_eval(call))
         return await connection.read_response()
     except ELSEWHERE:
         # It was the master, and another is now, perhaps at the same address.

@@ -3,7 +3,7 @@
 import django.utils.timezone
 from django.db import migrations, models
 
-from notifications.fields import TextListField
+from notifications.models import TextListField
 
 
 class Migration(migrations.Migration):

@@ -1,9 +1,9 @@
 """Responses that arrive piece by piece."""
 
-from notifications.streaming.tables import CsvStream
+from notifications.publishing.token_stream import Stopped, TokenStream, stop_topic, token_stream
+from notifications.streaming.csv import CsvStream
+from notifications.streaming.responses import UnbufferedResponse
 from notifications.streaming.templates import stream_template
-from notifications.streaming.tokens import Stopped, TokenStream, stop_topic, token_stream
-from notifications.streaming.unbuffered import UnbufferedResponse
 
 __all__ = [
     "CsvStream",

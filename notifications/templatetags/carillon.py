@@ -7,8 +7,8 @@ from typing import Any
 from django import template
 from django.http import HttpRequest
 
-from notifications.identities import links
-from notifications.identities.base import User
+from notifications.access.identities import signed_links
+from notifications.access.identities.base import User
 
 register = template.Library()
 
@@ -27,7 +27,7 @@ def events_url(
 ) -> str:
     """A topic may be a list of them. `user=None` is a link that is nobody's; without `user`, it is
     bound to whoever is logged in. `absolute` is for pages on other origins."""
-    url = links.events_url(
+    url = signed_links.events_url(
         *_flat(topics),
         user=_visitor(context) if user is OF_THE_REQUEST else user,
         expires_in=expires_in,

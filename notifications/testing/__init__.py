@@ -1,9 +1,8 @@
 """For the tests of applications: what was published, and what a stream says, with no server."""
 
-from notifications.testing.isolation import OutboxMixin, empty_log
-from notifications.testing.outbox import Outbox, assert_published, outbox
+from notifications.testing.captured import Outbox, assert_published, outbox
+from notifications.testing.isolation import OutboxMixin, empty_log, relay_outbox
 from notifications.testing.reading import read_events
-from notifications.testing.relaying import relay_outbox
 
 __all__ = [
     "Outbox",

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.conf import settings as django_settings
+from django.db import DEFAULT_DB_ALIAS
 from django.test.utils import override_settings
 
 from notifications.conf import get_settings
-from notifications.log.choice import clear_memory, memory_store
-from notifications.testing.outbox import Outbox, outbox
+from notifications.log.factory import clear_memory, memory_store
+from notifications.publishing.outbox import publish_waiting
+from notifications.testing.captured import Outbox, outbox
 
 
 @contextmanager
@@ -38,3 +40,14 @@ class OutboxMixin(unittest.TestCase):
         # Once more, over the settings of the class's own `override_settings`.
         self.enterContext(empty_log())
         super().setUp()
+
+
+# The outbox of an application's own transactions, without a relay.
+
+
+def relay_outbox(using: str = DEFAULT_DB_ALIAS) -> int:
+    """Publish what waits in the outbox, and say how many events that was.
+
+    Here and now, in the transaction that is open: where a test never commits, this is its relay.
+    """
+    return publish_waiting(using, get_settings())

@@ -8,8 +8,9 @@ from weakref import WeakKeyDictionary
 
 from django.http.response import HttpResponseBase
 
-from notifications import runtime
-from notifications.responses import EventStream, EventStreamResponse
+from notifications.asgi.responses import EventStreamResponse
+from notifications.hub import runtime
+from notifications.hub.stream import EventStream
 from notifications.sse import Decoder, ServerSentEvent
 
 TIMEOUT = 5.0

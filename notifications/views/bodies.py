@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from notifications.conf import get_settings
 from notifications.errors import BadRequest, Invalid, TooLarge, UnsupportedMediaType
 from notifications.events import Event
-from notifications.publishing import build
+from notifications.publishing.publisher import build
 
 JSON = "application/json"
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})

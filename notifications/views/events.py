@@ -11,8 +11,11 @@ from django.http.request import MediaType
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
-from notifications import runtime, sse
-from notifications.access.subscribing import grant_for
+from notifications import sse
+from notifications.access.authorization import grant_for
+from notifications.asgi.responses import HEADERS, EventStreamResponse, closing_response
+from notifications.asgi.routes import runs_on_loop
+from notifications.asgi.start_params import start_of
 from notifications.errors import (
     BadRequest,
     Invalid,
@@ -22,14 +25,12 @@ from notifications.errors import (
     TargetTooLong,
     Unavailable,
 )
-from notifications.onloop import runs_on_loop
-from notifications.responses import HEADERS, EventStreamResponse, closing_response
-from notifications.subscribers import CloseReason
+from notifications.hub import runtime
+from notifications.hub.subscribers import CloseReason
 from notifications.topics import topics as check_topics
 from notifications.views.cors import allow_origin, allow_preflight
+from notifications.views.end_notice import witness_of
 from notifications.views.problems import tells_problems
-from notifications.views.starting import start_of
-from notifications.views.witnesses import witness_of
 
 logger = logging.getLogger("carillon")
 

@@ -7,10 +7,10 @@ from django.db import Error as DatabaseError
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
-from notifications import runtime
 from notifications.conf import get_settings
 from notifications.errors import NotReady, OutboxLate
-from notifications.outbox import Backlog, backlog
+from notifications.hub import runtime
+from notifications.publishing.outbox import Backlog, backlog
 from notifications.views.problems import tells_problems
 
 READY_TIMEOUT = 1.0

@@ -10,10 +10,10 @@ from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from notifications import exporting, runtime
 from notifications.conf import get_settings
 from notifications.errors import Forbidden, MethodNotAllowed, NotInstalled, Unauthenticated
-from notifications.outbox import backlog
+from notifications.hub import metrics_exporter, runtime
+from notifications.publishing.outbox import backlog
 from notifications.views.problems import tells_problems
 
 METHODS = ("GET", "HEAD")
@@ -26,9 +26,9 @@ async def metrics(request: HttpRequest) -> HttpResponseBase:
     if request.method not in METHODS:
         raise MethodNotAllowed("Metrics are read by a GET.", allowed=METHODS)
     _check(request)
-    if not exporting.is_possible():
+    if not metrics_exporter.is_possible():
         raise NotInstalled("There is no prometheus-client: pip install 'django-carillon[metrics]'.")
-    from notifications.metrics import count, exposition
+    from notifications.telemetry.metrics import count, exposition
 
     here = runtime.here()
     if here is None:
@@ -43,7 +43,7 @@ async def metrics(request: HttpRequest) -> HttpResponseBase:
 
 async def _look_at_outboxes() -> None:
     """A database that cannot tell must not keep the rest from being told."""
-    from notifications.metrics import OUTBOX_AGE, OUTBOX_EVENTS
+    from notifications.telemetry.metrics import OUTBOX_AGE, OUTBOX_EVENTS
 
     for using in get_settings().OUTBOX_DATABASES:
         waiting = age = float("nan")

@@ -31,7 +31,7 @@ from notifications.events import (
 )
 from notifications.topics import MAX_TOPIC_BYTES, MAX_TOPICS
 from notifications.views.bodies import Fields
-from notifications.views.history import MAX_LIMIT
+from notifications.views.history.view import MAX_LIMIT
 from notifications.views.problems import tells_problems
 from notifications.views.publish import MAX_KEY_CHARACTERS
 

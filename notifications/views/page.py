@@ -5,10 +5,10 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from notifications.access.choice import PUBLISH_PERMISSION
+from notifications.access.decision import PUBLISH_PERMISSION
 from notifications.conf import get_settings
 from notifications.topics import user_topic
-from notifications.views.policy import protect
+from notifications.views.security_headers import protect
 
 
 @never_cache

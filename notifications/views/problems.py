@@ -25,9 +25,9 @@ from notifications.errors import (
     Unauthenticated,
     Unavailable,
 )
-from notifications.request_ids import HEADER, current, request_id
-from notifications.tallies import tally
-from notifications.views.policy import protect
+from notifications.telemetry.counters import tally
+from notifications.telemetry.logs import HEADER, current, request_id
+from notifications.views.security_headers import protect
 
 logger = logging.getLogger("carillon")
 

@@ -9,15 +9,15 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
-from notifications import rates
-from notifications.access.speaking import check_publishing, publisher
-from notifications.audit import attempt
+from notifications.access.authorization import check_publishing, publisher
+from notifications.access.identities.base import Identity, Verb
+from notifications.asgi.routes import runs_on_loop
 from notifications.errors import Invalid, MethodNotAllowed, Unavailable
 from notifications.events import Event
-from notifications.identities.base import Identity, Verb
 from notifications.log.base import Draft, Receipt
-from notifications.onloop import runs_on_loop
-from notifications.publishing import aappend, draft, fingerprint, once
+from notifications.publishing import rate_limit
+from notifications.publishing.publisher import aappend, draft, fingerprint, once
+from notifications.telemetry.audit import attempt
 from notifications.views.bodies import Publications, publications_of
 from notifications.views.problems import tells_problems
 
@@ -37,14 +37,15 @@ async def publish(request: HttpRequest) -> HttpResponseBase:
     if request.method != "POST":
         raise MethodNotAllowed("Publishing is a POST.", allowed=("POST",))
     with attempt(request, Verb.PUBLISH) as attempted:
-        who = attempted.identified(await _who(request))
-        rates.check(who.name)
+        who = await _who(request)
+        attempted.by = who.name
+        rate_limit.check(who.name)
         if _is_small(request):
             given, drafts = _read(request, who.name)
         else:
             # A batch may take a second to read, and this loop carries streams too.
             given, drafts = await asyncio.to_thread(_read, request, who.name)
-        rates.take(who.name, len(drafts))
+        rate_limit.take(who.name, len(drafts))
         attempted.topics = tuple(
             dict.fromkeys(topic for draft in drafts for topic in draft.event.topics)
         )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
-from tests.servers import WebServer, daphne, manage, migrate, needs, redis_server
+from tests.harness.servers import WebServer, daphne, manage, migrate, needs, redis_server
 
 ARGUMENTS = [
     "--no-sandbox",

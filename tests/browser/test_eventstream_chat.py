@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.compat.chat import Site, project
-from tests.servers import redis_server
+from tests.harness.servers import redis_server
+from tests.unit.compat.chat import Site, project
 
 pytestmark = pytest.mark.browser
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, ConsoleMessage
 
 from tests.browser.conftest import Inbox, Site
-from tests.servers import PUBLISH_KEY, ROOT
+from tests.harness.servers import PUBLISH_KEY, ROOT
 
 pytestmark = pytest.mark.browser
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Browser
 
 from tests.browser.conftest import Inbox, Site
-from tests.servers import ROOT
+from tests.harness.servers import ROOT
 
 pytestmark = pytest.mark.browser
 

@@ -8,8 +8,8 @@ from itertools import count
 
 import pytest
 
-from tests.servers import SERVERS, WebServer, redis_server
-from tests.signing import AUDIENCE, ISSUER, SECRET
+from tests.harness.servers import SERVERS, WebServer, redis_server
+from tests.harness.tokens import AUDIENCE, ISSUER, SECRET
 
 ALLOWED_ORIGIN = "https://pages.example"
 

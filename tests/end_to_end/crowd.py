@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 
-from notifications.cursors import Cursor
+from notifications.log.cursors import Cursor
 from notifications.sse import Decoder, ServerSentEvent
-from tests.servers import PUBLISH_KEY, WebServer
-from tests.streams import Stream, subscribe
+from tests.harness.event_source import Stream, subscribe
+from tests.harness.servers import PUBLISH_KEY, WebServer
 
 DEADLINE = 60.0
 END = "end"

@@ -3,10 +3,10 @@
 import json
 from urllib.parse import urlencode
 
-from notifications.identities.links import events_url
+from notifications.access.identities.signed_links import events_url
 from tests.end_to_end.conftest import ALLOWED_ORIGIN, Pair
-from tests.signing import token
-from tests.streams import Stream
+from tests.harness.event_source import Stream
+from tests.harness.tokens import token
 
 CLAIM = {"subscribe": ["orders"], "publish": ["orders"]}
 

@@ -7,7 +7,7 @@ import pytest
 
 from notifications.sse import Decoder, ServerSentEvent
 from tests.end_to_end.conftest import Pair
-from tests.streams import subscribe
+from tests.harness.event_source import subscribe
 
 AT_ONCE = 16
 

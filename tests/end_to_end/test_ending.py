@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.test_websocket import connected
-from tests.servers import (
+from tests.harness.event_source import DEADLINE, Stream
+from tests.harness.servers import (
     ROOT,
     SERVERS,
     RedisServer,
@@ -22,7 +23,6 @@ from tests.servers import (
     migrate,
     redis_server,
 )
-from tests.streams import DEADLINE, Stream
 
 PROMISE = 1.0
 """Seconds from the change to the end of the last stream."""
@@ -38,7 +38,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.auth.models import Group, Permission
 from django.contrib.sessions.backends.db import SessionStore
 from notifications import kick
-from notifications.identities import keys
+from notifications.access.identities import keys
 from notifications.models import ApiKey
 
 User = get_user_model()

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from notifications.handler.lanes import THREADS as LANES
-from tests.servers import SERVERS, RedisServer, WebServer, manage, migrate, wait_until_ready
-from tests.streams import DEADLINE, Stream, subscribe
+from notifications.asgi.threads import THREADS as LANES
+from tests.harness.event_source import DEADLINE, Stream, subscribe
+from tests.harness.servers import SERVERS, RedisServer, WebServer, manage, migrate, wait_until_ready
 
 EARLIER, STREAMS = 100, 500
 """The earlier ones stay open, so that nothing they leave behind is there to be used again."""

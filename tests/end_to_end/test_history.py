@@ -11,9 +11,9 @@ from secrets import token_hex
 import psutil
 import pytest
 
-from tests.filling import fill
-from tests.servers import COMMANDS, RedisServer, WebServer, redis_server, web_server
-from tests.streams import Stream
+from tests.harness.event_source import Stream
+from tests.harness.history import fill
+from tests.harness.servers import COMMANDS, RedisServer, WebServer, redis_server, web_server
 
 ROWS = 60_000
 TOPIC = "demo.rows"

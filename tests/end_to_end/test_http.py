@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.end_to_end.conftest import ALLOWED_ORIGIN, Pair
-from tests.servers import PUBLISH_KEY, START_DEADLINE
+from tests.harness.servers import PUBLISH_KEY, START_DEADLINE
 
 KEY = {"Authorization": f"Bearer {PUBLISH_KEY}"}
 JSON = {"Content-Type": "application/json"}

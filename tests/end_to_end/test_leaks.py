@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from notifications.identities.links import events_url
-from tests.servers import (
+from notifications.access.identities.signed_links import events_url
+from tests.harness.event_source import Stream
+from tests.harness.servers import (
     PUBLISH_KEY,
     ROOT,
     RedisServer,
@@ -19,8 +20,7 @@ from tests.servers import (
     migrate,
     uvicorn,
 )
-from tests.signing import AUDIENCE, ISSUER, SECRET, by_hand, claims, token
-from tests.streams import Stream
+from tests.harness.tokens import AUDIENCE, ISSUER, SECRET, by_hand, claims, token
 
 SETTINGS: Any = {
     "CARILLON_QUERY_TOKENS": "1",
@@ -34,7 +34,7 @@ django.setup()
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
-from notifications.identities import keys
+from notifications.access.identities import keys
 from notifications.models import ApiKey
 user = User.objects.create_superuser("ada")
 session = SessionStore()

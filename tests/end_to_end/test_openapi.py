@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemathesis.checks import CHECKS
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from tests.servers import PUBLISH_KEY, RedisServer, WebServer, daphne
+from tests.harness.servers import PUBLISH_KEY, RedisServer, WebServer, daphne
 
 EXAMPLES = 25
 CHECKED = (

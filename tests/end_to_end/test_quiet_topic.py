@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import SERVERS, RedisServer
-from tests.streams import subscribe
+from tests.harness.event_source import subscribe
+from tests.harness.servers import SERVERS, RedisServer
 
 HISTORY = 20
 

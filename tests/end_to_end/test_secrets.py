@@ -6,9 +6,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from notifications.redaction import REDACTED
+from notifications.telemetry.redaction import REDACTED
 from tests.end_to_end.conftest import Pair
-from tests.signing import token
+from tests.harness.tokens import token
 
 SECRET = "53cr3t-53cr3t"
 KEY = "crl_abcdefgh_" + "a1B2" * 10 + "xyz"

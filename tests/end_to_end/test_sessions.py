@@ -7,8 +7,8 @@ import pytest
 
 from tests.end_to_end.conftest import Pair
 from tests.end_to_end.test_handoff import MAKE_USERS
-from tests.servers import WebServer, manage, migrate
-from tests.streams import Stream
+from tests.harness.event_source import Stream
+from tests.harness.servers import WebServer, manage, migrate
 
 TOKEN = "a" * 32
 PROMOTE = "User.objects.update(is_superuser=True)"

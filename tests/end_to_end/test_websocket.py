@@ -13,8 +13,8 @@ from websockets.typing import Subprotocol
 
 from tests.end_to_end.conftest import ALLOWED_ORIGIN, Pair
 from tests.end_to_end.test_handoff import MAKE_USERS, at_rest, settled
-from tests.servers import PUBLISH_KEY, WebServer, manage, migrate
-from tests.signing import token
+from tests.harness.servers import PUBLISH_KEY, WebServer, manage, migrate
+from tests.harness.tokens import token
 
 DEADLINE = 20.0
 

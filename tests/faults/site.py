@@ -9,10 +9,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from notifications.log.commands import Keys
+from notifications.log.script import Keys
 from notifications.sse import ServerSentEvent
-from tests.servers import RedisServer, WebServer, daphne, redis_server
-from tests.streams import Stream
+from tests.harness.event_source import Stream
+from tests.harness.servers import RedisServer, WebServer, daphne, redis_server
 
 KEYS = Keys("carillon")
 KEEPALIVE = 0.5

@@ -10,11 +10,11 @@ import psutil
 import pytest
 
 from notifications.events import Event
-from notifications.log.appender import RedisAppender
 from notifications.log.base import Draft, Retention
+from notifications.log.redis_sync import RedisAppender
 from tests.faults.site import publish
-from tests.servers import RedisServer, WebServer, uvicorn
-from tests.streams import DEADLINE, subscribe
+from tests.harness.event_source import DEADLINE, subscribe
+from tests.harness.servers import RedisServer, WebServer, uvicorn
 
 MIB = 1024 * 1024
 STALLED = 1_000
@@ -82,7 +82,9 @@ async def test_a_thousand_that_read_nothing_of_64_mb_hold_little_and_delay_nobod
     with ExitStack() as stack:
         stack.callback(appender.close)
         web = stack.enter_context(
-            uvicorn(redis.url, tmp_path, DJANGO_SETTINGS_MODULE="tests.faults.impatient")
+            uvicorn(
+                redis.url, tmp_path, DJANGO_SETTINGS_MODULE="tests.faults.short_deadline_settings"
+            )
         )
         witness = Witness(web, f"{topic}.other")
         # First with nobody there, so that what the window itself takes is not counted.

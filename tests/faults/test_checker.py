@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from notifications.cursors import Cursor, position
+from notifications.log.cursors import Cursor, position
 from notifications.sse import ServerSentEvent
-from tests.faults.checker import Heard, Outcome, Publication, last_of, violations
+from tests.harness.checker import Heard, Outcome, Publication, last_of, violations
 
 ONE, OTHER = "0123456789ab", "ba9876543210"
 

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.faults.crowd import Crowd, Http, Listener, Talker, crowd
-from tests.faults.redis_faults import killed
-from tests.faults.service import Service, kill_worker, restart, service
+from tests.harness.crowd import Crowd, Http, Listener, Talker, crowd
+from tests.harness.redis_faults import killed
+from tests.harness.service import Service, kill_worker, restart, service
 
 SUBSCRIBERS = 6
 LEAST = 5

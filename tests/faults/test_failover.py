@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from notifications.log.appender import RedisAppender
 from notifications.log.base import Retention
-from tests.faults.crowd import Code, Crowd, Http, Listener, Talker, crowd
-from tests.faults.failover import SLOT, Cluster, ask, cluster, pair, restart, wait
+from notifications.log.redis_sync import RedisAppender
 from tests.faults.site import KEEPALIVE, KEYS, hears_next, publish, reason_of
 from tests.faults.test_redis_faults import SWIFT
-from tests.servers import WebServer, daphne, uvicorn, wait_until_ready
-from tests.streams import subscribe
+from tests.harness.crowd import Code, Crowd, Http, Listener, Talker, crowd
+from tests.harness.event_source import subscribe
+from tests.harness.failover import SLOT, Cluster, ask, cluster, pair, restart, wait
+from tests.harness.servers import WebServer, daphne, uvicorn, wait_until_ready
 
 pytestmark = [pytest.mark.usefixtures("swift_loop"), pytest.mark.timeout(240)]
 

@@ -8,9 +8,9 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 import httpx
 import pytest
 
-from tests.served import Served, served
-from tests.servers import PUBLISH_KEY, RedisServer, environment, wait_until_ready
-from tests.streams import DEADLINE, subscribe
+from tests.harness.event_source import DEADLINE, subscribe
+from tests.harness.manage import Served, served
+from tests.harness.servers import PUBLISH_KEY, RedisServer, environment, wait_until_ready
 
 EACH = 100
 PROMPT = 5.0

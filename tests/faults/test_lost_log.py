@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from notifications.cursors import Cursor, position
+from notifications.log.cursors import Cursor, position
 from tests.faults.site import KEYS, Site, hears_next, hears_nothing, publish, reason_of
-from tests.servers import daphne
-from tests.streams import subscribe
+from tests.harness.event_source import subscribe
+from tests.harness.servers import daphne
 
 LOSSES = {
     "FLUSHALL": ["FLUSHALL"],

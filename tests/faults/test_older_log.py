@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from notifications.events import Event
-from notifications.log.appender import RedisAppender
 from notifications.log.base import Draft, Retention
+from notifications.log.redis_sync import RedisAppender
 from tests.faults.site import Site, hears_next, hears_nothing, publish, reason_of, running_site
-from tests.servers import RedisServer, redis_server
-from tests.streams import Stream, subscribe
+from tests.harness.event_source import Stream, subscribe
+from tests.harness.servers import RedisServer, redis_server
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from notifications.cursors import Cursor
-from tests.faults.persistent import Persistent
-from tests.servers import SERVERS, RedisServer, WebServer, daphne, free_port, redis_server
-from tests.streams import DEADLINE, Stream, subscribe
+from notifications.log.cursors import Cursor
+from tests.harness.event_source import DEADLINE, Stream, subscribe
+from tests.harness.persistent_publisher import Persistent
+from tests.harness.servers import SERVERS, RedisServer, WebServer, daphne, free_port, redis_server
 
 A_TAIL_IS_PATIENT = 4.0  # it tries again and again, after pauses of up to a second and a half
 A_TAIL_GIVES_UP = 8.0  # a read that blocks for two seconds is given five

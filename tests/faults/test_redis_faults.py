@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.balancer import Balancer, balancer
-from tests.faults.crowd import Crowd, Http, Listener, Talker, crowd
-from tests.faults.redis_faults import DISTURBANCES, LOSSES, OUTAGES, Fault, Place, place
 from tests.faults.site import KEEPALIVE
-from tests.servers import WebServer, daphne, uvicorn, wait_until_ready
-from tests.streams import subscribe
+from tests.harness.crowd import Crowd, Http, Listener, Talker, crowd
+from tests.harness.event_source import subscribe
+from tests.harness.haproxy import Balancer, balancer
+from tests.harness.redis_faults import DISTURBANCES, LOSSES, OUTAGES, Fault, Place, place
+from tests.harness.servers import WebServer, daphne, uvicorn, wait_until_ready
 
 NOTICED = 15.0
 """Seconds, of a busy machine: it takes the bound of publishing, which is one, and two checks."""
-SWIFT = "tests.faults.swift"
+SWIFT = "tests.faults.short_timeout_settings"
 
 pytestmark = pytest.mark.usefixtures("swift_loop")
 

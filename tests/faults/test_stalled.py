@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from tests.faults.site import publish
-from tests.servers import SERVERS, RedisServer, WebServer, uvicorn
-from tests.streams import DEADLINE, Stream, subscribe
+from tests.harness.event_source import DEADLINE, Stream, subscribe
+from tests.harness.servers import SERVERS, RedisServer, WebServer, uvicorn
 
 MIB = 1024 * 1024
 EVENT = 60_000
@@ -41,7 +41,7 @@ def _server(
     with SERVERS[kind](
         redis.url,
         folder,
-        DJANGO_SETTINGS_MODULE="tests.faults.impatient",
+        DJANGO_SETTINGS_MODULE="tests.faults.short_deadline_settings",
         CARILLON_KEEPALIVE=str(KEEPALIVE),
         CARILLON_HISTORY_BYTES=str(history),
     ) as server:

@@ -11,8 +11,8 @@ import pytest
 
 from tests.faults.site import publish
 from tests.faults.test_stalled import _clients, _reading, _reasons, _server, _until
-from tests.servers import SERVERS, RedisServer
-from tests.streams import DEADLINE
+from tests.harness.event_source import DEADLINE
+from tests.harness.servers import SERVERS, RedisServer
 
 MIB = 1024 * 1024
 EVENT = 60_000

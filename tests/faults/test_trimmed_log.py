@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.site import KEYS, Site, hears_next, hears_nothing, publish, reason_of
-from tests.servers import daphne
-from tests.streams import DEADLINE, Stream, subscribe
+from tests.harness.event_source import DEADLINE, Stream, subscribe
+from tests.harness.servers import daphne
 
 PUBLISHED = ("one", "two", "three", "four")
 

@@ -10,7 +10,7 @@ from django.db.backends.sqlite3.base import DatabaseWrapper
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as hypothesis_settings
 
-from notifications import runtime
+from notifications.hub import runtime
 
 fuzzing = partial(
     hypothesis_settings,

@@ -6,9 +6,9 @@ from urllib.parse import quote, urlencode
 
 from hypothesis import strategies as st
 
-from notifications.cursors import Cursor, position
+from notifications.log.cursors import Cursor, position
 from tests.fuzzing.exchange import Headers, Sent
-from tests.servers import PUBLISH_KEY
+from tests.harness.servers import PUBLISH_KEY
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 FORM, PARTS = "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"

@@ -9,11 +9,11 @@ from django.core.handlers.asgi import ASGIRequest
 from django.test import AsyncClient
 
 from config.asgi import application
-from notifications.handler.handoff import Handoff
-from notifications.logs import Briefly
-from notifications.readable import readable
+from notifications.asgi.handoff import Handoff
+from notifications.asgi.sanitize import readable
+from notifications.telemetry.logs import Briefly
 from tests.fuzzing.exchange import Headers, Sent, complaints, exchange
-from tests.websocket_client import Client
+from tests.harness.websocket_client import Client
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 
 from config.asgi import application
-from notifications import runtime
-from notifications.cursors import Cursor, Position
+from notifications.hub import runtime
+from notifications.log.cursors import Cursor, Position
 from tests.fuzzing.conftest import fuzzing
 from tests.fuzzing.exchange import Answer, Sent, complaints, exchange
 from tests.fuzzing.requests import ANYTHING, PUBLICATIONS, READINGS

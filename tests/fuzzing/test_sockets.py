@@ -11,9 +11,9 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from tests.served import Served, served
-from tests.servers import PUBLISH_KEY, RedisServer, environment, wait_until_ready
-from tests.streams import DEADLINE, subscribe
+from tests.harness.event_source import DEADLINE, subscribe
+from tests.harness.manage import Served, served
+from tests.harness.servers import PUBLISH_KEY, RedisServer, environment, wait_until_ready
 
 CONNECTIONS = 150
 AT_ONCE = 30
@@ -108,7 +108,7 @@ def serve(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Served]:
     settings = {
-        "DJANGO_SETTINGS_MODULE": "tests.fuzzing.uncollected",
+        "DJANGO_SETTINGS_MODULE": "tests.fuzzing.uncollected_settings",
         "PORT": "0",
         "CARILLON_DRAIN_SECONDS": "0",
         "CARILLON_REQUEST_TIMEOUT": "1",

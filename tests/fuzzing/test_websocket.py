@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.asgi import application
-from notifications.websockets.messages import SUBPROTOCOL
+from notifications.websocket.protocol import SUBPROTOCOL
 from tests.fuzzing.conftest import fuzzing
 from tests.fuzzing.exchange import DEADLINE, Headers, complaints
 from tests.fuzzing.requests import DEEP, HEADER_LISTS, HUGE, QUERIES, TEXT, VALUES

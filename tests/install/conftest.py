@@ -10,8 +10,8 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 
 from tests.browser.conftest import ARGUMENTS
+from tests.harness.servers import ROOT, RedisServer, free_port, needs, redis_server
 from tests.install.site import Site, bare_environment, run
-from tests.servers import ROOT, RedisServer, free_port, needs, redis_server
 
 # What a site has besides: the servers that no extra brings, and what it is tested with.
 BESIDES = ["gunicorn", "uvicorn-worker", "pytest-django", "pytest-asyncio"]

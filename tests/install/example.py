@@ -104,8 +104,8 @@ import logging
 from django.http import HttpRequest
 
 from notifications import CarillonError, Event, apublish, apublish_many, publish, publish_many
-from notifications.responses import EventStreamResponse
-from notifications.subscribers import Start
+from notifications.asgi.responses import EventStreamResponse
+from notifications.hub.subscribers import Start
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def tell_all(texts: list[str]) -> list[Event]:
         return []
 """
 
-CONFTEST = 'pytest_plugins = ["notifications.pytest_plugin"]\n'
+CONFTEST = 'pytest_plugins = ["notifications.testing.pytest_plugin"]\n'
 
 PYTEST_TESTS = """\
 from collections.abc import Callable

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import httpx
 
+from tests.harness.nginx import NGINX
+from tests.harness.servers import Process, free_port, needs
 from tests.install import text
 from tests.install.site import Site
-from tests.nginx import NGINX
-from tests.servers import Process, free_port, needs
 
 ADDRESS = "127.0.0.1"
 

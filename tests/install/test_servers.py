@@ -8,10 +8,10 @@ import pytest
 from playwright.async_api import Browser, Dialog
 
 from tests.browser.conftest import Inbox
+from tests.harness.servers import RedisServer
 from tests.install import example
 from tests.install.serving import COMMANDS, routed_aside, served, wsgi
 from tests.install.site import Site
-from tests.servers import RedisServer
 
 pytestmark = [pytest.mark.install, pytest.mark.browser, pytest.mark.timeout(400)]
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.servers import free_port
 from tests.install import text
 from tests.install.site import Site
-from tests.servers import free_port
 
 pytestmark = [pytest.mark.install, pytest.mark.timeout(400)]
 

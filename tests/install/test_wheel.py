@@ -8,8 +8,8 @@ from zipfile import ZipFile
 
 import pytest
 
+from tests.harness.servers import ROOT
 from tests.install import text
-from tests.servers import ROOT
 
 pytestmark = [pytest.mark.install, pytest.mark.timeout(400)]
 

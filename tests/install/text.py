@@ -4,7 +4,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from tests.servers import ROOT
+from tests.harness.servers import ROOT
 
 README = (ROOT / "README.md").read_text()
 INSTALL = (ROOT / "docs" / "install.md").read_text()

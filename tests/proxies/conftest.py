@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from tests.browser.conftest import browser
+from tests.harness.servers import daphne, migrate, redis_server, wait_until_ready
 from tests.proxies.origin import Origin
 from tests.proxies.servers import AS_TOLD, Proxy, trusting_anybody
-from tests.servers import daphne, migrate, redis_server, wait_until_ready
 
 __all__ = ["browser"]
 

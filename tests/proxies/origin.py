@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.browser.conftest import Site
-from tests.servers import WebServer, manage
+from tests.harness.servers import WebServer, manage
 
 
 class Origin(Site):

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.certificates import certificate
-from tests.nginx import NGINX
-from tests.servers import ROOT, START_DEADLINE, Process, free_port, needs
+from tests.harness.certificates import certificate
+from tests.harness.nginx import NGINX
+from tests.harness.servers import ROOT, START_DEADLINE, Process, free_port, needs
 
 DEPLOY = (ROOT / "docs" / "deploy.md").read_text()
 UPSTREAM = "127.0.0.1:8000"

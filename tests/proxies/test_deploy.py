@@ -14,8 +14,8 @@ from playwright.async_api import Browser
 from notifications.sse import Decoder, ServerSentEvent
 from tests.browser.conftest import Inbox, Site
 from tests.browser.test_native_eventsource import SUBSCRIBE, Heard, data_of
+from tests.harness.servers import ROOT, free_port
 from tests.proxies.servers import AS_TOLD, DEPLOY, Proxy, block, caddy, replaced, trusting_anybody
-from tests.servers import ROOT, free_port
 
 ELSEWHERE = "https://elsewhere.example.com"
 COME_BACK = "retry: 3000\n\n"

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from notifications.management.doctor.examination import examine
-from notifications.management.doctor.patient import Patient
+from notifications.management.doctor.questions import examine
+from notifications.management.doctor.target import Patient
 from notifications.management.doctor.verdicts import Grade, Verdict
 from tests.browser.proxy import Proxy as BytePump
+from tests.harness.servers import PUBLISH_KEY, free_port, wait_until_ready
 from tests.proxies.origin import Origin
 from tests.proxies.servers import AS_TOLD, Proxy, caddy, certificate_of, haproxy, nginx
-from tests.servers import PUBLISH_KEY, free_port, wait_until_ready
 
 APP = "https://app.example.com"
 SHORT = 3.0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import RedisServer, environment, migrate, redis_server
+from tests.harness.servers import RedisServer, environment, migrate, redis_server
 
 
 @pytest.fixture(scope="package")

@@ -18,9 +18,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from notifications.sse import ServerSentEvent
-from tests.served import DEADLINE, Served, served
-from tests.servers import PUBLISH_KEY, RedisServer, wait_until_ready
-from tests.streams import Stream, subscribe
+from tests.harness.event_source import Stream, subscribe
+from tests.harness.manage import DEADLINE, Served, served
+from tests.harness.servers import PUBLISH_KEY, RedisServer, wait_until_ready
 
 SECONDS = 2.0
 STREAMS = 12

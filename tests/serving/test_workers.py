@@ -15,10 +15,10 @@ import httpx
 import psutil
 import pytest
 
-from notifications.management.carillon.listener import listen
-from tests.served import DEADLINE, Served, served
-from tests.servers import PUBLISH_KEY
-from tests.streams import subscribe
+from notifications.management.server.listener import listen
+from tests.harness.event_source import subscribe
+from tests.harness.manage import DEADLINE, Served, served
+from tests.harness.servers import PUBLISH_KEY
 
 AUTHORIZED = {"Authorization": f"Bearer {PUBLISH_KEY}"}
 SUBSCRIBERS = 6

@@ -10,7 +10,9 @@ from functools import lru_cache
 from urllib.parse import quote, unquote
 from zlib import crc32
 
-from notifications.cursors import START, Cursor, Position, position, position_ms
+from notifications.events import RESERVED_PREFIX, RESERVED_TYPES
+from notifications.hub.grants import user_subject
+from notifications.log.cursors import START, Cursor, Position, position, position_ms
 
 _COUNTER_BITS = 32
 _EPOCH_BITS = 32
@@ -67,3 +69,34 @@ def together(names: tuple[bytes, ...], at: Cursor, since: Mapping[bytes, Positio
         return b",".join(map(bytes.__add__, names, numbers))
     digits = b"%d" % number(at)
     return b",".join([name + digits for name in names])
+
+
+# Event types: `send_event` takes any, and in the log some of them are the service's own.
+
+
+ESCAPE = "eventstream:"
+_NOT_ONE_LINE = re.compile(r"[\r\n\0]")
+
+
+def kept(given: object) -> str | None:
+    """The type in the log of what is sent under this one."""
+    text = _NOT_ONE_LINE.sub("", str(given))
+    if text in RESERVED_TYPES or text.startswith((RESERVED_PREFIX, ESCAPE)):
+        return ESCAPE + text
+    return text or None
+
+
+def heard(type: bytes | None) -> bytes:
+    """The type under which clients of django-eventstream hear it."""
+    return type.removeprefix(ESCAPE.encode()) if type else b"message"
+
+
+# Subjects: users as django-eventstream names them, under the names that they have with us.
+
+
+ANONYMOUS = "anonymous"
+
+
+def subject(user_id: object) -> str:
+    """All who did not log in have one, which is no user's: it has no quota."""
+    return ANONYMOUS if user_id == ANONYMOUS else user_subject(user_id)

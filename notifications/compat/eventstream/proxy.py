@@ -10,11 +10,11 @@ from typing import Any
 from django_eventstream import eventstream
 from django_eventstream.utils import get_storage
 
-from notifications import ending
-from notifications.compat.eventstream.sending import send
+from notifications.compat.eventstream.ids import subject
+from notifications.compat.eventstream.send import send
 from notifications.compat.eventstream.storage import Storage
-from notifications.compat.eventstream.subjects import subject
-from notifications.subscribers import CloseReason
+from notifications.hub.subscribers import CloseReason
+from notifications.publishing import control
 
 
 def take_place() -> None:
@@ -40,4 +40,4 @@ def publish_event(
 
 def publish_kick(user_id: object, channel: str) -> None:
     """End the streams of this user that have this channel, in every process."""
-    ending.end(subject(user_id), reason=CloseReason.PERMISSION_ENDED, topics=(channel,))
+    control.end(subject(user_id), reason=CloseReason.PERMISSION_ENDED, topics=(channel,))

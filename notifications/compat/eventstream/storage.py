@@ -6,12 +6,12 @@ from typing import Any
 from django_eventstream.event import Event
 from django_eventstream.storage import EventDoesNotExist, StorageBase
 
-from notifications.compat.eventstream import ids, types
-from notifications.compat.eventstream.sending import send, skipped_by_sender
+from notifications.compat.eventstream import ids
+from notifications.compat.eventstream.send import send, skipped_by_sender
 from notifications.conf import get_settings
-from notifications.cursors import Cursor
 from notifications.log.base import Appender, Entry
-from notifications.log.choice import appender
+from notifications.log.cursors import Cursor
+from notifications.log.factory import appender
 
 
 class Storage(StorageBase):  # type: ignore[misc]  # it has no types
@@ -58,4 +58,4 @@ def _unknown(last_id: int, head: Cursor) -> EventDoesNotExist:
 
 def _event(channel: str, entry: Entry, epoch: str) -> Event:
     at = Cursor(epoch, entry.position)
-    return Event(channel, types.heard(entry.type).decode(), entry.data.decode(), id=ids.number(at))
+    return Event(channel, ids.heard(entry.type).decode(), entry.data.decode(), id=ids.number(at))

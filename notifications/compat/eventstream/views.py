@@ -8,18 +8,24 @@ from django.db import Error as DatabaseError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
+from django_eventstream.utils import augment_cors_headers, get_cors_from_settings
 
-from notifications import audit, runtime
-from notifications.compat.eventstream import form, ids
-from notifications.compat.eventstream.asking import Asked, Over, Refused, asked
-from notifications.compat.eventstream.cors import allow_origin
-from notifications.compat.eventstream.granting import granted
-from notifications.cursors import Cursor
+from notifications.asgi.responses import (
+    HEADERS,
+    EventStreamResponse,
+    closing_response,
+)
+from notifications.asgi.routes import runs_on_loop
+from notifications.compat.eventstream import encoder, ids
+from notifications.compat.eventstream.request import Asked, Over, Refused, asked, granted
 from notifications.errors import BadRequest, NeedsAsgi, Unavailable
-from notifications.onloop import runs_on_loop
-from notifications.responses import HEADERS, READY_TIMEOUT, EventStreamResponse, closing_response
-from notifications.subscribers import CloseReason, Start
+from notifications.hub import runtime
+from notifications.hub.stream import READY_TIMEOUT
+from notifications.hub.subscribers import CloseReason, Start
+from notifications.log.cursors import Cursor
+from notifications.telemetry import audit
 from notifications.views.problems import UNREADABLE, problem
 
 logger = logging.getLogger("carillon")
@@ -51,7 +57,7 @@ async def _answer(request: HttpRequest, view_kwargs: dict[str, Any]) -> HttpResp
         text = "Invalid request: Can't resume session after stream-error.\n"
         return HttpResponseBadRequest(text)
     except Refused as refused:
-        return HttpResponse(form.error(refused.condition, str(refused)), headers=HEADERS)
+        return HttpResponse(encoder.error(refused.condition, str(refused)), headers=HEADERS)
     except UNREADABLE as error:
         return problem(request, BadRequest(f"The request cannot be read: {error}"))
     except (DatabaseError, Unavailable):
@@ -59,11 +65,11 @@ async def _answer(request: HttpRequest, view_kwargs: dict[str, Any]) -> HttpResp
         return _come_back(CloseReason.USER_UNKNOWN)
     if wanted.forbidden:
         audit.tell(logging.WARNING, "subscribe.denied", topics=wanted.forbidden)
-        return HttpResponse(form.forbidden(wanted.forbidden), headers=HEADERS)
+        return HttpResponse(encoder.forbidden(wanted.forbidden), headers=HEADERS)
     return EventStreamResponse(
         granted(wanted, head),
         start=Start(cursors=_cursors(wanted, head)),
-        form=form.EventstreamForm(wanted.channels, wanted.reliable),
+        form=encoder.EventstreamForm(wanted.channels, wanted.reliable),
     )
 
 
@@ -79,4 +85,18 @@ def _cursors(wanted: Asked, head: Cursor) -> dict[str, Cursor | None]:
 
 def _come_back(reason: CloseReason) -> HttpResponse:
     """A stream that ends at once: after an HTTP error, a browser would stay away for good."""
-    return closing_response(reason, form.EventstreamForm((), ()))
+    return closing_response(reason, encoder.EventstreamForm((), ()))
+
+
+# Cross-origin reading, by the `EVENTSTREAM_ALLOW_…` settings.
+
+
+def allow_origin(request: HttpRequest, response: HttpResponseBase) -> None:
+    """As there, and by the `Origin` that the browser names too, not only by its `Referer`."""
+    augment_cors_headers(response, request)
+    origins = get_cors_from_settings()
+    if isinstance(origins, list):
+        patch_vary_headers(response, ["Origin"])
+        origin = request.META.get("HTTP_ORIGIN")
+        if origin is not None and origin in origins:
+            response["Access-Control-Allow-Origin"] = origin

@@ -14,9 +14,9 @@ from django.shortcuts import resolve_url
 from django.urls import reverse
 
 from notifications.conf import get_settings
-from notifications.management.carillon import server
-from notifications.management.carillon.listener import address, listen
-from notifications.management.carillon.orders import SignalOrders
+from notifications.management.server import launch
+from notifications.management.server.ipc import SignalOrders
+from notifications.management.server.listener import address, listen
 
 HELP = "Serves for development: migrates, starts the embedded log, and says where to click."
 
@@ -24,19 +24,19 @@ DEVELOPER = "admin"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    server.add_arguments(parser)
+    launch.add_arguments(parser)
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     with (
-        server.until_told(),
+        launch.until_told(),
         listen(options["host"], options["port"]) as listener,
-        server.log_running(),
+        launch.log_running(),
     ):
         _prepare_database()
         command.stdout.write(_welcome(address(listener)))
         command.stdout.flush()
-        server.serve(listener, SignalOrders())
+        launch.serve(listener, SignalOrders())
 
 
 def _prepare_database() -> None:
@@ -57,7 +57,7 @@ def _password() -> str | None:
 def _welcome(url: str) -> str:
     lines = [
         f"Carillon runs at {url}/ (Ctrl-C ends it)",
-        f"  log      {server.log_named()}",
+        f"  log      {launch.log_named()}",
         f"  page     {url}/",
     ]
     if password := _password():

@@ -71,8 +71,8 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
 
 
 async def _examined(command: BaseCommand, options: dict[str, Any]) -> list[Verdict]:
-    from notifications.management.doctor.examination import examine
-    from notifications.management.doctor.patient import Patient
+    from notifications.management.doctor.questions import examine
+    from notifications.management.doctor.target import Patient
 
     key = options["key"]
     patient = Patient(

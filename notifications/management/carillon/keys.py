@@ -12,7 +12,7 @@ from django.db import Error as DatabaseError
 from django.db.models import Q
 from django.utils import timezone
 
-from notifications.identities.keys import issue
+from notifications.access.identities.api_keys import issue
 from notifications.models import ApiKey, KeyState
 
 HELP = "Makes, lists and revokes API keys."

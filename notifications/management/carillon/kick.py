@@ -6,8 +6,8 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
-from notifications import ending
 from notifications.errors import Invalid
+from notifications.publishing import control
 
 HELP = (
     "Ends the streams of a user or of a topic, in every process. Browsers come back, and are let "
@@ -30,12 +30,12 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
         raise CommandError(f"There is no user called {target!r}.")
     try:
         if user is not None:
-            ending.kick(user=user)
+            control.kick(user=user)
         else:
-            ending.kick(topic=target)
+            control.kick(topic=target)
     except Invalid as error:
         raise CommandError(error.detail) from None
-    if not ending.flush(PATIENCE):
+    if not control.flush(PATIENCE):
         raise CommandError("The log cannot be reached, so that no other process was told.")
     whose = f"of the user {target}" if user is not None else f"that hear {target}"
     command.stdout.write(f"Every process was told to end the streams {whose}.")

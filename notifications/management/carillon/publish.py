@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from notifications.errors import CarillonError
-from notifications.management.carillon.reaching import explained
-from notifications.publishing import publish
+from notifications.management.carillon.subcommand import explained
+from notifications.publishing.publisher import publish
 
 HELP = "Publishes one event, and prints the cursor at which the log has it."
 

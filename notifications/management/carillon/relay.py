@@ -8,10 +8,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
 
-from notifications import outbox
 from notifications.conf import get_settings
-from notifications.management.carillon import server
-from notifications.outbox import Relays
+from notifications.management.server import launch
+from notifications.publishing import outbox
+from notifications.publishing.outbox import Relays
 
 HELP = (
     "Relays the outbox until it is told to end. One relay of a database is at work, and as many "
@@ -67,10 +67,10 @@ def _relay(command: BaseCommand, databases: Sequence[str]) -> None:
             "CARILLON['REDIS_URL'], or have the process that serves relay ('OUTBOX': 'in-process')."
         )
     relays = Relays(databases, settings)
-    with server.until_told():
+    with launch.until_told():
         for using in databases:
             outbox.backlog(using)  # or it says what is wrong
-        command.stdout.write(f"Relaying from {', '.join(databases)} into {server.log_named()}")
+        command.stdout.write(f"Relaying from {', '.join(databases)} into {launch.log_named()}")
         command.stdout.flush()
         relays.start()
         try:

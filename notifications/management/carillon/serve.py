@@ -9,12 +9,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from notifications.conf import get_settings
-from notifications.management.carillon import server
-from notifications.management.carillon.descriptors import raise_limit
-from notifications.management.carillon.listener import address, listen_together
-from notifications.management.carillon.master import CannotStart, Master
-from notifications.management.carillon.orders import MasterOrders
-from notifications.management.carillon.scoreboard import scoreboard
+from notifications.management.server import launch
+from notifications.management.server.ipc import MasterOrders
+from notifications.management.server.listener import address, listen_together, raise_limit
+from notifications.management.server.metrics_dir import scoreboard
+from notifications.management.server.supervisor import CannotStart, Master
 
 HELP = "Serves in production: streams, publishing and the page."
 SIGNALS = """
@@ -27,17 +26,17 @@ losing anybody: a deployment. docs/run.md has the rest.
 def add_arguments(parser: ArgumentParser) -> None:
     parser.formatter_class = RawDescriptionHelpFormatter
     parser.epilog = SIGNALS
-    server.add_arguments(parser)
+    launch.add_arguments(parser)
     parser.add_argument(
         "--workers",
         metavar="N",
-        type=server.whole(1),
+        type=launch.whole(1),
         default=getattr(settings, "WEB_CONCURRENCY", 1),
         help="how many processes serve (settings.WEB_CONCURRENCY, %(default)s)",
     )
     parser.add_argument(
         "--server",
-        choices=server.SERVERS,
+        choices=launch.SERVERS,
         default="daphne",
         help="what serves (%(default)s); with uvloop and httptools installed, uvicorn uses them",
     )
@@ -53,11 +52,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     _refuse_several_logs(options["workers"])
-    server.require(options["server"])
-    with server.until_told(), ExitStack() as stack:
+    launch.require(options["server"])
+    with launch.until_told(), ExitStack() as stack:
         if options["fd"] is not None:
             listener = stack.enter_context(socket.socket(fileno=options["fd"]))
-            server.serve(
+            launch.serve(
                 listener,
                 MasterOrders(),
                 by=options["server"],
@@ -68,7 +67,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
         for listener in listeners:
             stack.enter_context(listener)
         raise_limit()
-        stack.enter_context(server.log_running())
+        stack.enter_context(launch.log_running())
         _say(command, address(listeners[0]), options)
         try:
             Master(listeners, stack.enter_context(scoreboard())).run()
@@ -80,7 +79,7 @@ def _say(command: BaseCommand, url: str, options: dict[str, Any]) -> None:
     workers = options["workers"]
     command.stdout.write(
         f"Carillon serves {url}/ with {options['server']}, "
-        f"{workers} {'process' if workers == 1 else 'processes'}; the log is {server.log_named()}"
+        f"{workers} {'process' if workers == 1 else 'processes'}; the log is {launch.log_named()}"
     )
     command.stdout.flush()
 

@@ -11,18 +11,18 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from pydantic_core import from_json
 
-from notifications import blocks
+from notifications.asgi.start_params import since
 from notifications.conf import get_settings
-from notifications.cursors import Cursor, Position, position, position_ms
 from notifications.errors import CarillonError
+from notifications.hub import encoders
+from notifications.hub.subscribers import Start
 from notifications.log.base import Entry, Gap, Log, ResetReason
-from notifications.log.choice import open_log
-from notifications.management.carillon.bars import Bars
-from notifications.management.carillon.reaching import explained
-from notifications.progressing import TYPE
-from notifications.subscribers import Start
+from notifications.log.cursors import Cursor, Position, position, position_ms
+from notifications.log.factory import open_log
+from notifications.management.carillon.progress_bar import Bars
+from notifications.management.carillon.subcommand import explained
+from notifications.publishing.progress import TYPE
 from notifications.topics import topics as check_topics
-from notifications.views.starting import since
 
 HELP = "Prints the events of some topics as they come, until Ctrl-C."
 
@@ -51,7 +51,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
 def _printer(command: BaseCommand, options: dict[str, Any]) -> Callable[[Entry], object]:
     if not options["progress"]:
         return lambda entry: command.stdout.write(
-            blocks.in_json(entry, entry.topics) if options["json"] else _line(entry)
+            encoders.in_json(entry, entry.topics) if options["json"] else _line(entry)
         )
     bars = Bars(partial(command.stdout.write, ending=""), redraws=command.stdout.isatty())
 

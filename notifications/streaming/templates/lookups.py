@@ -8,8 +8,7 @@ from typing import Any
 from django.template.base import FilterExpression, Parser, Variable, VariableDoesNotExist
 from django.template.context import BaseContext, Context, RequestContext
 
-from notifications.streaming.templates.items import is_unread
-from notifications.streaming.templates.rendering import Rendering, current_rendering
+from notifications.streaming.templates.rendering import Rendering, current_rendering, is_unread
 
 logger = logging.getLogger("django.template")
 

@@ -7,8 +7,12 @@ from django.template.base import Node, NodeList
 from django.template.context import Context
 from django.template.defaulttags import ForNode
 
-from notifications.streaming.templates.items import Items, is_unread
-from notifications.streaming.templates.rendering import Rendering, current_rendering
+from notifications.streaming.templates.rendering import (
+    Items,
+    Rendering,
+    current_rendering,
+    is_unread,
+)
 
 HAS_LENGTH = django.VERSION >= (6, 0)
 

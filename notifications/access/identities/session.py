@@ -1,0 +1,95 @@
+"""The user of a Django session, or of whatever the project's middleware authenticates by."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from asgiref.sync import sync_to_async
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user, get_user_model
+from django.contrib.auth.middleware import auser as session_user
+from django.contrib.auth.models import AnonymousUser
+from django.db import OperationalError, close_old_connections
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
+
+from notifications.access.identities.base import Identity, Kind, User
+from notifications.hub.grants import session_subject, user_subject
+
+ANONYMOUS = Identity(kind=Kind.ANONYMOUS, name="anonymous")
+
+
+async def by_session(request: HttpRequest) -> Identity:
+    """The session's user; anonymous where the project has no authentication."""
+    user = await current_user(request)
+    session = getattr(request, "session", None)
+    return _identity(user, session.session_key if session is not None else None)
+
+
+async def renewed(identity: Identity) -> Identity | None:
+    """Who the same credentials belong to now."""
+    now = await sync_to_async(_read)(identity.credentials or "")
+    return now if now.name == identity.name else None
+
+
+def _read(credentials: str) -> Identity:
+    close_old_connections()
+    try:
+        kind, _, value = credentials.partition(":")
+        if kind == "user":
+            return _identity(active_user(value), None)
+        request = HttpRequest()
+        request.session = import_string(f"{django_settings.SESSION_ENGINE}.SessionStore")(value)
+        return _identity(get_user(request), value)
+    finally:
+        close_old_connections()
+
+
+def active_user(pk: str) -> User:
+    user = get_user_model()._default_manager.filter(pk=pk).first()  # noqa: SLF001 - Django's name
+    return user if user is not None and user.is_active else ANONYMOUS.user
+
+
+def _identity(user: User, session_key: str | None) -> Identity:
+    if not user.is_authenticated:
+        return ANONYMOUS
+    name = user_subject(user.pk)
+    if session_key is None:
+        return Identity(kind=Kind.SESSION, name=name, subjects=(name,), user=user, credentials=name)
+    return Identity(
+        kind=Kind.SESSION,
+        name=name,
+        subjects=(name, session_subject(session_key)),
+        user=user,
+        credentials=f"session:{session_key}",
+    )
+
+
+# The user of a request, by one visit to a thread at the most.
+
+
+TIMEOUT = 5.0
+
+
+async def current_user(request: HttpRequest) -> User:
+    """Who asks; anonymous where the project has no authentication.
+
+    Raises `DatabaseError` where the session cannot be read, or not soon.
+    """
+    auser: Callable[[], Awaitable[User]] | None = getattr(request, "auser", None)
+    if auser is None:
+        return AnonymousUser()
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            # Django's own goes to the database, and to a thread, several times.
+            if getattr(auser, "func", None) is session_user:
+                return await _read_user(request)
+            return await auser()
+    except TimeoutError as error:
+        raise OperationalError(f"The session was not read within {TIMEOUT} s.") from error
+
+
+@sync_to_async
+def _read_user(request: HttpRequest) -> User:
+    user = request.user
+    _ = user.is_authenticated  # it is lazy
+    return user

@@ -1,0 +1,1 @@
+"""What operators see: counters, metrics, log lines and the audit, with every secret left out."""

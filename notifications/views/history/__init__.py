@@ -1,0 +1,1 @@
+"""The retained log as a file: `/events/history.csv`, `.ndjson` and `.json`."""

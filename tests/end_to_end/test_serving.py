@@ -1,0 +1,157 @@
+"""`carillon dev` and `carillon serve`, as the processes that people run."""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import httpx
+import pytest
+
+from notifications.log import embedded
+from tests.harness.event_source import subscribe
+from tests.harness.manage import DEADLINE, served
+from tests.harness.servers import RedisServer, environment, listening, migrate
+
+
+@pytest.fixture
+def development(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment that `./run` makes, but for the folder of the data and the port."""
+    without = {"REDIS_URL", "SECRET_KEY", "CARILLON_PUBLISH_KEYS"}
+    given = {name: value for name, value in os.environ.items() if name not in without}
+    settings = {"DJANGO_SETTINGS_MODULE": "config.settings", "DEBUG": "1", "PORT": "0"}
+    yield {**given, **settings, "DATA_DIR": str(tmp_path)}
+    with embedded.running(tmp_path):
+        pass
+
+
+@pytest.fixture
+def production(redis: RedisServer, tmp_path: Path) -> dict[str, str]:
+    migrate(tmp_path)
+    return environment(redis.url, tmp_path, {"PORT": "0", "CARILLON_DRAIN_SECONDS": "0"})
+
+
+def is_running(folder: Path) -> bool:
+    return Path(unquote(urlsplit(embedded.url(folder)).path)).exists()
+
+
+def post_as_told(line: str) -> httpx.Response:
+    """The curl line of the welcome, done without curl."""
+    words = shlex.split(line)
+    given = list(zip(words[1:-1:2], words[2:-1:2], strict=True))
+    headers = dict(value.split(": ", 1) for option, value in given if option == "-H")
+    form = dict(value.split("=", 1) for option, value in given if option == "-d")
+    return httpx.post(words[-1], headers=headers, data=form, timeout=DEADLINE)
+
+
+async def test_dev_tells_a_line_that_publishes_to_anybody_who_listens(
+    development: dict[str, str],
+) -> None:
+    with served("dev", environment=development) as dev:
+        port = dev.port
+        async with subscribe(port, "demo.hello") as stream:
+            assert post_as_told(dev.says(r"(curl .*)")).status_code == 201
+            assert (await stream.next_event()).data == "Hello!"
+
+
+def test_dev_offers_a_login_that_works(development: dict[str, str]) -> None:
+    with served("dev", environment=development) as dev:
+        line = dev.says(r"sign in  (.*)")
+        found = re.match(r"(\S+) as (\S+), password (\S+)", line)
+        assert found
+        login, username, password = found.groups()
+        with httpx.Client(timeout=DEADLINE) as browser:
+            browser.get(login)
+            form = {
+                "username": username,
+                "password": password,
+                "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+            }
+            answer = browser.post(login, data=form)
+        assert (answer.status_code, answer.headers["location"]) == (302, "/")
+
+
+def test_dev_serves_static_files_that_nobody_collected(development: dict[str, str]) -> None:
+    with served("dev", environment=development) as dev:
+        url = f"http://127.0.0.1:{dev.port}/static/admin/css/base.css"
+        css = httpx.get(url, timeout=DEADLINE)
+        assert css.status_code == 200
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+async def test_dev_ends_at_once_and_tells_its_streams(
+    development: dict[str, str], tmp_path: Path, by: signal.Signals
+) -> None:
+    with served("dev", environment=development) as dev:
+        port = dev.port
+        async with subscribe(port, "demo.x") as stream:
+            assert (await stream.next()).type == "stream.cursor"
+            with socket.create_connection(("127.0.0.1", port)) as half_a_request:
+                half_a_request.sendall(b"GET / HT")
+                assert dev.end(by) == 0
+            assert [event.type async for event in stream] == ["stream.closing"]
+        assert "Traceback" not in dev.said
+    assert not is_running(tmp_path)
+
+
+async def test_a_killed_dev_starts_again_and_its_log_goes_on(development: dict[str, str]) -> None:
+    with served("dev", environment=development) as dev:
+        port = dev.port
+        async with subscribe(port, "demo.hello") as stream:
+            publish = dev.says(r"(curl .*)")
+            post_as_told(publish)
+            cursor = (await stream.next_event()).id
+            post_as_told(publish.replace("Hello!", "Again!"))
+            dev.end(signal.SIGKILL)
+    with served("dev", environment={**development, "PORT": str(port)}) as dev:
+        async with subscribe(dev.port, "demo.hello", cursor=cursor) as stream:
+            assert (await stream.next_event()).data == "Again!"
+
+
+def test_a_port_in_use_is_one_clear_line_and_nothing_is_started(
+    development: dict[str, str], tmp_path: Path
+) -> None:
+    with listening() as other:
+        port = other.getsockname()[1]
+        with served("dev", environment={**development, "PORT": str(port)}) as dev:
+            dev.says(rf"CommandError: (Port {port} of 127\.0\.0\.1 is in use.*PORT=8001)")
+            assert dev.popen.wait(DEADLINE) == 1
+            assert dev.popen.stdout
+            assert dev.popen.stdout.read() == ""
+    assert not (tmp_path / "valkey").exists()
+    assert not (tmp_path / "db.sqlite3").exists()
+
+
+def test_what_is_not_configured_is_one_clear_line(development: dict[str, str]) -> None:
+    with served("serve", environment={**development, "DEBUG": "0"}) as serve:
+        serve.says("(Not started. SECRET_KEY is not set)")
+        assert serve.popen.wait(DEADLINE) == 1
+        assert "Traceback" not in serve.said
+
+
+@pytest.mark.parametrize("server", ["daphne", "uvicorn"])
+def test_serve_logs_no_secret_of_a_request(production: dict[str, str], server: str) -> None:
+    with served("serve", "--server", server, environment=production) as serve:
+        url = f"http://127.0.0.1:{serve.port}"
+        for path in "/events/?topic=demo.x&link=53cr3t", "/publish/?token=53cr3t", "/no?key=53cr3t":
+            httpx.head(url + path, headers={"Authorization": "Bearer 53cr3t"}, timeout=DEADLINE)
+        serve.end()
+    assert "53cr3t" not in serve.said
+    assert "Unauthorized: /events/\n" in serve.said  # Django's own line, and no access log
+
+
+@pytest.mark.parametrize("milliseconds", [0, 100, 300, 600])
+def test_a_signal_while_it_starts_is_not_lost(
+    production: dict[str, str], milliseconds: int
+) -> None:
+    with served("serve", environment=production) as serve:
+        serve.says("(Carillon serves)")
+        with pytest.raises(subprocess.TimeoutExpired):
+            serve.popen.wait(milliseconds / 1000)
+        assert serve.end() == 0
+        assert "Traceback" not in serve.said

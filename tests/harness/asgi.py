@@ -1,0 +1,99 @@
+"""An ASGI server of one connection, in the test's own hands."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self
+
+from notifications.sse import Decoder, ServerSentEvent
+from notifications.transport.base import Message
+
+DEADLINE = 10.0
+
+type Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Connection:
+    """A GET of `path`. Leaving the block disconnects, and waits for the application's end.
+
+    With `room`, only so many messages are taken before they are read.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        path: str,
+        *,
+        method: str = "GET",
+        cookie: str = "",
+        room: int = 0,
+    ) -> None:
+        path, _, query = path.partition("?")
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": [
+                (b"host", b"testserver"),
+                (b"cookie", cookie.encode()),
+                (b"x-request-id", b"of-the-test"),
+            ],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+        }
+        self._application = application
+        self._incoming: asyncio.Queue[Message] = asyncio.Queue()
+        self._sent: asyncio.Queue[Message] = asyncio.Queue(room)
+        self._decoder = Decoder()
+        self._events: list[ServerSentEvent] = []
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+
+    async def __aenter__(self) -> Self:
+        self._incoming.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+        self.task = asyncio.ensure_future(
+            self._application(self.scope, self._incoming.get, self._send)
+        )
+        start = await self.message()
+        assert start["type"] == "http.response.start"
+        self.status = start["status"]
+        self.headers = start["headers"]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.disconnect()
+        async with asyncio.timeout(DEADLINE):
+            await self.task
+
+    async def _send(self, message: Message) -> None:
+        await self.reads.wait()
+        await self._sent.put(message)
+
+    def disconnect(self) -> None:
+        self._incoming.put_nowait({"type": "http.disconnect"})
+
+    async def message(self) -> Message:
+        async with asyncio.timeout(DEADLINE):
+            return await self._sent.get()
+
+    async def event(self) -> ServerSentEvent:
+        """The next event. Raises `EOFError` at the end of the stream."""
+        while not self._events:
+            message = await self.message()
+            self._events += self._decoder.feed(message.get("body", b""))
+            if not self._events and not message.get("more_body", False):
+                raise EOFError
+        return self._events.pop(0)

@@ -1,0 +1,234 @@
+"""The image and `docker compose up`: what can be tried without Docker, and the whole with it."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from notifications.conf import Settings
+from notifications.management.server.slot import LONGEST_END
+from tests.harness.event_source import subscribe
+from tests.harness.servers import (
+    ROOT,
+    RedisServer,
+    daphne,
+    environment,
+    free_port,
+    listening,
+    migrate,
+)
+from tests.proxies.servers import trusting_anybody
+
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+NO_REDIS = "redis://127.0.0.1:1/0"
+
+
+def test_all_that_is_passed_on_is_read_and_all_of_ours_is_passed_on() -> None:
+    web = COMPOSE.partition("\n  redis:\n")[0]
+    passed = set(re.findall(r"^      ([A-Z_]+):", web, re.MULTILINE))
+    settings = (ROOT / "config" / "settings.py").read_text()
+    tokens = (ROOT / "config" / "tokens.py").read_text()
+    ours = re.findall(r'^    "([A-Z_]+)": (?:flag|names|number|str|whole)', settings, re.MULTILINE)
+    read = {f"CARILLON_{name}" for name in ours} | set(re.findall(r'"(CARILLON_JWT_\w+)"', tokens))
+    assert {name for name in passed if name.startswith("CARILLON_")} == read
+    source = settings + (ROOT / "config" / "entrypoint.py").read_text()
+    assert [name for name in passed - read if f'"{name}"' not in source] == []
+
+
+def test_the_image_runs_as_nobody_special_and_installs_only_what_is_locked() -> None:
+    assert re.search(r"^USER carillon$", DOCKERFILE, re.MULTILINE)
+    assert "--require-hashes -r config/requirements.txt" in DOCKERFILE
+    assert "HEALTHCHECK" in DOCKERFILE
+
+
+def test_only_what_the_image_needs_is_sent_to_the_builder() -> None:
+    first, *rest = (ROOT / ".dockerignore").read_text().split()
+    allowed = {line.removeprefix("!") for line in rest if line.startswith("!")}
+    copied = set(re.findall(r"^COPY (\w+)", DOCKERFILE, re.MULTILINE))
+    assert first == "*"
+    assert {name.removesuffix(".py") for name in allowed} == copied
+
+
+def test_redis_keeps_what_it_took_and_waits_for_nothing_else() -> None:
+    [command] = re.findall(r"command: (redis-server .*)", COMPOSE)
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+    assert COMPOSE.count("condition: service_healthy") == 1
+    assert int(re.findall(r"nofile: (\d+)", COMPOSE)[0]) <= 20_000
+
+
+def test_the_port_is_published_to_this_machine_alone() -> None:
+    assert "${PUBLISH_ON:-127.0.0.1}:${PORT:-8000}:${DOMAIN:+1}8000\n" in COMPOSE
+
+
+def test_docker_waits_longer_than_a_drain_takes() -> None:
+    [seconds] = re.findall(r"STOP_GRACE_PERIOD:-(\d+)s", COMPOSE)
+    assert int(seconds) > Settings(LOG="memory").DRAIN_SECONDS + LONGEST_END
+
+
+def test_what_is_mounted_is_there() -> None:
+    [file] = re.findall(r"^    file: (.+)$", COMPOSE, re.MULTILINE)
+    assert (ROOT / file).is_file()
+
+
+def enter(folder: Path, *command: str, **settings: str) -> str:
+    """What the image's entrypoint prints, and then the command that it becomes."""
+    files = {
+        "SECRET_KEY_FILE": str(folder / "secret.key"),
+        "CARILLON_PUBLISH_KEYS_FILE": str(folder / "publish.key"),
+    }
+    given = environment(NO_REDIS, folder, {**files, **settings})
+    for name in {"SECRET_KEY", "CARILLON_PUBLISH_KEYS"} - settings.keys():
+        del given[name]
+    done = subprocess.run(
+        [sys.executable, "-m", "config.entrypoint", sys.executable, *command],
+        cwd=ROOT,
+        env=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_first_start_makes_keys_and_says_one_of_them_once(tmp_path: Path) -> None:
+    first = enter(tmp_path, "-c", "print('served')")
+    key = (tmp_path / "publish.key").read_text().strip()
+    assert first.splitlines() == [f"Made a key to publish with, shown this once: {key}", "served"]
+    assert enter(tmp_path, "-c", "print('served')") == "served\n"
+    assert (tmp_path / "publish.key").read_text().strip() == key
+    assert (tmp_path / "secret.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_keys_that_are_given_are_not_made(tmp_path: Path) -> None:
+    given = {"SECRET_KEY": "given", "CARILLON_PUBLISH_KEYS": "a-key-that-was-given"}
+    assert enter(tmp_path, "-c", "print('served')", **given) == "served\n"
+    assert not list(tmp_path.glob("*.key"))
+
+
+def test_the_first_user_is_made_once_and_then_left_alone(tmp_path: Path) -> None:
+    ask = ["manage.py", "shell", "-v0", "-c"]
+    count = "from django.contrib.auth.models import User; u = User.objects.get(); "
+    user = {"DJANGO_SUPERUSER_USERNAME": "ada", "DJANGO_SUPERUSER_PASSWORD": "sesame"}
+    said = enter(tmp_path, *ask, f"{count} print(u.username, u.is_superuser)", **user)
+    assert said.splitlines()[-1] == "ada True"
+    user["DJANGO_SUPERUSER_PASSWORD"] = "another"
+    said = enter(tmp_path, *ask, f"{count} print(u.check_password('sesame'))", **user)
+    assert said == "True\n"
+
+
+def healthcheck(port: int, **settings: str) -> int:
+    given = {**os.environ, "PORT": str(port), **settings}
+    command = [sys.executable, "-m", "config.healthcheck"]
+    return subprocess.run(command, cwd=ROOT, env=given, capture_output=True, check=False).returncode
+
+
+def test_the_health_check_answers_for_the_server_whatever_its_hosts_are(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    hosts = ".example.com,example.org"
+    migrate(tmp_path)
+    with daphne(redis.url, tmp_path, ALLOWED_HOSTS=hosts) as server:
+        server.request("GET", "/health/live", headers={})  # which waits until it has started
+        assert healthcheck(server.port, ALLOWED_HOSTS=hosts) == 0
+        assert healthcheck(server.port, ALLOWED_HOSTS="") != 0
+    with listening() as listener:
+        port = listener.getsockname()[1]
+    assert healthcheck(port) != 0
+
+
+class Compose:
+    def __init__(self, name: str, port: int, **settings: str) -> None:
+        self.port = port
+        self._name = name
+        self._environment = {
+            **os.environ,
+            "PORT": str(port),
+            "CARILLON_PUBLIC_TOPICS": "demo.",
+            "DJANGO_SUPERUSER_USERNAME": "ada",
+            "DJANGO_SUPERUSER_PASSWORD": "sesame",
+            **settings,
+        }
+        for given in ("REDIS_URL", "SECRET_KEY", "DATABASE_URL", "CARILLON_PUBLISH_KEYS"):
+            self._environment.pop(given, None)
+
+    def __call__(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["docker", "compose", "-p", self._name, *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@contextmanager
+def composed(**settings: str) -> Iterator[Compose]:
+    if not os.environ.get("CARILLON_TEST_DOCKER"):
+        pytest.skip("CARILLON_TEST_DOCKER=1 tries docker compose for real.")
+    compose = Compose(f"carillon-test-{os.getpid()}", free_port(), **settings)
+    try:
+        yield compose
+    finally:
+        compose("--profile", "tls", "down", "--volumes", "--rmi", "local")
+
+
+@pytest.fixture
+def compose() -> Iterator[Compose]:
+    with composed() as compose:
+        yield compose
+
+
+@pytest.mark.timeout(300)
+async def test_compose_up_serves_and_a_new_container_keeps_keys_and_log(compose: Compose) -> None:
+    compose("up", "--build", "--detach", "--wait")
+    [key] = re.findall(r"shown this once: (\S+)", compose("logs", "web"))
+    url = f"http://localhost:{compose.port}"
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers) as client:
+        form = {"topic": "demo.x", "data": "before"}
+        assert (await client.post("/publish/", data=form)).status_code == 201
+        assert (await client.get("/")).status_code == 200
+        assert "no issues" in compose(
+            "exec", "-T", "web", "python", "manage.py", "check", "--deploy"
+        )
+        compose("down")
+        compose("up", "--detach", "--wait")
+        assert "shown this once" not in compose("logs", "web")
+        assert (await client.post("/publish/", data={**form, "data": "after"})).status_code == 201
+    async with subscribe(compose.port, "demo.x", since="all") as stream:
+        assert [(await stream.next_event()).data for _ in range(2)] == ["before", "after"]
+
+
+@pytest.mark.timeout(300)
+def test_the_profile_tls_is_the_only_way_in_and_covers_for_the_origin() -> None:
+    https = free_port()
+    ports = {"HTTP_PORT": str(free_port()), "HTTPS_PORT": str(https), "DOMAIN": "localhost"}
+    with composed(**ports) as compose:
+        compose("--profile", "tls", "up", "--build", "--detach", "--wait")
+        with httpx.Client(
+            base_url=f"https://localhost:{https}", http2=True, verify=trusting_anybody()
+        ) as client:
+            page = client.get("/")
+            assert (page.status_code, page.http_version) == (200, "HTTP/2")
+            with client.stream("GET", "/events/?topic=demo.x") as stream:
+                assert "stream.cursor" in next(stream.iter_text())
+            with pytest.raises(httpx.TransportError):
+                httpx.get(f"http://localhost:{compose.port}/", trust_env=False)
+            compose("stop", "web")
+            answer = client.get("/events/?topic=demo.x")
+            assert (answer.status_code, answer.text) == (200, "retry: 3000\n\n")
+        [code] = re.findall(r"Exited \((\d+)\)", compose("ps", "--all", "web"))
+        assert code == "0"

@@ -1,0 +1,338 @@
+"""The hand-off: Django's request ends, and the stream goes on."""
+
+import asyncio
+import gc
+import logging
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from django.core.handlers.asgi import ASGIHandler
+from django.core.signals import request_finished
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.test import override_settings
+from django.urls import path
+from django.utils.decorators import sync_only_middleware
+
+from notifications import apublish
+from notifications.access.identities import session
+from notifications.asgi import handoff, threads
+from notifications.asgi.handler import CarillonASGIHandler
+from notifications.asgi.responses import EventStreamResponse
+from notifications.hub import stream
+from notifications.hub import runtime
+from notifications.transport.base import Message
+from tests import settings as default
+from tests.harness import sessions as held
+from tests.harness.asgi import DEADLINE, Connection
+from tests.harness.servers import free_port
+
+PRIVATE, COOKIE = "/events/?topic=user.1", "sessionid=anything"
+LOGGING_THREADS = 32
+
+pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends", "urls")
+
+
+async def aview(request: HttpRequest) -> EventStreamResponse:
+    await runtime.start().wait_ready(timeout=DEADLINE)
+    return EventStreamResponse(["t"])
+
+
+def view(request: HttpRequest) -> EventStreamResponse:
+    return EventStreamResponse(["t"])
+
+
+urlpatterns = [path("async", aview), path("sync", view)]
+
+
+@pytest.fixture
+def urls(settings: Any) -> None:
+    settings.ROOT_URLCONF = __name__
+    settings.MIDDLEWARE = []
+
+
+@pytest.fixture
+def finished() -> Iterator[asyncio.Event]:
+    """Set once Django says that a request is over."""
+    event = asyncio.Event()
+
+    def note(**_: Any) -> None:
+        event.set()
+
+    request_finished.connect(note)
+    yield event
+    request_finished.disconnect(note)
+
+
+type GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+@sync_only_middleware
+def passing(get_response: GetResponse) -> GetResponse:
+    return get_response
+
+
+@sync_only_middleware
+def wrapping(get_response: GetResponse) -> GetResponse:
+    async def wrapped(source: Any) -> AsyncIterator[bytes]:
+        async for chunk in source:
+            yield chunk
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        assert isinstance(response, EventStreamResponse)
+        response.streaming_content = wrapped(response.streaming_content)
+        return response
+
+    return middleware
+
+
+@pytest.mark.parametrize("where", ["/async", "/sync"])
+async def test_the_request_is_over_while_the_stream_goes_on(
+    where: str, finished: asyncio.Event
+) -> None:
+    await runtime.start().wait_ready(timeout=DEADLINE)
+    async with Connection(CarillonASGIHandler(), where) as connection:
+        assert (await connection.event()).type == "stream.cursor"
+        assert finished.is_set()
+        await apublish("t", "a")
+        assert (await connection.event()).data == "a"
+
+
+@pytest.mark.parametrize("application", [CarillonASGIHandler, ASGIHandler])
+async def test_the_first_stream_of_a_process_waits_for_its_window(
+    application: type[ASGIHandler],
+) -> None:
+    async with Connection(application(), "/sync") as connection:
+        assert (await connection.event()).type == "stream.cursor"
+
+
+@pytest.mark.parametrize("application", [CarillonASGIHandler, ASGIHandler])
+async def test_a_stream_whose_window_cannot_be_loaded_says_so_and_ends(
+    application: type[ASGIHandler], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CARILLON = {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    monkeypatch.setattr(stream, "READY_TIMEOUT", 0.01)
+    async with Connection(application(), "/sync") as connection:
+        closing = await connection.event()
+        assert (closing.type, closing.data) == ("stream.closing", '{"reason":"starting"}')
+        async with asyncio.timeout(DEADLINE):
+            await connection.task
+
+
+async def test_a_stream_begins_where_its_response_was_made() -> None:
+    await runtime.start().wait_ready(timeout=DEADLINE)
+    response = EventStreamResponse(["t"])
+    await apublish("t", "a")
+    stream = aiter(response)
+    async with asyncio.timeout(DEADLINE):
+        assert b"event: stream.cursor" in await anext(stream)
+        assert b"data: a" in await anext(stream)
+    await stream.aclose()  # type: ignore[attr-defined]
+
+
+async def test_streams_hold_no_threads(finished: asyncio.Event) -> None:
+    application = CarillonASGIHandler()
+    async with Connection(application, "/async") as connection:
+        await connection.event()
+    before = threading.active_count()
+    connections = [Connection(application, "/async") for _ in range(30)]
+    for connection in connections:
+        await connection.__aenter__()
+        await connection.event()
+    assert threading.active_count() <= before + 1
+    for connection in connections:
+        await connection.__aexit__(None, None, None)
+
+
+async def test_a_sync_middleware_does_not_stand_in_the_way(
+    finished: asyncio.Event, settings: Any
+) -> None:
+    settings.MIDDLEWARE = [f"{__name__}.passing"]
+    async with Connection(CarillonASGIHandler(), "/async") as connection:
+        await connection.event()
+        assert finished.is_set()
+
+
+async def test_a_middleware_that_wraps_the_iterator_is_served_and_said_so_once(
+    finished: asyncio.Event,
+    settings: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handoff, "_said", set())
+    monkeypatch.setattr(logging.getLogger("carillon"), "propagate", True)
+    settings.MIDDLEWARE = [f"{__name__}.wrapping"]
+    application = CarillonASGIHandler()
+    for _ in range(2):
+        async with Connection(application, "/async") as connection:
+            await connection.event()
+            assert not finished.is_set()
+            await apublish("t", "a")
+            assert (await connection.event()).data == "a"
+        finished.clear()
+    assert sum("handoff.refused" in record.message for record in caplog.records) == 1
+
+
+async def test_djangos_own_handler_serves_streams_too(finished: asyncio.Event) -> None:
+    async with Connection(ASGIHandler(), "/async") as connection:
+        await connection.event()
+        assert not finished.is_set()
+        await apublish("t", "a")
+        assert (await connection.event()).data == "a"
+        assert len(runtime.start().hub.subscribers) == 1
+    assert runtime.start().hub.subscribers == []
+
+
+async def test_a_client_that_leaves_is_forgotten() -> None:
+    async with Connection(CarillonASGIHandler(), "/async") as connection:
+        await connection.event()
+        assert len(runtime.start().hub.subscribers) == 1
+    assert runtime.start().hub.subscribers == []
+
+
+async def test_a_client_that_left_while_django_listened_is_not_waited_for() -> None:
+    await runtime.start().wait_ready(timeout=DEADLINE)
+
+    incoming: asyncio.Queue[Message] = asyncio.Queue()
+    incoming.put_nowait({"type": "http.request"})
+    sent = []
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+        incoming.put_nowait({"type": "http.disconnect"})
+        async with asyncio.timeout(DEADLINE):
+            while incoming.qsize():  # noqa: ASYNC110 - until Django's listener has heard it
+                await asyncio.sleep(0)
+
+    scope = Connection(CarillonASGIHandler(), "/async").scope
+    async with asyncio.timeout(DEADLINE):
+        await CarillonASGIHandler()(scope, incoming.get, send)
+    assert sent == ["http.response.start"]
+    assert runtime.start().hub.subscribers == []
+
+
+async def test_a_stream_that_the_process_ends_ends_in_good_order() -> None:
+    async with Connection(CarillonASGIHandler(), "/async") as connection:
+        await connection.event()
+        await runtime.stop()
+        closing = await connection.message()
+        assert b'"reason":"stopping"' in closing["body"]
+        assert not closing["more_body"]
+
+
+async def test_a_client_that_accepts_nothing_is_given_up(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CARILLON = {**settings.CARILLON, "WRITE_DEADLINE": 0.05}
+    async with Connection(CarillonASGIHandler(), "/async") as connection:
+        await connection.event()
+        connection.reads.clear()
+        await apublish("t", "a")
+        async with asyncio.timeout(DEADLINE):
+            await connection.task
+    assert runtime.start().hub.subscribers == []
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_task_that_the_server_cancels_is_cancelled() -> None:
+    connection = Connection(CarillonASGIHandler(), "/async")
+    await connection.__aenter__()
+    await connection.event()
+    connection.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await connection.task
+    assert runtime.start().hub.subscribers == []
+
+
+async def test_an_open_stream_refers_to_no_request() -> None:
+    seen: list[str] = []
+
+    async def remembering(request: HttpRequest) -> EventStreamResponse:
+        weakref.finalize(request, seen.append, "freed")
+        return EventStreamResponse(["t"])
+
+    await runtime.start().wait_ready(timeout=DEADLINE)
+    pattern = type("Urls", (), {"urlpatterns": [path("here", remembering)]})
+    with override_settings(ROOT_URLCONF=pattern):
+        async with Connection(CarillonASGIHandler(), "/here") as connection:
+            await connection.event()
+            gc.collect()
+            assert seen == ["freed"]
+
+
+@pytest.fixture
+def sessions(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The service as in config/, with sessions that are not read before the gate opens."""
+    settings.ROOT_URLCONF = "config.urls"
+    settings.MIDDLEWARE = default.MIDDLEWARE
+    settings.SESSION_ENGINE = "tests.harness.sessions"
+    monkeypatch.setattr(held.gate, "_flag", False)
+    held.readers.clear()
+    yield
+    held.gate.set()
+
+
+async def test_while_sessions_cannot_be_read_everybody_else_is_served(
+    sessions: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "TIMEOUT", 0.05)
+    application = CarillonASGIHandler()
+    async with Connection(application, "/events/?topic=demo.a") as public:
+        await public.event()
+        before = threading.active_count()
+        for _ in range(3):
+            crowd = [Connection(application, PRIVATE, cookie=COOKIE) for _ in range(30)]
+            await asyncio.gather(*(each.__aenter__() for each in crowd))
+            for each in crowd:
+                assert (await each.event()).data == '{"reason":"user_unknown"}'
+                await each.__aexit__(None, None, None)
+        assert threading.active_count() <= before + threads.THREADS
+        await apublish("demo.a", "still here")
+        assert (await public.event()).data == "still here"
+
+
+async def test_a_burst_of_sessions_is_read_in_few_threads(sessions: None) -> None:
+    held.gate.set()
+    application = CarillonASGIHandler()
+    await runtime.start().wait_ready(timeout=DEADLINE)
+    before = threading.active_count()
+    crowd = [Connection(application, PRIVATE, cookie=COOKIE) for _ in range(60)]
+    await asyncio.gather(*(each.__aenter__() for each in crowd))
+    # What logs that they were refused has a few threads of its own.
+    assert threading.active_count() <= before + threads.THREADS + LOGGING_THREADS
+    assert {each.status for each in crowd} == {403}
+    assert len(held.readers) == len(crowd)
+    assert len(set(held.readers)) <= threads.THREADS
+    for each in crowd:
+        await each.__aexit__(None, None, None)
+
+
+async def test_public_topics_need_no_thread(sessions: None) -> None:
+    application = CarillonASGIHandler()
+    await runtime.start().wait_ready(timeout=DEADLINE)
+    before = threading.active_count()
+    for _ in range(5):
+        async with Connection(application, "/events/?topic=demo.a") as connection:
+            await connection.event()
+            assert threading.active_count() <= before
+    assert held.readers == []
+
+
+async def test_lifespan_starts_and_stops_the_runtime() -> None:
+    incoming: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    sent: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    task = asyncio.ensure_future(
+        CarillonASGIHandler()({"type": "lifespan"}, incoming.get, sent.put)
+    )
+    async with asyncio.timeout(DEADLINE):
+        incoming.put_nowait({"type": "lifespan.startup"})
+        assert await sent.get() == {"type": "lifespan.startup.complete"}
+        assert runtime.here() is not None
+        incoming.put_nowait({"type": "lifespan.shutdown"})
+        assert await sent.get() == {"type": "lifespan.shutdown.complete"}
+        await task
+    assert runtime.here() is None

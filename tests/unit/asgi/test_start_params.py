@@ -1,0 +1,222 @@
+"""Where a stream begins: which of the things a request says counts, and what it means."""
+
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+import pytest
+from django.http import QueryDict
+from django.test import RequestFactory
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from notifications.asgi.start_params import since, start_of
+from notifications.errors import BadRequest
+from notifications.hub.subscribers import Start
+from notifications.log.cursors import Cursor, position
+
+CURSOR = "1.0123456789ab.1700000000000-0"
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+NOON_MS = int(NOON.timestamp() * 1000)
+
+
+def start(query: str, header: str | None = None) -> Start:
+    headers = {} if header is None else {"Last-Event-ID": header}
+    return start_of(RequestFactory().get(f"/events/?{query}", headers=headers))
+
+
+# Which one counts
+
+
+@pytest.mark.parametrize(
+    ("header", "query", "cursor"),
+    [
+        (None, "", None),
+        ("", "", None),
+        ("header", "lastEventId=a&lastEventID=b&last_event_id=c&since=all", "header"),
+        ("", "lastEventId=a&lastEventID=b&last_event_id=c&since=all", "a"),
+        (None, "lastEventId=a&lastEventID=b&last_event_id=c&since=all", "a"),
+        (None, "since=all&last_event_id=c&lastEventID=b&lastEventId=a", "a"),
+        (None, "lastEventId=&lastEventID=b&last_event_id=c&since=all", "b"),
+        (None, "lastEventID=b&last_event_id=c&since=all", "b"),
+        (None, "lastEventId=&lastEventID=&last_event_id=c&since=all", "c"),
+        (None, "last_event_id=c&since=all", "c"),
+        (None, "last_event_id=a&last_event_id=c", "c"),
+        (None, "lastEventId=a&lastEventId=c", "c"),
+        (None, f"since={CURSOR}", CURSOR),
+        (None, f"since=all&since={CURSOR}", CURSOR),
+        ("not a cursor", f"since={CURSOR}", "not a cursor"),
+        ("header", "since=soon", "header"),
+        (None, "last_event_id=c&since=soon", "c"),
+        (None, "lasteventid=a", None),
+        (None, "since=", None),
+    ],
+)
+def test_the_first_that_is_present_and_not_empty_counts(
+    header: str | None, query: str, cursor: str | None
+) -> None:
+    assert start(query, header) == Start(cursor=cursor)
+
+
+def test_since_counts_where_everything_else_is_empty() -> None:
+    assert start("lastEventId=&lastEventID=&last_event_id=&since=all", "") == Start(since_ms=0)
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=255), min_size=1))
+@hypothesis_settings(max_examples=150, deadline=None)
+def test_a_cursor_is_never_an_error(text: str) -> None:
+    assert start("", text) == Start(cursor=text)
+    assert start(f"lastEventId={quote(text)}") == Start(cursor=text)
+
+
+# What since means
+
+
+@pytest.mark.parametrize("text", ["all", "earliest"])
+def test_all_is_from_the_very_beginning(text: str) -> None:
+    assert since(text) == Start(since_ms=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "ago"),
+    [
+        ("0s", timedelta(0)),
+        ("30s", timedelta(seconds=30)),
+        ("10m", timedelta(minutes=10)),
+        ("2h", timedelta(hours=2)),
+        ("7d", timedelta(days=7)),
+        ("007d", timedelta(days=7)),
+    ],
+)
+def test_a_duration_is_back_from_now(text: str, ago: timedelta) -> None:
+    before = time.time_ns() // 1_000_000
+    found = since(text).since_ms
+    after = time.time_ns() // 1_000_000
+    assert found is not None
+    assert before <= found + ago // timedelta(milliseconds=1) <= after
+
+
+def test_a_duration_ends_at_the_beginning_of_time() -> None:
+    assert since("999999999d") == Start(since_ms=0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-22T12:00:00Z",
+        "2026-11-22T12:00Z",
+        "2026-11-22T12:00:00+00:00",
+        "2026-11-22T13:00:00+01:00",
+        "2026-11-22T13:00:00 01:00",  # a plus that was not escaped
+        "2026-11-22T06:30:00-05:30",
+        "2026-11-22T12:00:00",  # UTC, where no zone is named
+        "2026-11-22 12:00:00",
+        "2026-11-22 13:00:00+01:00",
+        "20261122T120000Z",
+    ],
+)
+def test_a_time_is_iso_8601(text: str) -> None:
+    assert since(text) == Start(since_ms=NOON_MS)
+
+
+@pytest.mark.parametrize("plus", ["+", "%2B", "%20"])
+def test_the_plus_of_a_zone_may_be_escaped_or_not(plus: str) -> None:
+    assert start(f"since=2026-11-22T13:00:00{plus}01:00") == Start(since_ms=NOON_MS)
+
+
+def test_a_date_is_its_first_moment() -> None:
+    assert since("2026-11-22") == Start(since_ms=NOON_MS - 12 * 3_600_000)
+
+
+def test_a_time_counts_milliseconds() -> None:
+    assert since("2026-11-22T12:00:00.123Z") == Start(since_ms=NOON_MS + 123)
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "1969-01-01"]
+)
+def test_a_time_before_1970_is_the_beginning(text: str) -> None:
+    assert since(text) == Start(since_ms=0)
+
+
+def test_a_cursor_is_one() -> None:
+    assert since(CURSOR) == Start(cursor=CURSOR)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "soon",
+        "ALL",
+        " all",
+        "m",
+        "10",
+        "10 m",
+        "-10m",
+        "1.5h",
+        "10w",
+        "1234567890s",
+        "١m",
+        "10m\n",
+        "T",
+        "2026-13-01",
+        "2026-11-22T25:00:00Z",
+        "2026-11-22T12:00:00+99:00",
+        "22.11.2026",
+        "1.0123456789ab",
+        "2.0123456789ab.1700000000000-0",
+        f"{CURSOR} ",
+        "\0",
+        "\ud800",
+    ],
+)
+def test_what_cannot_be_read_is_a_bad_request_that_names_what_can(text: str) -> None:
+    with pytest.raises(BadRequest, match="is not a cursor, an ISO 8601 time, a duration"):
+        since(text)
+
+
+@given(st.datetimes(timezones=st.timezones() | st.none()))
+@hypothesis_settings(max_examples=150, deadline=None)
+def test_any_time_is_read(moment: datetime) -> None:
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    found = since(moment.isoformat()).since_ms
+    assert found is not None
+    # A zone's offset may have seconds, which ISO 8601 leaves out and Python does not.
+    assert abs(found - max(0, aware.timestamp() * 1000)) <= 1
+
+
+@given(
+    st.from_regex(r"[0-9a-z]{8,32}", fullmatch=True),
+    st.integers(0, 10**15),
+    st.integers(0, 2**64 - 1),
+)
+@hypothesis_settings(max_examples=150, deadline=None)
+def test_any_cursor_is_read(epoch: str, ms: int, n: int) -> None:
+    text = str(Cursor(epoch, position(ms, n)))
+    assert since(text) == Start(cursor=text)
+
+
+PIECES = st.sampled_from(
+    ["1.", ".", "-", ":", "T", "Z", "+", " ", "0", "9", "2026", "11", "22", "m", "all", "abcdefgh"]
+)
+
+
+@given(st.text() | st.lists(PIECES).map("".join))
+@hypothesis_settings(max_examples=300, deadline=None)
+def test_any_text_is_read_or_a_bad_request(text: str) -> None:
+    try:
+        found = since(text)
+    except BadRequest:
+        return
+    assert (found.cursor is None) != (found.since_ms is None)
+    assert found.since_ms is None or found.since_ms >= 0
+
+
+@given(st.binary(max_size=40))
+@hypothesis_settings(max_examples=150, deadline=None)
+def test_any_query_is_read_or_a_bad_request(value: bytes) -> None:
+    query = f"since={quote(value, safe='+')}"
+    with suppress(BadRequest):
+        assert (start(query) == Start()) == (QueryDict(query)["since"] == "")

@@ -1,0 +1,196 @@
+"""What `manage.py check` says of who is let in."""
+
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.test import override_settings
+from django.utils import timezone
+
+from notifications.access import Access, Rules, object_permission, own, public
+from notifications.access.identities import api_keys
+from notifications.models import ApiKey
+from tests.unit.checks.test_checks import MEMORY, found, ids
+
+MODULE = "rules_for_checks"
+
+
+@pytest.fixture
+def rules() -> Iterator[Any]:
+    """A module whose names `ACCESS` can be."""
+    module: Any = ModuleType(MODULE)
+    sys.modules[MODULE] = module
+    yield module
+    del sys.modules[MODULE]
+
+
+def with_access(name: str) -> dict[str, Any]:
+    return {**MEMORY, "ACCESS": f"{MODULE}.{name}"}
+
+
+# E002: rules that cannot be read
+
+
+def test_rules_that_cannot_be_imported_are_an_error() -> None:
+    [error] = found(CARILLON={**MEMORY, "ACCESS": "no.such.rules"})
+    assert error.id == "carillon.E002"
+    assert error.is_serious()
+    assert "CARILLON['ACCESS']" in error.msg
+
+
+def test_what_is_no_access_is_an_error(rules: Any) -> None:
+    rules.list = [public("news")]
+    [error] = found(CARILLON=with_access("list"))
+    assert error.id == "carillon.E002"
+    assert "no notifications.access.Access" in error.msg
+
+
+def test_rules_that_fail_to_be_made_are_an_error(rules: Any) -> None:
+    def broken() -> Access:
+        raise RuntimeError("nothing here works")
+
+    rules.Broken = type("Broken", (Access,), {"__init__": lambda _: broken()})
+    [error] = found(CARILLON=with_access("Broken"))
+    assert (error.id, error.msg) == ("carillon.E002", "CARILLON['ACCESS']: nothing here works")
+
+
+def test_settings_that_are_wrong_are_one_error_and_not_two() -> None:
+    assert ids(CARILLON={**MEMORY, "ACCESS": "no dots"}, deploy=True) == ["carillon.E001"]
+
+
+# W009: objects
+
+
+def test_permissions_of_objects_need_a_backend_that_knows_them(rules: Any) -> None:
+    rules.mine = Rules(subscribe=[own("user.{id}"), object_permission("auth.view_user", "a.{pk}")])
+    assert ids(CARILLON=with_access("mine")) == ["carillon.W009"]
+    backends = ["django.contrib.auth.backends.ModelBackend", "guardian.backends.Mine"]
+    assert ids(CARILLON=with_access("mine"), AUTHENTICATION_BACKENDS=backends) == []
+    rules.mine = Rules(subscribe=[own("user.{id}")])
+    assert ids(CARILLON=with_access("mine")) == []
+
+
+# W010: everything is public
+
+
+class Open(Access):
+    def is_public(self, topic: str) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("everything", [Open, Rules(subscribe=[public("*")])])
+def test_rules_by_which_everything_is_public_are_warned_of(rules: Any, everything: object) -> None:
+    rules.everything = everything
+    assert ids(CARILLON=with_access("everything"), deploy=True) == ["carillon.W010"]
+    assert ids(CARILLON=with_access("everything")) == []
+
+
+def test_a_setting_by_which_everything_is_public_is_warned_of() -> None:
+    assert ids(CARILLON={**MEMORY, "PUBLIC_TOPICS": ["*"]}, deploy=True) == ["carillon.W010"]
+    assert ids(CARILLON={**MEMORY, "PUBLIC_TOPICS": ["news", "demo."]}, deploy=True) == []
+
+
+# W011: origins
+
+
+def test_an_origin_without_tls_is_warned_of_unless_it_is_this_machine() -> None:
+    def said(*origins: str) -> list[str | None]:
+        return ids(CARILLON={**MEMORY, "CORS_ALLOWED_ORIGINS": origins}, deploy=True)
+
+    assert said("https://a.example", "http://b.example") == ["carillon.W011"]
+    assert said("https://a.example", "http://localhost:3000") == []
+
+
+@pytest.mark.parametrize("origin", ["*", "https://*.example", "https://*"])
+def test_an_origin_that_is_many_is_an_error(origin: str) -> None:
+    assert ids(CARILLON={**MEMORY, "CORS_ALLOWED_ORIGINS": [origin]}) == ["carillon.E001"]
+
+
+# W012 to W014: what is handier than it is safe
+
+
+@pytest.mark.parametrize(
+    ("settings", "id"),
+    [
+        ({"CARILLON": {**MEMORY, "PUBLISH_KEYS": ["k" * 16]}}, "carillon.W012"),
+        ({"CARILLON": {**MEMORY, "QUERY_TOKENS": True}}, "carillon.W013"),
+        ({"SESSION_COOKIE_SAMESITE": "None"}, "carillon.W014"),
+        ({"SESSION_COOKIE_SAMESITE": False}, "carillon.W014"),
+    ],
+)
+def test_what_is_handy_is_warned_of_where_it_is_deployed(settings: Any, id: str) -> None:
+    with override_settings(SILENCED_SYSTEM_CHECKS=[]):
+        assert ids(**settings, deploy=True) == [id]
+        assert ids(**settings) == []
+
+
+# W015: keys without an end
+
+
+def made(*, expires: bool, revoked: bool = False) -> ApiKey:
+    now = timezone.now()
+    key = ApiKey(
+        name="a service",
+        publish=["orders"],
+        expires_at=now + timedelta(days=1) if expires else None,
+        revoked_at=now if revoked else None,
+    )
+    api_keys.issue(key)
+    key.save()
+    return key
+
+
+def about_keys(*databases: str) -> list[str]:
+    said = run_checks(include_deployment_checks=True, databases=databases or None)
+    return [each.msg for each in said if each.id == "carillon.W015"]
+
+
+@pytest.mark.django_db
+def test_keys_that_never_end_are_named_without_their_secret() -> None:
+    lasting, ending, revoked = (
+        made(expires=False),
+        made(expires=True),
+        made(expires=False, revoked=True),
+    )
+    [said] = about_keys("default")
+    assert f"crl_{lasting.prefix}_…" in said
+    assert ending.prefix not in said
+    assert revoked.prefix not in said
+    assert lasting.digest not in said
+
+
+def test_the_database_is_asked_only_where_it_is_named() -> None:
+    assert about_keys() == []
+
+
+# W016: Redis
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://redis.example.com:6379/0", ["carillon.W016"]),
+        ("redis://:secret@93.184.216.34/0", ["carillon.W016"]),
+        ("rediss://redis.example.com:6379/0", []),
+        ("redis://localhost:1/0", []),
+        ("redis://127.0.0.1:1/0", []),
+        ("redis://[::1]:1/0", []),
+        ("redis://redis:1/0", []),
+        ("redis://10.1.2.3:1/0", []),
+        ("redis://redis.shop.svc:1/0", []),
+        ("unix:///run/redis.sock", []),
+        ("redis+sentinel://:secret@redis,redis.example.com/main", ["carillon.W016"]),
+        ("rediss+sentinel://redis.example.com/main", []),
+        ("redis+cluster://10.1.2.3,10.1.2.4:6380", []),
+    ],
+)
+def test_a_redis_elsewhere_is_reached_by_tls(
+    url: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notifications.checks.redis._eviction_policy", lambda *_: None)
+    assert ids(CARILLON={"REDIS_URL": url}, deploy=True) == expected
+    assert not any("secret" in each.msg for each in found(CARILLON={"REDIS_URL": url}, deploy=True))

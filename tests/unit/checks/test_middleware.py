@@ -1,0 +1,126 @@
+"""What `manage.py check` says of middleware that bites streams."""
+
+import asyncio
+import sys
+from typing import Any
+
+import django
+import pytest
+from django.conf import settings as django_settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.deprecation import MiddlewareMixin
+
+from notifications.checks import middleware as middleware_checks
+from tests.unit.checks.test_checks import ids
+
+GZIP = "django.middleware.gzip.GZipMiddleware"
+
+
+@pytest.fixture
+def checking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["manage.py", "check"])
+
+
+def behind(*names: str) -> list[str]:
+    """The middleware of this module, after those that the project has."""
+    return [*django_settings.MIDDLEWARE, *(f"{__name__}.{name}" for name in names)]
+
+
+class Measuring(MiddlewareMixin):
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        response.headers["X-Size"] = str(len(response.content))
+        return response
+
+
+class MeasuringPages(Measuring):
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        if getattr(response, "content", None) is None:
+            return response
+        return super().process_response(request, response)
+
+
+class Collecting(MiddlewareMixin):
+    async def __acall__(self, request: HttpRequest) -> Any:
+        get_response: Any = self.get_response
+        response = await get_response(request)
+        return HttpResponse(b"".join([block async for block in response.streaming_content]))
+
+
+class Pairing(MiddlewareMixin):
+    def process_response(self, request: HttpRequest, response: Any) -> Any:
+        async def pairs(blocks: Any) -> Any:
+            async for block in blocks:
+                yield block + await anext(blocks, b"")
+
+        response.streaming_content = pairs(response.streaming_content)
+        return response
+
+
+class Counting(MiddlewareMixin):
+    def process_response(self, request: HttpRequest, response: Any) -> Any:
+        async def counted(blocks: Any) -> Any:
+            async for block in blocks:
+                yield block
+
+        response.streaming_content = counted(response.streaming_content)
+        return response
+
+
+class Naming(MiddlewareMixin):
+    def process_response(self, request: HttpRequest, response: Any) -> Any:
+        response.headers["X-Served-By"] = "here"
+        return response
+
+
+class NeedingASession(Measuring):
+    def process_request(self, request: Any) -> None:
+        request.session["seen"] = True
+
+
+class Refusing(MiddlewareMixin):
+    def process_request(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(status=503)
+
+
+class Hanging(MiddlewareMixin):
+    async def __acall__(self, request: HttpRequest) -> Any:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.usefixtures("checking")
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Measuring", ["carillon.W021"]),
+        ("Collecting", ["carillon.W022"]),
+        ("Pairing", ["carillon.W022"]),
+        ("Counting", ["carillon.W023"]),
+        ("MeasuringPages", []),
+        ("Naming", []),
+        ("NeedingASession", []),
+        ("Refusing", []),
+    ],
+)
+def test_a_middleware_is_known_by_what_it_does_to_a_stream(name: str, expected: list[str]) -> None:
+    assert ids(MIDDLEWARE=behind(name)) == expected
+
+
+@pytest.mark.usefixtures("checking")
+def test_compressing_streams_is_warned_of_whatever_django_makes_of_it() -> None:
+    expected = "carillon.W022" if django.VERSION[:2] == (6, 0) else "carillon.W023"
+    assert ids(MIDDLEWARE=[GZIP, *django_settings.MIDDLEWARE]) == [expected]
+
+
+@pytest.mark.usefixtures("checking")
+def test_a_middleware_that_never_answers_holds_up_no_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(middleware_checks, "TIMEOUT", 0.05)
+    assert ids(MIDDLEWARE=behind("Hanging")) == []
+
+
+def test_a_middleware_is_tried_only_where_it_is_served_or_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["manage.py", "migrate"])
+    assert ids(MIDDLEWARE=behind("Measuring")) == []

@@ -1,0 +1,155 @@
+"""What is said of servers that bite streams: by `manage.py check`, and by one that runs."""
+
+import logging
+import sys
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from notifications.asgi import server_warnings
+from notifications.asgi.server_warnings import look_once
+from notifications.checks import serving
+from tests.harness.event_source import subscribe
+from tests.harness.servers import RedisServer, web_server
+from tests.unit.checks.test_checks import found, ids
+
+REDIS = {"REDIS_URL": "redis://log"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('workers = 4\ntimeout = 30\nworker_class = "sync"', ["carillon.W026"]),
+        ('worker_class = "gthread"', ["carillon.W026"]),
+        ('worker_class = "uvicorn_worker.UvicornWorker"\nworkers = 4', []),
+        ("workers = 4", []),
+        ('import os\nworker_class = os.environ["CLASS"]', []),
+        ("worker_class = (", []),
+    ],
+)
+def test_what_gunicorn_is_told_in_its_file_is_read(
+    text: str, expected: list[str], folder: Path
+) -> None:
+    (folder / "gunicorn.conf.py").write_text(text)
+    assert ids(CARILLON=REDIS) == expected
+
+
+def test_what_gunicorn_is_told_by_its_variable_comes_first(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "gunicorn.conf.py").write_text('worker_class = "uvicorn_worker.UvicornWorker"')
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--bind=:80 -k sync --timeout 60")
+    [warning] = found(CARILLON=REDIS)
+    assert warning.id == "carillon.W026"
+    assert "GUNICORN_CMD_ARGS" in warning.msg
+    assert "60 s" in warning.msg
+
+
+def test_workers_that_gunicorn_or_a_variable_asks_for_need_one_log(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "-k uvicorn_worker.UvicornWorker -w 4")
+    assert ids() == ["carillon.W004"]
+    assert ids(CARILLON=REDIS) == []
+    monkeypatch.delenv("GUNICORN_CMD_ARGS")
+    assert ids(WEB_CONCURRENCY=None) == []
+    monkeypatch.setenv("WEB_CONCURRENCY", "4")
+    assert ids(WEB_CONCURRENCY=None) == ["carillon.W004"]
+    assert ids(WEB_CONCURRENCY=1) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("runserver --http_timeout 30", ["carillon.W027"]),
+        ("runserver --http_timeout=30 8000", ["carillon.W027"]),
+        ("runserver", []),
+        ("runserver --http_timeout soon", []),
+        ("migrate --http_timeout 30", []),
+    ],
+)
+def test_a_runserver_that_ends_streams_is_warned_of(
+    command: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["manage.py", *command.split()])
+    monkeypatch.setattr(serving, "get_commands", lambda: {"runserver": "daphne"})
+    assert ids() == expected
+
+
+# From inside a server that runs
+
+
+class Config:
+    timeout_graceful_shutdown: int | None = None
+    callback_notify = None
+    workers = 1
+
+
+Config.__module__ = "uvicorn.config"
+
+
+class Cycle:
+    def __init__(self, **config: Any) -> None:
+        told = Config()
+        vars(told).update(config)
+        self.transport = SimpleNamespace(get_protocol=lambda: SimpleNamespace(config=told))
+
+    async def send(self, message: Any) -> None: ...
+
+
+class Server:
+    http_timeout = 30.0
+
+    def handle_reply(self, request: Any, message: Any) -> None: ...
+
+
+Server.__module__ = "daphne.server"
+
+
+@pytest.mark.parametrize(
+    ("send", "said"),
+    [
+        (Cycle().send, "server.never_stops"),
+        (Cycle(timeout_graceful_shutdown=5).send, ""),
+        (Cycle(callback_notify=print).send, ""),
+        (Cycle(timeout_graceful_shutdown=5, workers=2).send, "server.several_logs workers=2"),
+        (partial(Server().handle_reply, None), "server.http_timeout seconds=30"),
+        (print, ""),
+        (None, ""),
+    ],
+)
+def test_a_running_server_is_asked_once_what_it_was_told(
+    send: Any, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server_warnings, "_looked", False)
+    with caplog.at_level(logging.WARNING, "carillon"):
+        look_once(send)
+        assert said in caplog.text
+        assert bool(caplog.records) is bool(said)
+        look_once(send)
+    assert len(caplog.records) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("daphne -v 0 --http-timeout 600 config.asgi:application", "server.http_timeout"),
+        ("uvicorn config.asgi:application", "server.never_stops"),
+    ],
+)
+async def test_a_real_server_is_asked_when_its_first_stream_opens(
+    command: str, said: str, redis: RedisServer, tmp_path: Path
+) -> None:
+    with web_server(command.split(), redis_url=redis.url, folder=tmp_path) as server:
+        async with subscribe(server.port, "demo.x") as stream:
+            assert (await stream.next()).type == "stream.cursor"
+    assert server.log.read_text().count(said) == 1

@@ -1,0 +1,185 @@
+"""The example's chat as processes: migrated, as it was before, and half-way."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+from notifications.sse import ServerSentEvent
+from tests.harness.event_source import Stream
+from tests.harness.servers import ROOT, START_DEADLINE, RedisServer, WebServer, web_server
+
+EXAMPLE = ROOT / "docs/examples/eventstream-chat"
+SETTINGS, URLS = "chat/settings.py", "chat/urls.py"
+# Each line that the migration writes, and what was there before.
+STORAGE = (
+    'EVENTSTREAM_STORAGE_CLASS = "notifications.compat.eventstream.Storage"\n',
+    'EVENTSTREAM_STORAGE_CLASS = "django_eventstream.storage.DjangoModelStorage"\n',
+)
+CARILLON = ('CARILLON = {"REDIS_URL": f"redis://127.0.0.1:{REDIS_PORT}/1"}\n', "")
+INCLUDE = (
+    'EVENTS = "notifications.compat.eventstream"\n',
+    'EVENTS = "django_eventstream.urls"\n',
+)
+STAGES: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
+    "stock": {SETTINGS: (STORAGE, CARILLON), URLS: (INCLUDE,)},
+    "stored": {URLS: (INCLUDE,)},
+    "migrated": {},
+}
+
+PROBE = """
+from chat.urls import urlpatterns as chat
+from django.http import HttpResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+from django_eventstream import channel_permission_changed, get_current_event_id, send_event
+
+def ask(code):
+    names = dict(globals())
+    exec(code, names)
+    return str(names.get("result", ""))
+
+@csrf_exempt
+def do(request):
+    return HttpResponse(ask(request.body.decode()))
+
+urlpatterns = [*chat, path("do/", do)]
+"""
+PROBED = """
+from chat.settings import *
+ROOT_URLCONF = "probe"
+if "CARILLON" in globals():
+    CARILLON |= {"KEEPALIVE": 0.5, "PUBLISH_TIMEOUT": 15}
+"""
+
+
+@dataclass
+class Project:
+    folder: Path
+    redis: RedisServer
+    data: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "DJANGO_SETTINGS_MODULE": "probed",
+            "PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}",
+            "REDIS_PORT": str(self.redis.port),
+            "DATA_DIR": str(self.data),
+        }
+
+    def python(self, code: str, **variables: str) -> str:
+        """What a process of its own prints, with Django set up and nothing else loaded."""
+        done = subprocess.run(
+            [sys.executable, "-c", f"import django; django.setup()\n{code}"],
+            env={**os.environ, **self.environment, **variables},
+            cwd=self.folder,
+            capture_output=True,
+            timeout=START_DEADLINE,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    def migrate(self) -> None:
+        self.python(
+            "from django.core.management import call_command; call_command('migrate', verbosity=0)"
+        )
+
+    @contextmanager
+    def served(
+        self, application: str = "chat.asgi:application", by: str = "uvicorn", port: int = 0
+    ) -> Iterator["Site"]:
+        command = [by, application]
+        command += ["--timeout-graceful-shutdown", "1"] if by == "uvicorn" else ["-v", "0"]
+        with web_server(
+            command,
+            redis_url="",
+            folder=self.data / "log",
+            port=port,
+            settings=self.environment,
+        ) as web:
+            yield Site(web, self)
+
+
+def project(folder: Path, stage: str, redis: RedisServer, data: Path) -> Project:
+    """The example as it was at that stage of its migration."""
+    shutil.copytree(EXAMPLE, folder)
+    for name, replaced in STAGES[stage].items():
+        text = (folder / name).read_text()
+        for after, before in replaced:
+            assert text.count(after) == 1, after
+            text = text.replace(after, before)
+        (folder / name).write_text(text)
+    (folder / "probe.py").write_text(PROBE)
+    (folder / "probed.py").write_text(PROBED)
+    (folder / "handed_off.py").write_text(
+        "from notifications.asgi import get_asgi_application\n"
+        "application = get_asgi_application()\n"
+    )
+    return Project(folder, redis, data)
+
+
+@dataclass
+class Site:
+    web: WebServer
+    project: Project
+
+    async def do(self, code: str) -> str:
+        """Run this in the server's process, in a view, and say what `result` is then."""
+        status, _, body = await asyncio.to_thread(
+            self.web.request, "POST", "/do/", body=code.encode(), headers={"Accept": "text/plain"}
+        )
+        assert status == 200, body.decode().partition("Request information")[0]
+        return body.decode()
+
+    async def send(
+        self, channel: str, data: object, type: str = "message", **options: object
+    ) -> None:
+        given = "".join(f", {name}={value!r}" for name, value in options.items())
+        await self.do(f"send_event({channel!r}, {type!r}, {data!r}{given})")
+
+    def listen(self, path: str, **headers: str) -> Stream:
+        return Stream(
+            self.web.port,
+            path,
+            headers={name.replace("_", "-"): each for name, each in headers.items()},
+        )
+
+    async def log_in(self, name: str) -> str:
+        """The cookie of a new user's session; the user is named `name`."""
+        key = await self.do(
+            "from django.contrib.auth.models import User\n"
+            "from django.contrib.sessions.backends.db import SessionStore\n"
+            f"user, _ = User.objects.get_or_create(username={name!r})\n"
+            "session = SessionStore()\n"
+            "session['_auth_user_id'] = str(user.pk)\n"
+            "session['_auth_user_backend'] = 'django.contrib.auth.backends.ModelBackend'\n"
+            "session['_auth_user_hash'] = user.get_session_auth_hash()\n"
+            "session.create()\n"
+            "result = session.session_key"
+        )
+        return f"sessionid={key}"
+
+
+def channels(*names: str, **parameters: str) -> str:
+    query = [("channel", name) for name in names] + list(parameters.items())
+    return f"/events/?{urlencode(query)}"
+
+
+async def heard(stream: Stream) -> ServerSentEvent:
+    """The next event, but for keep-alives."""
+    while (event := await stream.next()).type == "keep-alive":
+        pass
+    return event
+
+
+async def data_of(stream: Stream, count: int) -> list[str]:
+    return [(await heard(stream)).data for _ in range(count)]

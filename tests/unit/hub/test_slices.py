@@ -1,0 +1,183 @@
+"""Slices: whatever concerns 20,000 streams at once lets everything else go on meanwhile."""
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import wraps
+
+import pytest
+
+from notifications.hub.drain import close_all
+from notifications.hub.hub import Hub
+from notifications.hub.keepalive import KeepAlive
+from notifications.hub.subscribers import CloseReason, Start
+from notifications.hub.window import Window
+from notifications.log.base import Batch, ResetReason, Retention
+from notifications.log.cursors import position
+from notifications.transport.base import Parcel, Wire
+from tests.harness.fakes import EPOCH, batch, entry
+
+CROWD = 20_000
+LONGEST = 0.01
+ATTEMPTS = 3
+DEADLINE = 60.0
+
+
+class QuickWire(Wire):
+    """Takes everything, or, once `held`, is busy with what it has."""
+
+    held = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    def write(self, parcel: Parcel) -> None:
+        self.writes += 1
+        self.busy = QuickWire.held
+
+    def end(self, parcel: Parcel, *, hang_up: bool = False) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def nothing_else_takes_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Neither asyncio's debug mode, nor the garbage of all the other tests."""
+    monkeypatch.setattr(QuickWire, "held", False)
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+class TooLong(AssertionError):
+    """Somebody had to wait."""
+
+
+def steadily[**P](test: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
+    """What is not sliced is too long each time; what a busy machine slowed down is not."""
+
+    @wraps(test)
+    async def repeated(*args: P.args, **kwargs: P.kwargs) -> None:
+        for _ in range(ATTEMPTS - 1):
+            with suppress(TooLong):
+                return await test(*args, **kwargs)
+            QuickWire.held = False
+        return await test(*args, **kwargs)
+
+    return repeated
+
+
+@asynccontextmanager
+async def in_slices(what: str) -> AsyncIterator[None]:
+    """Nobody had to wait for longer than `LONGEST`, in the time that this thread was at work.
+
+    Not by the clock on the wall: other processes have that too.
+    """
+    longest = 0.0
+    done = False
+
+    async def watch() -> None:
+        nonlocal longest
+        before = time.thread_time()
+        while not done:
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            longest = max(longest, now - before)
+            before = now
+
+    watcher = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(DEADLINE):
+        yield
+    done = True
+    await watcher
+    if longest > LONGEST:
+        raise TooLong(f"{what}: {longest * 1000:.1f} ms")
+
+
+@contextmanager
+def crowd(*, apart: bool) -> Iterator[tuple[Hub, list[QuickWire]]]:
+    asyncio.get_running_loop().set_debug(enabled=False)
+    hub = Hub(EPOCH, Window(Retention(10**6, 10**9, 10**6)))
+    hub_wires = []
+    for i in range(CROWD):
+        wire = QuickWire()
+        topics = {"news", f"user.{i}"} if apart else {"news"}
+        hub.subscribe(frozenset(topics), wire, Start())
+        hub_wires.append(wire)
+    yield hub, hub_wires
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one audience", "20,000 audiences"])
+@steadily
+async def test_a_crowd_is_served_in_slices(*, apart: bool) -> None:
+    with crowd(apart=apart) as (hub, wires):
+        async with in_slices("one event for all"):
+            await hub.deliver(batch(0, entry(1, "news")))
+        async with in_slices("a thousand events, some for all and some for one each"):
+            many = [entry(i, f"user.{i}" if i % 10 else "news") for i in range(2, 1002)]
+            await hub.deliver(Batch(position(1), position(1001), many))
+        assert {wire.writes for wire in wires} == {3}
+        async with in_slices("everyone stalls"):
+            QuickWire.held = True
+            await hub.deliver(batch(1001, entry(1002, "news")))
+            await hub.deliver(batch(1002, entry(1003, "news")))
+        async with in_slices("everyone drains at once"):
+            QuickWire.held = False
+            before = wires[0].writes
+            for wire in wires:
+                wire.busy = False
+                wire.owner.drained()
+                if wire is wires[CROWD // 2]:
+                    await asyncio.sleep(0)
+            while wires[-1].writes == before:  # noqa: ASYNC110 - nobody is told
+                await asyncio.sleep(0)
+        async with in_slices("another log"):
+            await hub.reload("ba9876543210", Window(Retention(1, 1, 1)), ResetReason.LOG_LOST)
+        async with in_slices("everyone is closed"):
+            await close_all(hub, CloseReason.STOPPING)
+        assert hub.subscribers == []
+
+
+@steadily
+async def test_those_who_are_too_slow_are_closed_in_slices() -> None:
+    QuickWire.held = True
+    with crowd(apart=False) as (hub, _):
+        async with in_slices("everyone is too slow"):
+            await hub.close_the_slow(deadline=-1)
+        assert hub.subscribers == []
+
+
+@steadily
+async def test_keep_alives_come_in_slices_even_if_all_are_due() -> None:
+    with crowd(apart=False) as (hub, wires):
+        visits = KeepAlive(hub, period=0.1, write_deadline=10)
+        running = asyncio.create_task(visits.run())
+        await asyncio.sleep(0)
+        for subscriber in hub.subscribers:
+            visits.add(subscriber)
+        async with in_slices("everyone is due"):
+            while min(wires[0].writes, wires[-1].writes) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            running.cancel()
+
+
+@steadily
+async def test_a_long_history_is_trimmed_and_replaced_in_slices() -> None:
+    asyncio.get_running_loop().set_debug(enabled=False)
+    window = Window(Retention(10**6, 10**9, 100))
+    for start in range(0, 100_000, 500):
+        entries = [entry(i, f"user.{i % 20_000}") for i in range(start + 1, start + 501)]
+        window.append(Batch(position(start), position(start + 500), entries))
+    hub = Hub(EPOCH, window)
+    async with in_slices("half of it is too old"):
+        await hub.trim(now_ms=50_001 + 100_000)
+    assert len(window) == 50_000
+    async with in_slices("another log"):
+        await hub.reload("ba9876543210", Window(Retention(1, 1, 1)), ResetReason.LOG_LOST)

@@ -1,0 +1,185 @@
+"""The window against the plainest model of it: a list."""
+
+import tracemalloc
+from collections.abc import Iterable
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from notifications.hub.window import Window
+from notifications.log.base import Batch, Entry, Retention
+from notifications.log.cursors import START, Position, position, position_ms
+from notifications.log.reader import Raw, Reader
+
+PLENTY = Retention(events=10_000, bytes=10**9, age=10**6)
+
+
+def entry(ms: int, *topics: str, size: int = 10) -> Entry:
+    return Entry(position(ms), topics or ("t",), b"", None, b"x" * size, True, None)
+
+
+def batch(prev: int, *entries: Entry, last: int | None = None) -> Batch:
+    end = entries[-1].position if last is None else position(last)
+    return Batch(position(prev), end, entries)
+
+
+def window_of(*entries: Entry, retention: Retention = PLENTY, prev: int = 0) -> Window:
+    window = Window(retention)
+    window.restart(position(prev))
+    window.append(batch(prev, *entries))
+    return window
+
+
+def times(entries: Iterable[Entry]) -> list[int]:
+    return [position_ms(entry.position) for entry in entries]
+
+
+def test_it_holds_what_follows_its_floor_up_to_its_head() -> None:
+    window = window_of(entry(5), entry(7), prev=3)
+    assert (window.floor, window.head, len(window)) == (position(3), position(7), 2)
+
+
+def test_events_of_several_topics_come_once_and_in_order() -> None:
+    window = window_of(entry(1, "a"), entry(2, "a", "b"), entry(3, "c"), entry(4, "b"))
+    assert times(window.following(["a", "b"], START)) == [1, 2, 4]
+    assert times(window.following(["b"], position(2))) == [4]
+    assert times(window.following(["nothing"], START)) == []
+
+
+def test_a_batch_of_no_events_moves_the_head() -> None:
+    window = window_of(entry(1))
+    window.append(batch(1, last=9))
+    assert window.head == position(9)
+
+
+def test_a_batch_that_does_not_join_begins_the_window_anew() -> None:
+    window = window_of(entry(1), entry(2))
+    window.append(batch(5, entry(6)))
+    assert (window.floor, len(window)) == (position(5), 1)
+    assert times(window.following(["t"], START)) == [6]
+
+
+def test_the_oldest_go_by_number() -> None:
+    window = window_of(*map(entry, range(1, 6)), retention=Retention(2, 10**9, 10**6))
+    assert times(window.following(["t"], START)) == [4, 5]
+    assert window.floor == position(3)
+
+
+def test_the_oldest_go_by_size() -> None:
+    window = window_of(*map(entry, range(1, 6)), retention=Retention(100, 25, 10**6))
+    assert times(window.following(["t"], START)) == [4, 5]
+
+
+def test_the_oldest_go_by_age_even_where_nothing_new_comes() -> None:
+    window = window_of(entry(1_000), entry(2_000), retention=Retention(100, 10**9, 10))
+    window.trim(now_ms=11_500)
+    assert times(window.following(["t"], START)) == [2_000]
+    window.trim(now_ms=60_000)
+    assert len(window) == 0
+    assert window.floor == window.head
+
+
+def test_a_topic_without_retained_events_costs_nothing() -> None:
+    window = window_of(
+        *(entry(i, f"once.{i}") for i in range(1, 2_000)), retention=Retention(10, 10**9, 10**6)
+    )
+    assert len(window._topics) == 10
+
+
+def test_a_time_is_the_place_before_the_first_event_of_that_time() -> None:
+    window = window_of(entry(10), entry(20), prev=5)
+    assert window.place_at(0) == position(5)
+    assert window.place_at(10) == position(5)
+    assert window.place_at(11) == position(10)
+    assert window.place_at(99) == position(20)
+
+
+def raw(number: int) -> Raw:
+    """An event with 200 bytes of data as Redis gives it: of a user's topic and a common one."""
+    fields = {
+        b"kind": b"event",
+        b"prev": b"%d-0" % (number - 1),
+        b"at": b"0",
+        b"topics": b"user.%d\nnews" % (number % 200),
+        b"id": b"urn:uuid:0d6dde49-9fe4-4ab0-8d2d-%012d" % number,
+        b"type": b"paid",
+        b"data": b"%0200d" % number,
+        b"form": b"text",
+        b"retry": b"",
+    }
+    return b"%d-0" % number, [part for field in fields.items() for part in field]
+
+
+def test_an_event_costs_at_most_300_bytes_more_than_its_data() -> None:
+    count, reader, window = 20_000, Reader(), Window(Retention(10**6, 10**9, 10**6))
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for first in range(1, count, 1_000):
+        for each in reader.batch([raw(number) for number in range(first, first + 1_000)]):
+            window.append(each)
+    del each
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(window) == count
+    assert (after - before) / count < 200 + 300
+
+
+class WindowMachine(RuleBasedStateMachine):
+    """Whatever comes and goes, a reader of any place gets what a list would give."""
+
+    LIMIT = 40
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.window = Window(Retention(self.LIMIT, 10**9, 10**6))
+        self.model: list[Entry] = []
+        self.clock = 0
+
+    @rule(topics=st.lists(st.sets(st.sampled_from("abcd"), min_size=1), max_size=60))
+    def append(self, topics: list[set[str]]) -> None:
+        prev = self.window.head
+        entries = []
+        for names in topics:
+            self.clock += 1
+            entries.append(entry(self.clock, *sorted(names)))
+        last = entries[-1].position if entries else prev
+        self.window.append(Batch(prev, last, entries))
+        self.model = (self.model + entries)[-self.LIMIT :]
+
+    @rule()
+    def hole(self) -> None:
+        self.clock += 10
+        self.window.append(Batch(position(self.clock), position(self.clock), []))
+        self.model = []
+
+    @rule(topics=st.sets(st.sampled_from("abcde"), min_size=1), back=st.integers(0, 60))
+    def read(self, topics: set[str], back: int) -> None:
+        place = Position(max(self.window.floor, position(max(0, self.clock - back))))
+        wanted = [e for e in self.model if e.position > place and topics.intersection(e.topics)]
+        assert list(self.window.following(topics, place)) == wanted
+
+    @invariant()
+    def its_counts_are_right(self) -> None:
+        assert len(self.window) == len(self.model)
+        assert self.window.size == sum(e.size for e in self.model)
+
+
+TestWindowMachine = WindowMachine.TestCase
+TestWindowMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=400, unique=True))
+@settings(deadline=None, max_examples=30)
+def test_long_indexes_are_compacted_without_losing_anything(steps: list[int]) -> None:
+    window = Window(Retention(100, 10**9, 10**6))
+    clock = 0
+    for step in steps:
+        clock += step
+        window.append(Batch(window.head, position(clock), [entry(clock, "hot", f"{clock % 7}")]))
+    expected = []
+    clock = 0
+    for step in steps:
+        clock += step
+        expected.append(clock)
+    assert times(window.following(["hot"], window.floor)) == expected[-100:]

@@ -1,0 +1,288 @@
+"""An acknowledgement that is lost on its way: the log finds out itself what became of the event."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from notifications.errors import Conflict, Unavailable
+from notifications.events import Event
+from notifications.log import acks, script
+from notifications.log.acks import Attempts
+from notifications.log.base import Draft, Receipt, Retention
+from notifications.log.cursors import Cursor, format_position
+from notifications.log.redis import RedisLog
+from notifications.log.redis_sync import RedisAppender
+from tests.harness.relay import Relay, relay
+from tests.harness.servers import RedisServer, free_port, redis_server
+
+PREFIX = "attempts"
+KEYS = script.Keys(PREFIX)
+RETENTION = Retention(events=1000, bytes=10**7, age=3600, idempotency_age=60)
+TIMEOUT = 5.0
+
+type Append = Callable[[list[Draft]], list[Receipt]]
+
+
+@pytest.fixture(autouse=True)
+def nothing_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acks, "here", acks.Acknowledged())
+
+
+@pytest.fixture
+def network(redis: RedisServer) -> Iterator[Relay]:
+    with relay(redis.port) as network:
+        yield network
+
+
+@pytest.fixture(params=["async", "sync"])
+def append(request: pytest.FixtureRequest, network: Relay) -> Iterator[Append]:
+    """Both ways into the log, through the network."""
+    if request.param == "sync":
+        appender = appender_at(network.url)
+        yield appender.append
+        appender.close()
+        return
+    with asyncio.Runner() as runner:
+        log = RedisLog(network.url, prefix=PREFIX, retention=RETENTION, timeout=TIMEOUT)
+        runner.run(log.__aenter__())
+        yield lambda drafts: runner.run(log.append(drafts))
+        runner.run(log.__aexit__(None, None, None))
+
+
+def appender_at(url: str, *, timeout: float = TIMEOUT, replicas: int = 0) -> RedisAppender:
+    return RedisAppender(
+        url, prefix=PREFIX, retention=RETENTION, timeout=timeout, replicas=replicas
+    )
+
+
+def drafts(*data: str, named: bool = False) -> list[Draft]:
+    return [Draft(Event(topics=("t",), data=each), named=named) for each in data]
+
+
+def kept(redis: Redis) -> list[tuple[str, str]]:
+    """The position and the data of every event in the log."""
+    entries: Any = redis.xrange(KEYS.stream)
+    return [
+        (place.decode(), fields[b"data"].decode())
+        for place, fields in entries
+        if fields[b"kind"] == b"event"
+    ]
+
+
+def places(receipts: list[Receipt]) -> list[str]:
+    return [format_position(receipt.cursor.position) for receipt in receipts]
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_event_whose_acknowledgement_is_lost_is_there_once(
+    append: Append, network: Relay, redis: RedisServer, named: bool, number: int
+) -> None:
+    append(drafts("before"))
+    network.cuts, network.most = b"append", 2
+    data = list("abc"[:number])
+    receipts = append(drafts(*data, named=named))
+    assert network.done == 2
+    with redis.client() as client:
+        assert kept(client)[1:] == list(zip(places(receipts), data, strict=True))
+    assert not any(receipt.duplicate for receipt in receipts)
+
+
+def test_an_event_with_a_key_whose_acknowledgement_is_lost_is_no_duplicate(
+    append: Append, network: Relay, redis: RedisServer
+) -> None:
+    event = Event(topics=("t",), data="a")
+    network.cuts, network.most = b"append", 1
+    [receipt] = append([Draft(event, "key", "f" * 32)])
+    assert not receipt.duplicate
+    [again] = append([Draft(event, "key", "f" * 32)])
+    assert (again.duplicate, again.cursor) == (True, receipt.cursor)
+    with pytest.raises(Conflict):
+        append([Draft(event, "key", "e" * 32)])
+
+
+def test_the_same_event_published_twice_is_two(
+    append: Append, network: Relay, redis: RedisServer
+) -> None:
+    """An id only names: what another call published under it is not what this one did."""
+    draft = Draft(Event(topics=("t",), data="a", id="chosen"))
+    [first] = append([draft])
+    network.cuts, network.most = b"append", 1
+    [second] = append([draft])
+    assert second.cursor.position > first.cursor.position
+    with redis.client() as client:
+        assert len(kept(client)) == 2
+
+
+def test_an_id_that_somebody_copies_is_not_taken_for_the_event_it_was_made_for(
+    append: Append, redis: RedisServer
+) -> None:
+    [draft] = drafts("mine")
+    [copy] = append([Draft(Event(topics=("t",), data="copied", id=draft.event.id))])
+    call = script.append(KEYS, RETENTION, [draft])
+    with redis.client() as client:
+        reply = client.execute_command(*script.as_eval(script.repetition(call, None)))
+    [receipt] = script.read_receipts(reply, [draft])
+    assert receipt.cursor.position > copy.cursor.position
+
+
+def test_an_attempt_that_arrives_after_its_repetition_appends_nothing(
+    redis: RedisServer,
+) -> None:
+    [draft] = drafts("a")
+    first = script.append(KEYS, RETENTION, [draft])
+    with redis.client() as client:
+        again = script.repetition(first, None)
+        [receipt] = script.read_receipts(client.execute_command(*script.as_eval(again)), [draft])
+        late = client.execute_command(*script.as_eval(first))
+        with pytest.raises(Unavailable):
+            script.read_receipts(late, [draft])
+        third = client.execute_command(*script.as_eval(again))
+        assert script.read_receipts(third, [draft]) == [receipt]
+        assert len(kept(client)) == 1
+
+
+def test_what_was_buried_under_too_much_is_unknown_and_not_appended_again(
+    redis: RedisServer,
+) -> None:
+    many = Retention(events=100_000, bytes=10**9, age=3600)
+    [first, *_] = buried = drafts(*map(str, range(10_200)))
+    with redis.client() as client:
+        for start in range(0, len(buried), 300):
+            call = script.append(KEYS, many, buried[start : start + 300])
+            client.execute_command(*script.as_eval(call))
+        call = script.repetition(script.append(KEYS, many, [first]), None)
+        with pytest.raises(Unavailable) as caught:
+            script.read_receipts(client.execute_command(*script.as_eval(call)), [first])
+        assert caught.value.outcome == "unknown"
+        assert len(kept(client)) == len(buried)
+
+
+def test_a_repetition_looks_no_further_back_than_where_the_log_was(redis: RedisServer) -> None:
+    [draft] = drafts("a")
+    with redis.client() as client:
+        reply = client.execute_command(*script.as_eval(script.append(KEYS, RETENTION, [draft])))
+        [receipt] = script.read_receipts(reply, [draft])
+        call = script.repetition(script.append(KEYS, RETENTION, [draft]), receipt.cursor)
+        [second] = script.read_receipts(client.execute_command(*script.as_eval(call)), [draft])
+        other = Cursor("another0epoch", receipt.cursor.position)
+        call = script.repetition(script.append(KEYS, RETENTION, [draft]), other)
+        [found] = script.read_receipts(client.execute_command(*script.as_eval(call)), [draft])
+    assert second.cursor.position > receipt.cursor.position
+    assert found.cursor == second.cursor
+
+
+def test_a_redis_that_dies_over_it_and_is_back_in_time_resolves_it(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(redis_server(tmp_path))
+        network = stack.enter_context(relay(server.port))
+        with closing(appender_at(network.url, timeout=20)) as appender:
+            appender.append(drafts("before"))
+            network.cuts, network.most = b"append", 1
+            network.target = free_port()  # where nothing listens
+            with ThreadPoolExecutor() as threads:
+                publishing = threads.submit(appender.append, drafts("a"))
+                _until(lambda: bool(network.done))
+                server.kill()
+                with redis_server(tmp_path, port=server.port) as again:
+                    network.target = again.port
+                    receipts = publishing.result(20)
+                    with again.client() as client:
+                        assert kept(client)[1:] == [(places(receipts)[0], "a")]
+
+
+def test_an_outcome_that_cannot_be_found_out_in_time_is_unknown(
+    network: Relay, redis: RedisServer
+) -> None:
+    with closing(appender_at(network.url, timeout=0.5)) as appender:
+        appender.append(drafts("before"))
+        network.cuts = b"append"
+        with pytest.raises(Unavailable) as caught:
+            appender.append(drafts("a"))
+        assert caught.value.outcome == "unknown"
+        assert network.done > 1
+
+
+def test_what_the_network_withholds_is_unknown_and_kept_once_when_it_arrives(
+    network: Relay, redis: RedisServer
+) -> None:
+    draft = Draft(Event(topics=("t",), data="a"), "key", "f" * 32)
+    with closing(appender_at(network.url, timeout=0.5)) as appender:
+        appender.append(drafts("before"))
+        network.hold()
+        with pytest.raises(Unavailable) as caught:
+            appender.append([draft])
+        assert caught.value.outcome == "unknown"
+        network.let_go()
+        with redis.client() as client:
+            _until(lambda: len(kept(client)) == 2)
+    with closing(appender_at(network.url)) as appender, redis.client() as client:
+        [receipt] = appender.append([draft])
+        assert receipt.duplicate
+        assert kept(client)[1:] == [(places([receipt])[0], "a")]
+
+
+def test_what_was_not_sent_is_not_tried_again() -> None:
+    attempts = Attempts(["EVALSHA"], before=None, timeout=60)
+    with pytest.raises(Unavailable) as caught:
+        attempts.pause_after(Unavailable("refused", outcome="not_sent"))
+    assert caught.value.outcome == "not_sent"
+
+
+def test_what_was_in_doubt_stays_so_when_a_later_attempt_is_refused() -> None:
+    [draft] = drafts("a")
+    call = script.append(KEYS, RETENTION, [draft])
+    attempts = Attempts(call, before=None, timeout=60)
+    attempts.pause_after(Unavailable("no answer", outcome="unknown"))
+    attempts.pause_after(Unavailable("refused", outcome="not_sent"))
+    over = Attempts(call, before=None, timeout=0)
+    with pytest.raises(Unavailable) as caught:
+        over.pause_after(Unavailable("no answer", outcome="unknown"))
+    assert caught.value.outcome == "unknown"
+
+
+# What was acknowledged and is gone, though the log has grown since
+
+
+def test_a_publisher_that_comes_back_to_a_log_without_its_event_ends_the_epoch(
+    network: Relay, redis: RedisServer, tmp_path: Path
+) -> None:
+    with closing(appender_at(network.url)) as appender, redis.client() as client:
+        [before] = appender.append(drafts("before"))
+        [lost] = appender.append(drafts("lost"))
+        # As after a failover to a replica that did not have it, where others have published since.
+        client.xdel(KEYS.stream, *places([lost]))
+        client.hset(KEYS.meta, "last", places([before])[0])
+        call = script.append(KEYS, RETENTION, drafts("since"))
+        client.execute_command(*script.as_eval(call))
+        network.reset()
+        [after] = appender.append(drafts("after"))
+        assert after.cursor.epoch != before.cursor.epoch
+
+
+@pytest.mark.parametrize("cut", [1, 0], ids=["all but the last", "all"])
+def test_what_was_acknowledged_and_then_trimmed_is_not_lost(
+    network: Relay, redis: RedisServer, cut: int
+) -> None:
+    with closing(appender_at(network.url)) as appender, redis.client() as client:
+        [before] = appender.append(drafts("before"))
+        call = script.append(KEYS, RETENTION, drafts("since"))
+        client.execute_command(*script.as_eval(call))
+        client.xtrim(KEYS.stream, maxlen=cut, approximate=False)
+        network.reset()
+        [after] = appender.append(drafts("after"))
+        assert after.cursor.epoch == before.cursor.epoch

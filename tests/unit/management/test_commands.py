@@ -1,0 +1,281 @@
+"""`manage.py carillon publish` and `tail`: publishing and listening from a shell."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from pytest_django import Settings as DjangoSettings
+
+from notifications import Event, publish, publish_many
+from notifications.log.cursors import Cursor, position_ms
+from notifications.management.server import launch as server_module
+from tests.harness.servers import ROOT, RedisServer, environment, free_port, manage
+
+pytestmark = pytest.mark.usefixtures("own_log")
+
+DEADLINE = 30.0
+
+
+class Terminal(StringIO):
+    """Somebody reads these many lines, may answer each, and then presses Ctrl-C."""
+
+    def __init__(self, lines: int, *, answer: Callable[[], object] | None = None) -> None:
+        super().__init__()
+        self._left = lines
+        self._answer = answer
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        self._left -= 1
+        if not self._left:
+            raise KeyboardInterrupt
+        if self._answer is not None:
+            self._answer()
+        return written
+
+    @property
+    def lines(self) -> list[str]:
+        return self.getvalue().splitlines()
+
+
+def carillon(*arguments: str, **options: Any) -> str:
+    output = StringIO()
+    call_command("carillon", *arguments, stdout=output, **options)
+    return output.getvalue().strip()
+
+
+def tailed(lines: int, *arguments: str) -> list[Any]:
+    terminal = Terminal(lines)
+    call_command("carillon", "tail", "--json", *arguments, stdout=terminal)
+    return [json.loads(line) for line in terminal.lines]
+
+
+# Help
+
+
+@pytest.mark.parametrize("subcommand", [[], ["publish"], ["tail"], ["serve"], ["dev"]])
+def test_help_is_there_for_the_asking(
+    capsys: pytest.CaptureFixture[str], subcommand: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        call_command("carillon", *subcommand, "--help")
+    assert caught.value.code == 0
+    assert "usage:" in capsys.readouterr().out
+
+
+def test_help_names_the_subcommands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        call_command("carillon", "--help")
+    output = capsys.readouterr().out
+    assert all(name in output for name in ("publish", "tail", "serve", "dev"))
+
+
+@pytest.mark.parametrize("arguments", [[], ["ring"], ["publish", "demo.a"], ["tail"]])
+def test_what_is_missing_or_unknown_is_refused(arguments: list[str]) -> None:
+    with pytest.raises(CommandError):
+        call_command("carillon", *arguments)
+
+
+# Serving: what is wrong is said before anything starts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--server", "gunicorn"], "invalid choice: 'gunicorn'"),
+        (["--workers", "0"], "'0' is not a whole number, 1 or more"),
+        (["--workers", "two"], "'two' is not a whole number, 1 or more"),
+        (["--port", "70000"], "'70000' is not a whole number, from 0 to 65535"),
+        (["--port", "-1"], "--port"),
+        (["--workers", "2"], "serve with --workers 1, or set CARILLON"),  # its log is in memory
+    ],
+)
+def test_what_cannot_be_served_is_refused_in_a_line(arguments: list[str], why: str) -> None:
+    with pytest.raises(CommandError, match=why):
+        carillon("serve", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("server", "installed", "cure"),
+    [
+        ("uvicorn", ["daphne"], r"pip install 'django-carillon\[uvicorn\]', or .*--server daphne"),
+        ("daphne", ["uvicorn"], r"pip install 'django-carillon\[daphne\]', or .*--server uvicorn"),
+        ("daphne", [], r"pip install 'django-carillon\[daphne\]'\.$"),
+    ],
+)
+def test_a_server_that_is_not_installed_is_named_with_its_cure(
+    monkeypatch: pytest.MonkeyPatch, server: str, installed: list[str], cure: str
+) -> None:
+    monkeypatch.setattr(
+        server_module, "find_spec", lambda name: object() if name in installed else None
+    )
+    with pytest.raises(CommandError, match=f"{server} is not installed: {cure}"):
+        carillon("serve", "--server", server)
+
+
+# Publishing
+
+
+def test_publish_prints_the_cursor() -> None:
+    cursor = carillon("publish", "demo.a", "Hello!")
+    assert Cursor.parse(cursor)
+    (event,) = tailed(1, "demo.a", "--since", "all")
+    assert (event["data"], event["type"], event["topics"]) == ("Hello!", None, ["demo.a"])
+
+
+def test_publish_takes_all_that_an_event_has() -> None:
+    carillon("publish", "demo.a", '{"n": 1}', "--json", "--type", "note", "--id", "mine")
+    (event,) = tailed(1, "demo.a", "--since", "all")
+    assert (event["data"], event["type"], event["id"]) == ({"n": 1}, "note", "mine")
+
+
+def test_data_is_text_even_where_it_looks_like_json() -> None:
+    carillon("publish", "demo.a", "{}")
+    assert tailed(1, "demo.a", "--since", "all")[0]["data"] == "{}"
+
+
+def test_a_repeated_key_publishes_once() -> None:
+    cursors = {carillon("publish", "demo.a", "x", "--idempotency-key", "k") for _ in range(2)}
+    assert len(cursors) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["", "x"], "topic cannot be empty"),
+        (["demo.a", "x", "--type", "open"], "Browsers"),
+        (["demo.a", "x", "--id", "a\nb"], "line break"),
+        (["demo.a", "{", "--json"], "DATA is not JSON"),
+        (["demo.a", "NaN", "--json"], "JSON"),
+        (["demo.a", "\udcff"], "lone surrogate"),
+        (["demo.a", "x" * 65_537], "at most 65536"),
+    ],
+)
+def test_what_cannot_be_an_event_is_refused_in_a_line(arguments: list[str], why: str) -> None:
+    with pytest.raises(CommandError, match=why):
+        carillon("publish", *arguments)
+
+
+def test_a_key_that_was_used_for_something_else_is_refused() -> None:
+    carillon("publish", "demo.a", "x", "--idempotency-key", "k")
+    with pytest.raises(CommandError, match="different body"):
+        carillon("publish", "demo.a", "y", "--idempotency-key", "k")
+
+
+@pytest.mark.parametrize("arguments", [["publish", "demo.a", "x"], ["tail", "demo.a"]])
+def test_without_redis_the_command_ends_soon_and_says_why(
+    settings: DjangoSettings, arguments: list[str]
+) -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    settings.CARILLON = {**settings.CARILLON, "LOG": "redis", "REDIS_URL": url}
+    started = time.monotonic()
+    with pytest.raises(CommandError, match="Redis did not acknowledge"):
+        carillon(*arguments)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("arguments", [["publish", "demo.a", "x"], ["tail", "demo.a"]])
+def test_without_the_embedded_server_the_cure_is_named(
+    settings: DjangoSettings, tmp_path: Path, arguments: list[str]
+) -> None:
+    settings.CARILLON = {**settings.CARILLON, "LOG": "embedded", "DATA_DIR": tmp_path}
+    with pytest.raises(CommandError, match=r"start \./run first"):
+        carillon(*arguments)
+
+
+# Listening
+
+
+def test_tail_prints_history_and_then_what_comes() -> None:
+    publish("demo.a", "history")
+    publish("demo.other", "not asked for")
+    terminal = Terminal(3, answer=lambda: publish("demo.b", "live"))
+    call_command("carillon", "tail", "demo.a", "demo.b", "--since", "all", stdout=terminal)
+    assert [line.split("  ")[1:] for line in terminal.lines] == [
+        ["demo.a", "-", "history"],
+        ["demo.b", "-", "live"],
+        ["demo.b", "-", "live"],
+    ]
+
+
+def test_a_line_has_the_time_the_topics_the_type_and_the_data() -> None:
+    publish(["demo.a", "demo.b"], {"n": 1}, type="note")
+    terminal = Terminal(1)
+    call_command("carillon", "tail", "demo.a", "--since", "10m", stdout=terminal)
+    moment, topics, kind, data = terminal.lines[0].split("  ")
+    assert len(moment) == len("12:00:00.000")
+    assert (topics, kind, data) == ("demo.a,demo.b", "note", '{"n":1}')
+
+
+def test_tail_goes_on_after_a_cursor() -> None:
+    events = publish_many([Event(topics="demo.a", data=str(number)) for number in range(3)])
+    found = tailed(2, "demo.a", "--since", str(events[0].cursor))
+    assert [event["data"] for event in found] == ["1", "2"]
+
+
+def test_tail_begins_with_the_first_event_of_a_moment() -> None:
+    event = publish("demo.a", "x")
+    ms = position_ms(Cursor.parse(str(event.cursor)).position)
+    moment = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    assert tailed(1, "demo.a", "--since", moment)[0]["id"] == event.id
+
+
+def test_a_cursor_of_another_log_is_told_and_nothing_old_is_taken_for_new() -> None:
+    publish("demo.a", "old")
+    errors = Terminal(1)
+    call_command(
+        "carillon", "tail", "demo.a", "--since", "1.aaaaaaaaaaaa.1-0", stderr=errors, stdout=None
+    )
+    assert errors.lines == ["The log has a gap here: log_lost."]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ([""], "topic cannot be empty"),
+        ([*(f"t{i}" for i in range(101))], "At most 100"),
+        (["demo.a", "--since", "soon"], "is not a cursor"),
+    ],
+)
+def test_what_tail_cannot_read_is_refused_in_a_line(arguments: list[str], why: str) -> None:
+    with pytest.raises(CommandError, match=why):
+        carillon("tail", *arguments)
+
+
+# As processes
+
+
+def test_what_one_process_publishes_another_prints_until_ctrl_c(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    printed = manage("carillon", "publish", "demo.a", "1", redis_url=redis.url, folder=tmp_path)
+    arguments = ["carillon", "tail", "demo.a", "--since", "all", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=environment(redis.url, tmp_path, {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as tail:
+        try:
+            assert tail.stdout is not None
+            assert json.loads(tail.stdout.readline())["data"] == "1"
+            manage("carillon", "publish", "demo.a", "2", redis_url=redis.url, folder=tmp_path)
+            assert json.loads(tail.stdout.readline())["data"] == "2"
+            tail.send_signal(signal.SIGINT)
+            output, errors = tail.communicate(timeout=DEADLINE)
+        finally:
+            tail.kill()
+    assert Cursor.parse(printed.strip())
+    assert (tail.returncode, output, errors) == (0, "", "")

@@ -1,0 +1,50 @@
+"""What a topic pattern covers, what it captures, and what is none."""
+
+import pytest
+
+from notifications.errors import Invalid
+from notifications.topics import Pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "topic", "captured"),
+    [
+        ("news", "news", {}),
+        ("news", "news.sport", {}),
+        ("news", "newspaper", None),
+        ("news", "old.news", None),
+        ("demo.", "demo.x", {}),
+        ("demo.", "demo", None),
+        ("orders.{pk}", "orders.42", {"pk": "42"}),
+        ("orders.{pk}", "orders.42.items", {"pk": "42"}),
+        ("orders.{pk}", "orders", None),
+        ("orders.{pk}", "orders.", None),
+        ("orders.{pk}.", "orders.42", None),
+        ("orders.{pk}.", "orders.42.items", {"pk": "42"}),
+        ("{shop}.orders.{pk}", "a.orders.b", {"shop": "a", "pk": "b"}),
+        ("*.status", "build.status", {}),
+        ("*.status", "build.log", None),
+        ("*", "anything.at.all", {}),
+        ("*", ".", {}),
+        ("*", "two\u00a0words", {}),
+        ("a+b", "a+b", {}),
+        ("a+b", "aab", None),
+    ],
+)
+def test_a_pattern_covers_what_is_beneath_it(
+    pattern: str, topic: str, captured: dict[str, str] | None
+) -> None:
+    assert Pattern(pattern).match(topic) == captured
+    assert Pattern(pattern).covers(topic) is (captured is not None)
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "a..b", "a.*b", "a.{}", "a.{PK}", "a.{b}c", "{a}.{a}", "a\n", "x" * 256, "{a"]
+)
+def test_what_is_no_pattern_is_refused(text: str) -> None:
+    with pytest.raises(Invalid):
+        Pattern(text)
+
+
+def test_a_pattern_shows_as_it_was_written() -> None:
+    assert str(Pattern("orders.{pk}")) == "orders.{pk}"

@@ -1,0 +1,97 @@
+"""Limits over WebSocket: each subscription counts as a stream; a refusal leaves the others be."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from channels.routing import URLRouter
+from pytest_django import Settings as DjangoSettings
+
+from notifications import apublish
+from notifications.access.identities.signed_links import events_url
+from notifications.hub import runtime
+from notifications.hub.subscribers import CloseReason
+from notifications.routing import websocket_urlpatterns
+from notifications.telemetry.counters import tally
+from tests.harness.websocket_client import Client, Within
+
+pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")
+
+application = URLRouter(websocket_urlpatterns)
+
+
+async def refusal(client: Client, id: str, *topics: str) -> str:
+    await client.send(type="subscribe", id=id, topics=list(topics))
+    reason: str = (await client.about(id, "closing"))["reason"]
+    return reason
+
+
+async def test_a_full_process_refuses_one_more_and_the_others_go_on(
+    settings: DjangoSettings,
+) -> None:
+    settings.CARILLON = {**settings.CARILLON, "MAX_STREAMS": 2}
+    async with Client(application) as client, Client(application) as other:
+        await client.subscribe("a", "demo.a")
+        await client.subscribe("b", "demo.b")
+        before = tally.refused[CloseReason.TOO_MANY_STREAMS]
+        assert await refusal(client, "c", "demo.c") == "too_many_streams"
+        assert await refusal(other, "a", "demo.a") == "too_many_streams"
+        assert tally.refused[CloseReason.TOO_MANY_STREAMS] == before + 2
+        await client.subscribe("a", "demo.a", "demo.c")  # one that there is may change
+        await apublish(["demo.c"], "still")
+        assert await client.data("a", 1) == ["still"]
+        await client.send(type="unsubscribe", id="b")
+        await other.subscribe("a", "demo.a")
+        assert await refusal(client, "b", "demo.b") == "too_many_streams"
+
+
+async def test_an_address_has_its_share_over_all_its_connections(settings: DjangoSettings) -> None:
+    settings.CARILLON = {**settings.CARILLON, "MAX_STREAMS_PER_ADDRESS": 2}
+    here = Within(application, client=("192.0.2.1", 4711))
+    elsewhere = Within(application, client=("192.0.2.2", 4711))
+    async with Client(here) as one, Client(here) as two:
+        await one.subscribe("a", "demo.a")
+        await two.subscribe("a", "demo.a")
+        assert await refusal(one, "b", "demo.b") == "too_many_of_address"
+        async with Client(elsewhere) as other:
+            await other.subscribe("a", "demo.a")
+    async with Client(here) as back:
+        await back.subscribe("a", "demo.a")
+        await back.subscribe("b", "demo.b")
+    assert not runtime.start().quotas._by_name
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("no_lanes")
+async def test_a_user_has_their_share_over_all_their_connections(
+    settings: DjangoSettings, django_user_model: Any
+) -> None:
+    settings.CARILLON = {**settings.CARILLON, "MAX_STREAMS_PER_USER": 1}
+    ada = await django_user_model.objects.acreate_user("ada")
+    query = urlsplit(events_url("orders.1", "orders.2", user=ada)).query
+    async with Client(application, query=query) as one:
+        await one.subscribe("a", "orders.1")
+        assert await refusal(one, "b", "orders.2") == "too_many_of_user"
+        async with Client(application, query=query) as two:
+            assert await refusal(two, "a", "orders.1") == "too_many_of_user"
+        await one.subscribe("a", "orders.2")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("no_lanes")
+async def test_changing_topics_is_no_way_around_a_user_s_share(
+    settings: DjangoSettings, django_user_model: Any
+) -> None:
+    """Public topics are nobody's: what they are changed into may be somebody's."""
+    settings.CARILLON = {**settings.CARILLON, "MAX_STREAMS_PER_USER": 1}
+    ada = await django_user_model.objects.acreate_user("ada")
+    async with Client(Within(application, user=ada)) as client:
+        await client.subscribe("own", f"user.{ada.pk}")
+        await client.subscribe("a", "demo.a")
+        await client.send(type="subscribe", id="a", topics=["demo.a", f"user.{ada.pk}"])
+        assert (await client.about("a", "error"))["code"] == "too-many-requests"
+        await apublish(["demo.a"], "still")
+        assert await client.data("a", 1) == ["still"]
+        await client.send(type="unsubscribe", id="own")
+        await client.subscribe("a", "demo.a", f"user.{ada.pk}")
+        await client.subscribe("b", "demo.a")
