@@ -53,6 +53,6 @@ async def runtime_ends() -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def no_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_request_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests with a database, which a WebSocket's own threads would outlive."""
-    monkeypatch.setattr("notifications.websocket.session.in_a_lane", nullcontext)
+    monkeypatch.setattr("notifications.websocket.session.in_request_thread", nullcontext)

@@ -22,7 +22,7 @@ _CHANGES = {"post_add", "post_remove", "post_clear"}
 
 def connect() -> None:
     """Once, when Django's applications are loaded."""
-    runtime.heeders.append(_heed)
+    runtime.control_observers.append(_heed)
     user = get_user_model()
     user_logged_out.connect(_logged_out, dispatch_uid="carillon")
     post_save.connect(_user_saved, sender=user, dispatch_uid="carillon")

@@ -22,7 +22,7 @@ from notifications.asgi import middleware
 from notifications.asgi.handoff import Handoff, Latch, carry
 from notifications.asgi.routes import is_for_loop, remembered_match
 from notifications.asgi.sanitize import readable
-from notifications.asgi.threads import Lane, Lanes
+from notifications.asgi.threads import RequestExecutor, ThreadPool
 from notifications.hub import runtime
 from notifications.transport.base import Message, Receive, Send
 
@@ -35,7 +35,7 @@ class CarillonASGIHandler(ASGIHandler):
     """
 
     def __init__(self) -> None:
-        self._lanes = Lanes()
+        self._pool = ThreadPool()
         self._all_async = True
         self._all_known = True
         super().__init__()
@@ -99,15 +99,15 @@ class CarillonASGIHandler(ASGIHandler):
         return super().resolve_request(request)
 
     async def _answer(self, scope: Any, receive: Receive, send: Handoff) -> None:
-        lane = Lane(self._lanes, kept=not self._all_known)
+        executor = RequestExecutor(self._pool, kept=not self._all_known)
         context = ThreadSensitiveContext()
         SyncToAsync.thread_sensitive_context.set(context)
-        SyncToAsync.context_to_thread_executor[context] = lane
+        SyncToAsync.context_to_thread_executor[context] = executor
         try:
             await self._handle(scope, receive, send)
         finally:
             SyncToAsync.context_to_thread_executor.pop(context, None)
-            lane.close()
+            executor.close()
 
     async def _handle(self, scope: Any, receive: Receive, send: Handoff) -> None:
         """`ASGIHandler.handle`, but that nobody listens for a disconnect meanwhile.

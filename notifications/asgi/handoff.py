@@ -16,9 +16,9 @@ from notifications.asgi.server_warnings import look_once
 from notifications.hub.stream import EventStream
 from notifications.hub.subscribers import CloseReason
 from notifications.transport.base import Message, Receive, Send
-from notifications.transport.cancel import GivingUp
+from notifications.transport.cancel import CancelScope
 from notifications.transport.daphne import paced
-from notifications.transport.select import wire_for
+from notifications.transport.select import select_transport
 
 logger = logging.getLogger("carillon")
 
@@ -89,15 +89,15 @@ async def carry(stream: EventStream, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": refusal, "more_body": False})
         return
     look_once(send)
-    with GivingUp() as giving_up:
-        hub, subscriber = stream.open(wire_for(send, give_up=giving_up.now))
+    with CancelScope() as giving_up:
+        hub, subscriber = stream.open(select_transport(send, give_up=giving_up.now))
         try:
             while (await receive())["type"] != "http.disconnect":
                 pass
         finally:
             hub.leave(subscriber, CloseReason.CLIENT_LEFT)
-    if stream.witness is not None:
-        await stream.witness()
+    if stream.end_notice is not None:
+        await stream.end_notice()
 
 
 _said: set[type] = set()

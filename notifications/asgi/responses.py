@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Iterable
 from django.http import HttpResponse, StreamingHttpResponse
 
 from notifications import sse
-from notifications.hub.encoders import ENVELOPED, PLAIN, Form
+from notifications.hub.encoders import ENVELOPED, PLAIN, Encoder
 from notifications.hub.grants import Grant
-from notifications.hub.stream import EventStream, Witness, last_words
+from notifications.hub.stream import EndNotice, EventStream, last_words
 from notifications.hub.subscribers import CloseReason, Start
 from notifications.topics import topics as check_topics
 
@@ -35,12 +35,12 @@ class EventStreamResponse(StreamingHttpResponse):
         *,
         start: Start | None = None,
         envelope: bool = False,
-        witness: Witness | None = None,
-        form: Form | None = None,
+        end_notice: EndNotice | None = None,
+        encoder: Encoder | None = None,
     ) -> None:
         grant = topics if isinstance(topics, Grant) else Grant(topics=check_topics(topics))
-        form = form or (ENVELOPED if envelope else PLAIN)
-        self._stream = EventStream(grant, start or Start(), form, witness=witness)
+        encoder = encoder or (ENVELOPED if envelope else PLAIN)
+        self._stream = EventStream(grant, start or Start(), encoder, end_notice=end_notice)
         super().__init__(self._stream, headers=HEADERS)
 
     @property
@@ -61,9 +61,9 @@ class EventStreamResponse(StreamingHttpResponse):
         return self._stream
 
 
-def closing_response(reason: CloseReason, form: Form = PLAIN) -> HttpResponse:
+def closing_response(reason: CloseReason, encoder: Encoder = PLAIN) -> HttpResponse:
     """A stream that says why it ends at once: what is temporary must not be an HTTP error.
 
     A browser's EventSource gives up for good on any status but 200.
     """
-    return HttpResponse(last_words(reason, form), headers=HEADERS)
+    return HttpResponse(last_words(reason, encoder), headers=HEADERS)

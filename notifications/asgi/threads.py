@@ -30,10 +30,10 @@ LINGER = 1.0
 """How long a connection that only this service has read from is kept for the next request."""
 
 type Work = Callable[[], None]
-type Inbox = SimpleQueue[Lane]
+type Inbox = SimpleQueue[RequestExecutor]
 
 
-class Lanes:
+class ThreadPool:
     """No more threads than keep up, and never more than `THREADS`. They end when idle.
 
     Who was idle last is asked first, so that its connection is still open, and the others can end.
@@ -41,20 +41,20 @@ class Lanes:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[float, Lane]] = deque()
+        self._waiting: deque[tuple[float, RequestExecutor]] = deque()
         self._idle: list[Inbox] = []
         self._threads = 0
         self._watched = False
 
-    def lease(self, lane: "Lane") -> None:
+    def lease(self, executor: "RequestExecutor") -> None:
         """Run the lane in a thread, when one is free. Raises `OperationalError` if that is far."""
         with self._lock:
             if self._idle:
-                self._idle.pop().put(lane)
+                self._idle.pop().put(executor)
                 return
             if len(self._waiting) >= MAX_WAITING:
                 raise OperationalError("Too many requests wait for the database.")
-            self._waiting.append((time.monotonic(), lane))
+            self._waiting.append((time.monotonic(), executor))
             if self._threads and self._watch():
                 return
             self._start()
@@ -89,17 +89,17 @@ class Lanes:
         inbox: Inbox = SimpleQueue()
         checked = time.monotonic()
         while True:
-            while lane := self._next(inbox):
-                clean = lane.run()
+            while executor := self._next(inbox):
+                clean = executor.run()
                 if not clean or time.monotonic() - checked >= LINGER:
                     _tidy()
                     checked = time.monotonic()
-                del lane
+                del executor
             _tidy()
             if self._is_over():
                 return
 
-    def _next(self, inbox: "Inbox") -> "Lane | None":
+    def _next(self, inbox: "Inbox") -> "RequestExecutor | None":
         """The next lane, or None when there was nothing to do for a while."""
         with self._lock:
             if self._waiting:
@@ -134,15 +134,15 @@ def _tidy() -> None:
         logger.exception("lane.untidy")
 
 
-class Lane(Executor):
+class RequestExecutor(Executor):
     """What one request does in threads, in order.
 
     A lane that is `kept` stays in one thread until it is closed, as code that keeps something there
     or on a connection expects; any other is in a thread only while it has something to do.
     """
 
-    def __init__(self, lanes: Lanes, *, kept: bool) -> None:
-        self._lanes = lanes
+    def __init__(self, thread_pool: ThreadPool, *, kept: bool) -> None:
+        self._pool = thread_pool
         self._kept = kept
         self._todo: SimpleQueue[Work | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -160,7 +160,7 @@ class Lane(Executor):
 
         with self._lock:
             if not self._leased:
-                self._lanes.lease(self)
+                self._pool.lease(self)
                 self._leased = True
             self._todo.put(work)
         return future
@@ -195,19 +195,19 @@ class Lane(Executor):
 # Threads for what commands ask the database: a lane, for as long as one is needed.
 
 
-_lanes = Lanes()
+_pool = ThreadPool()
 
 
 @asynccontextmanager
-async def in_a_lane() -> AsyncGenerator[None]:
+async def in_request_thread() -> AsyncGenerator[None]:
     """Without one, all of a process would share one thread, whose connection nobody looks after."""
-    lane = Lane(_lanes, kept=False)
+    executor = RequestExecutor(_pool, kept=False)
     context = ThreadSensitiveContext()
     token = SyncToAsync.thread_sensitive_context.set(context)
-    SyncToAsync.context_to_thread_executor[context] = lane
+    SyncToAsync.context_to_thread_executor[context] = executor
     try:
         yield
     finally:
         SyncToAsync.thread_sensitive_context.reset(token)
         SyncToAsync.context_to_thread_executor.pop(context, None)
-        lane.close()
+        executor.close()

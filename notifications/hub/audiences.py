@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import batched
 
-from notifications.hub.encoders import PLAIN, Form
-from notifications.hub.scheduling import STRIDE, Breath
+from notifications.hub.encoders import PLAIN, Encoder
+from notifications.hub.scheduling import STRIDE, TimeSlice
 from notifications.hub.subscribers import Audience, Subscriber
 from notifications.log.base import Entry
 
@@ -25,17 +25,17 @@ class Audiences:
     """All of a process, indexed by topic."""
 
     def __init__(self) -> None:
-        self._all: dict[tuple[frozenset[str], Form], Audience] = {}
+        self._all: dict[tuple[frozenset[str], Encoder], Audience] = {}
         self._by_topic: dict[str, dict[Audience, None]] = {}
 
     def __iter__(self) -> Iterator[Audience]:
         return iter(self._all.values())
 
-    def of(self, topics: frozenset[str], form: Form) -> Audience:
+    def of(self, topics: frozenset[str], encoder: Encoder) -> Audience:
         """The one that wants exactly this, made if need be: join it at once."""
-        audience = self._all.get((topics, form))
+        audience = self._all.get((topics, encoder))
         if audience is None:
-            audience = self._all[topics, form] = Audience(topics, form)
+            audience = self._all[topics, encoder] = Audience(topics, encoder)
             for topic in topics:
                 self._by_topic.setdefault(topic, {})[audience] = None
         return audience
@@ -48,13 +48,13 @@ class Audiences:
         audience = subscriber.audience
         del audience.members[subscriber]
         if not audience.members:
-            del self._all[audience.topics, audience.form]
+            del self._all[audience.topics, audience.encoder]
             for topic in audience.topics:
                 del self._by_topic[topic][audience]
                 if not self._by_topic[topic]:
                     del self._by_topic[topic]
 
-    async def concerned(self, entries: Iterable[Entry], breath: Breath) -> Iterable[Group]:
+    async def concerned(self, entries: Iterable[Entry], time_slice: TimeSlice) -> Iterable[Group]:
         """The groups that entries are for; each member is in one of them.
 
         Whoever joins meanwhile may be missing, and whoever leaves may still be there.
@@ -68,13 +68,13 @@ class Audiences:
                     topics = touched if len(touched) == 1 else audience.topics & touched
                     if len(topics) > 1 and topic != min(topics):
                         continue  # it is come across once for each of its topics
-                    key = topics if audience.form is PLAIN else _key(audience, topics)
+                    key = topics if audience.encoder is PLAIN else _key(audience, topics)
                     group = groups.get(key)
                     if group is None:
                         group = groups[key] = Group(audience, _joined(by_topic, topics))
                     group.members.extend(audience.members)
-                if breath.due:
-                    await breath.take()
+                if time_slice.due:
+                    await time_slice.take()
         return groups.values()
 
     def _wanted(self, entries: Iterable[Entry]) -> dict[str, list[Entry]]:
@@ -89,8 +89,8 @@ class Audiences:
 
 def _key(audience: Audience, touched: frozenset[str]) -> object:
     """What those have in common who get the same bytes of these topics."""
-    form = audience.form
-    return (form, touched, audience.topics if form.names_topics else None)
+    encoder = audience.encoder
+    return (encoder, touched, audience.topics if encoder.names_topics else None)
 
 
 def _joined(by_topic: dict[str, list[Entry]], topics: frozenset[str]) -> Sequence[Entry]:

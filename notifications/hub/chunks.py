@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from notifications.hub.encoders import Form
+from notifications.hub.encoders import Encoder
 from notifications.hub.scheduling import STRIDE
 from notifications.log.base import Entry
 from notifications.log.cursors import Cursor, Position
-from notifications.transport.base import Parcel
+from notifications.transport.base import Payload
 
 MAX_CHUNK = 64 * 1024
 """Bytes that a wire is handed at once, unless one event alone is larger."""
@@ -22,7 +22,7 @@ class Chunk:
 
     first: Position
     last: Position
-    parcel: Parcel
+    payload: Payload
     count: int
     """How many events it holds."""
     skip: frozenset[str]
@@ -37,40 +37,42 @@ def pack(entries: Sequence[Entry], block: Callable[[Entry], bytes]) -> Iterator[
     for entry in entries:
         piece = block(entry)
         if pieces and size + len(piece) > MAX_CHUNK:
-            yield Chunk(first, last, Parcel(b"".join(pieces)), len(pieces), skip)
+            yield Chunk(first, last, Payload(b"".join(pieces)), len(pieces), skip)
             pieces, size, first, skip = [], 0, entry.position, frozenset()
         pieces.append(piece)
         size += len(piece)
         last = entry.position
         if entry.skip:
             skip |= entry.skip
-    yield Chunk(first, last, Parcel(b"".join(pieces)), len(pieces), skip)
+    yield Chunk(first, last, Payload(b"".join(pieces)), len(pieces), skip)
 
 
 # Keep-alives, of which many are the same.
 
 
 @dataclass(slots=True)
-class _Pulse:
+class _KeepAlive:
     at: Cursor
-    parcel: Parcel
+    payload: Payload
     left: int
 
 
-MAX_FORMS = 100
+MAX_ENCODERS = 100
 
 
-class Pulses:
+class KeepAliveCache:
     """Few share one, since it also says when to come back: not all at once."""
 
     def __init__(self) -> None:
-        self._last: dict[Form, _Pulse] = {}
+        self._last: dict[Encoder, _KeepAlive] = {}
 
-    def at(self, cursor: Cursor, form: Form) -> Parcel:
-        pulse = self._last.get(form)
-        if pulse is None or not pulse.left or pulse.at != cursor:
-            if len(self._last) >= MAX_FORMS:
+    def at(self, cursor: Cursor, encoder: Encoder) -> Payload:
+        keepalive = self._last.get(encoder)
+        if keepalive is None or not keepalive.left or keepalive.at != cursor:
+            if len(self._last) >= MAX_ENCODERS:
                 self._last.clear()
-            pulse = self._last[form] = _Pulse(cursor, Parcel(form.cursor(cursor)), STRIDE)
-        pulse.left -= 1
-        return pulse.parcel
+            keepalive = self._last[encoder] = _KeepAlive(
+                cursor, Payload(encoder.cursor(cursor)), STRIDE
+            )
+        keepalive.left -= 1
+        return keepalive.payload

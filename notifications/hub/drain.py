@@ -5,7 +5,7 @@ import logging
 import random
 
 from notifications.hub.hub import Hub
-from notifications.hub.scheduling import Breath
+from notifications.hub.scheduling import TimeSlice
 from notifications.hub.subscribers import CloseReason, Subscriber
 
 logger = logging.getLogger("carillon")
@@ -41,13 +41,13 @@ async def drain(hub: Hub, *, over: float) -> None:
 
 async def close_all(hub: Hub, reason: CloseReason) -> None:
     """Tell every stream that it ends, at once."""
-    breath = Breath()
+    time_slice = TimeSlice()
     for member in hub.subscribers:
         hub.close(member, reason)
-        if breath.due:
-            await breath.take()
+        if time_slice.due:
+            await time_slice.take()
 
 
 def _tell(hub: Hub, member: Subscriber) -> None:
-    if not member.wire.busy:
+    if not member.transport.busy:
         hub.close(member, CloseReason.DRAINING)

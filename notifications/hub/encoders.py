@@ -11,7 +11,7 @@ from notifications.log.base import Entry, ResetReason
 from notifications.log.cursors import Cursor, Position, format_time, position_ms
 
 
-class Form(ABC):
+class Encoder(ABC):
     """Pieces of it can be joined, and what they make is what a wire carries.
 
     `names_topics`: what is made of an event depends on the topics that were asked for.
@@ -21,7 +21,7 @@ class Form(ABC):
     names_topics: ClassVar[bool] = True
     opens_alike: ClassVar[bool] = True
 
-    def beginning(self, since: Mapping[str, Position]) -> "Form":
+    def beginning(self, since: Mapping[str, Position]) -> "Encoder":
         """The same for one whose topics begin at different places, while it is told of these."""
         del since
         return self
@@ -56,7 +56,7 @@ class Form(ABC):
         return self.closing(reason)
 
 
-class _Blocks(Form):
+class _Blocks(Encoder):
     """Server-Sent Events."""
 
     names_topics = False
@@ -86,8 +86,8 @@ class _Enveloped(_Blocks):
         return enveloped(epoch, entry, asked)
 
 
-PLAIN: Form = _Blocks()
-ENVELOPED: Form = _Enveloped()
+PLAIN: Encoder = _Blocks()
+ENVELOPED: Encoder = _Enveloped()
 
 
 # What a stream says: events and the service's own signals, as blocks of bytes.

@@ -12,7 +12,7 @@ from itertools import takewhile
 
 from notifications.hub.grants import Grant, topic_subject
 from notifications.hub.hub import Hub
-from notifications.hub.scheduling import Breath, Wheel
+from notifications.hub.scheduling import TimerWheel, TimeSlice
 from notifications.hub.subscribers import CloseReason, Subscriber
 from notifications.log.base import EVERYONE, Control, Order
 from notifications.log.cursors import Position, position_ms
@@ -46,7 +46,7 @@ class Enforcement:
         self._held: dict[Subscriber, _Held] = {}
         # Tuples, since nearly all have one member, and an open stream should cost little.
         self._by_subject: dict[str, tuple[Subscriber, ...]] = {}
-        self._wheel: Wheel[Subscriber] = Wheel(TICK)
+        self._timers: TimerWheel[Subscriber] = TimerWheel(TICK)
         self._recent: deque[Control] = deque()
         self._over: dict[str, Position] = {}
         self._waiting: OrderedDict[Subscriber, None] = OrderedDict()
@@ -79,7 +79,7 @@ class Enforcement:
         held = self._held.pop(subscriber, None)
         if held is None:
             return
-        self._wheel.remove(subscriber, held.due)
+        self._timers.remove(subscriber, held.due)
         self._waiting.pop(subscriber, None)
         for subject in held.grant.subjects:
             members = self._by_subject.pop(subject)
@@ -91,14 +91,14 @@ class Enforcement:
 
     async def obey(self, controls: Sequence[Control]) -> None:
         """Carry out control entries, and remember them for a while."""
-        breath = Breath()
+        time_slice = TimeSlice()
         for control in controls:
             if control.position:
                 self._remember(control)
             for subscriber in self._concerned(control):
                 self._carry_out(control, subscriber)
-                if breath.due:
-                    await breath.take()
+                if time_slice.due:
+                    await time_slice.take()
 
     def _remember(self, control: Control) -> None:
         self._recent.append(control)
@@ -139,16 +139,16 @@ class Enforcement:
             pause = self._max_age * random.uniform(1 - JITTER, 1)
         if held.grant.until is not None:
             pause = min(pause, max(0.0, held.grant.until - time.time()))
-        self._wheel.remove(subscriber, held.due)
-        held.due = self._wheel.add(subscriber, after=pause)
+        self._timers.remove(subscriber, held.due)
+        held.due = self._timers.add(subscriber, after=pause)
 
     async def _watch_the_clock(self) -> None:
         while True:
             await asyncio.sleep(TICK)
-            await self._look_at(self._wheel.due())
+            await self._look_at(self._timers.due())
 
     async def _look_at(self, due: Iterable[Subscriber]) -> None:
-        breath = Breath()
+        time_slice = TimeSlice()
         for subscriber in due:
             held = self._held.get(subscriber)
             if held is None:
@@ -157,8 +157,8 @@ class Enforcement:
                 self._hub.close(subscriber, CloseReason.EXPIRED)
             else:
                 self._ask_again(subscriber)
-            if breath.due:
-                await breath.take()
+            if time_slice.due:
+                await time_slice.take()
 
     # Asking again
 

@@ -12,16 +12,16 @@ from functools import partial
 from itertools import batched
 
 from notifications.hub.audiences import Audiences
-from notifications.hub.chunks import MAX_CHUNK, Chunk, Pulses, pack
-from notifications.hub.encoders import PLAIN, Form
+from notifications.hub.chunks import MAX_CHUNK, Chunk, KeepAliveCache, pack
+from notifications.hub.encoders import PLAIN, Encoder
 from notifications.hub.resume import by_topic, next_chunk, place_of
-from notifications.hub.scheduling import STRIDE, Breath, Turns
+from notifications.hub.scheduling import STRIDE, FairQueue, TimeSlice
 from notifications.hub.subscribers import Audience, CloseReason, Start, Subscriber, Waiting
 from notifications.hub.window import Window
 from notifications.log.base import Batch, Entry, ResetReason
 from notifications.log.cursors import START, Cursor, Position, position, position_ms
-from notifications.telemetry.counters import tally
-from notifications.transport.base import Parcel, Wire
+from notifications.telemetry.counters import process_counters
+from notifications.transport.base import Payload, Transport
 
 logger = logging.getLogger("carillon")
 
@@ -35,8 +35,8 @@ class Hub:
         self._settled = window.head
         self._audiences = Audiences()
         self._waiting = Waiting()
-        self._turns = Turns(self._serve)
-        self._pulses = Pulses()
+        self._queue = FairQueue(self._serve)
+        self._keepalives = KeepAliveCache()
         self._loop = asyncio.get_running_loop()
         self.left: list[Callable[[Subscriber], object]] = []  # each is told of whoever has left
 
@@ -67,10 +67,10 @@ class Hub:
     def subscribe(
         self,
         topics: frozenset[str],
-        wire: Wire,
+        transport: Transport,
         start: Start,
         *,
-        form: Form = PLAIN,
+        encoder: Encoder = PLAIN,
         denied: Collection[str] = (),
         since: Mapping[str, int] | None = None,
         subjects: tuple[str, ...] = (),
@@ -83,25 +83,25 @@ class Hub:
             place, begin, lost = by_topic(start.cursors, self.head, self._window.floor)
             first |= begin
             reset = ResetReason.UNKNOWN if lost else None
-        subscriber = Subscriber(self, self._audiences.of(topics, form), wire, place)
-        tally.opened += 1
+        subscriber = Subscriber(self, self._audiences.of(topics, encoder), transport, place)
+        process_counters.opened += 1
         subscriber.subjects = subjects
         if first:
             subscriber.limit_history(first, head=self._window.head)
-        if form.opens_alike and not (reset or denied) and place >= self._window.head:
-            self._write(subscriber, self._pulses.at(Cursor(self._epoch, place), form))
+        if encoder.opens_alike and not (reset or denied) and place >= self._window.head:
+            self._write(subscriber, self._keepalives.at(Cursor(self._epoch, place), encoder))
             return subscriber
         at = Cursor(self._epoch, place)
-        opening = form.beginning(subscriber.since or {}).opening(at, reset, lost)
+        opening = encoder.beginning(subscriber.since or {}).opening(at, reset, lost)
         if denied:
-            opening += form.denied(at, denied)
+            opening += encoder.denied(at, denied)
         if reset:
-            tally.resets[reset] += 1
+            process_counters.resets[reset] += 1
         if place < self._window.head:
             subscriber.behind = True
             room = MAX_CHUNK - len(opening)
             opening += next_chunk(subscriber, self._window, self._epoch, room=room)
-        self._write(subscriber, Parcel(opening))
+        self._write(subscriber, Payload(opening))
         self._go_on(subscriber)
         return subscriber
 
@@ -118,7 +118,7 @@ class Hub:
         self._audiences.leave(subscriber)
         for tell in self.left:
             tell(subscriber)
-        tally.closed[reason] += 1
+        process_counters.closed[reason] += 1
         topics = len(subscriber.audience.topics)
         logger.log(reason.level, "stream.closed reason=%s topics=%d", reason, topics)
 
@@ -129,19 +129,19 @@ class Hub:
         if not subscriber.open:
             return
         self.leave(subscriber, reason)
-        wire = subscriber.wire
-        if wire.busy or reason in (CloseReason.WRITE_FAILED, CloseReason.TOO_SLOW):
-            wire.abort()
+        transport = subscriber.transport
+        if transport.busy or reason in (CloseReason.WRITE_FAILED, CloseReason.TOO_SLOW):
+            transport.abort()
             return
         # Who fell behind may read nothing more of it, and who is old would come back to us by it.
         hang_up = reason in (CloseReason.FELL_BEHIND, CloseReason.TOO_OLD)
         try:
-            form = subscriber.audience.form
-            said = form.forbidden(reason, topics) if topics else form.closing(reason)
-            wire.end(Parcel(said), hang_up=hang_up)
+            encoder = subscriber.audience.encoder
+            said = encoder.forbidden(reason, topics) if topics else encoder.closing(reason)
+            transport.end(Payload(said), hang_up=hang_up)
         except Exception:
             logger.exception("wire.failed")
-            wire.abort()
+            transport.abort()
         self._watch(subscriber)
 
     # Fan-out
@@ -149,35 +149,35 @@ class Hub:
     async def deliver(self, batch: Batch) -> None:
         """Take a batch from the tail, and bring it to everyone concerned before the next."""
         self._window.append(batch)
-        before = tally.delivered
-        breath = Breath()
-        for group in await self._audiences.concerned(batch.entries, breath):
+        before = process_counters.delivered
+        time_slice = TimeSlice()
+        for group in await self._audiences.concerned(batch.entries, time_slice):
             for chunk in pack(group.entries, partial(self._block, group.audience)):
                 for members in batched(group.members, STRIDE):
                     if chunk.skip:
                         self._set_aside(members, chunk.skip)
                     self._hand(members, chunk)
-                    if breath.due:
-                        await breath.take()
+                    if time_slice.due:
+                        await time_slice.take()
         self._settled = self._window.head
-        tally.read += len(batch.entries)
-        if tally.delivered != before:
-            tally.heard(position_ms(batch.entries[0].position))
+        process_counters.read += len(batch.entries)
+        if process_counters.delivered != before:
+            process_counters.heard(position_ms(batch.entries[0].position))
 
     def _hand(self, members: Sequence[Subscriber], chunk: Chunk) -> None:
         """The chunk to those who have all before it and none of it; others catch up later."""
-        first, last, parcel = chunk.first, chunk.last, chunk.parcel
+        first, last, payload = chunk.first, chunk.last, chunk.payload
         written = 0
         for member in members:
             if member.behind or member.position >= last or not member.open:
                 continue
-            if member.wire.busy or member.position >= first:
+            if member.transport.busy or member.position >= first:
                 self._fall_behind(member)
             else:
                 member.position = last
-                self._write(member, parcel)
+                self._write(member, payload)
                 written += 1
-        tally.delivered += written * chunk.count
+        process_counters.delivered += written * chunk.count
 
     def _set_aside(self, members: Sequence[Subscriber], skip: frozenset[str]) -> None:
         """Who is passed over by an event of a chunk gets the rest of it from the window."""
@@ -201,37 +201,37 @@ class Hub:
             self.close(subscriber, CloseReason.WRITE_FAILED)
         else:
             self._waiting.end(subscriber)
-            subscriber.wire.abort()
+            subscriber.transport.abort()
 
     def _go_on(self, subscriber: Subscriber) -> None:
         """One that is behind is served in its turn: many may be ready at once."""
-        if subscriber.behind and not subscriber.wire.busy:
-            self._turns.add(subscriber)
+        if subscriber.behind and not subscriber.transport.busy:
+            self._queue.add(subscriber)
 
     def _serve(self, subscriber: Subscriber) -> None:
         """Hand over the next chunk of what is due, if the wire takes one."""
-        if not subscriber.open or not subscriber.behind or subscriber.wire.busy:
+        if not subscriber.open or not subscriber.behind or subscriber.transport.busy:
             return
         if subscriber.reset:
             reason, subscriber.reset = subscriber.reset, None
             subscriber.position = self._window.head
             subscriber.behind = False
             subscriber.since = None
-            tally.resets[reason] += 1
-            form = subscriber.audience.form
-            self._write(subscriber, Parcel(form.reset(self.head, reason)))
+            process_counters.resets[reason] += 1
+            encoder = subscriber.audience.encoder
+            self._write(subscriber, Payload(encoder.reset(self.head, reason)))
         elif subscriber.position < self._window.floor:
             self.close(subscriber, CloseReason.FELL_BEHIND)
         else:
             chunk = next_chunk(subscriber, self._window, self._epoch, room=MAX_CHUNK)
             if chunk:
-                self._write(subscriber, Parcel(chunk))
+                self._write(subscriber, Payload(chunk))
             self._go_on(subscriber)
 
-    def _write(self, subscriber: Subscriber, parcel: Parcel) -> None:
-        wire = subscriber.wire
+    def _write(self, subscriber: Subscriber, payload: Payload) -> None:
+        transport = subscriber.transport
         try:
-            wire.write(parcel)
+            transport.write(payload)
         except Exception:
             # One that fails in a way nobody thought of costs one stream, and not the fan-out.
             logger.exception("wire.failed")
@@ -240,19 +240,19 @@ class Hub:
         self._watch(subscriber)
 
     def _watch(self, subscriber: Subscriber) -> None:
-        if subscriber.wire.busy:
+        if subscriber.transport.busy:
             self._waiting.begin(subscriber)
 
     def _block(self, audience: Audience, entry: Entry) -> bytes:
-        return audience.form.event(self._epoch, entry, audience.topics)
+        return audience.encoder.event(self._epoch, entry, audience.topics)
 
     # What goes on without events
 
     def keep_alive(self, subscriber: Subscriber) -> None:
         """Tell a caught-up subscriber its place, so that its cursor never grows old."""
-        if subscriber.open and not subscriber.behind and not subscriber.wire.busy:
+        if subscriber.open and not subscriber.behind and not subscriber.transport.busy:
             at = self._place_of(subscriber)
-            self._write(subscriber, self._pulses.at(at, subscriber.audience.form))
+            self._write(subscriber, self._keepalives.at(at, subscriber.audience.encoder))
 
     def _place_of(self, subscriber: Subscriber) -> Cursor:
         caught_up = START if subscriber.behind else self._settled
@@ -265,20 +265,20 @@ class Hub:
 
     async def close_the_slow(self, *, deadline: float) -> None:
         """Close the streams whose wire has been busy with one chunk for `deadline` seconds."""
-        breath = Breath()
+        time_slice = TimeSlice()
         for subscriber in self._waiting.late(deadline):
             if subscriber.open:
                 self.close(subscriber, CloseReason.TOO_SLOW)
             else:
-                subscriber.wire.abort()  # not even its last words are through
-            if breath.due:
-                await breath.take()
+                subscriber.transport.abort()  # not even its last words are through
+            if time_slice.due:
+                await time_slice.take()
 
     async def trim(self, *, now_ms: int) -> None:
         """Let go of the history that is too old, or too much."""
-        breath = Breath()
+        time_slice = TimeSlice()
         while self._window.trim(now_ms=now_ms):
-            await breath.take()
+            await time_slice.take()
 
     async def reload(self, epoch: str, window: Window, reason: ResetReason) -> None:
         """Go on with another window, and tell every subscriber that it may have missed events."""
@@ -287,13 +287,13 @@ class Hub:
         members = self.subscribers
         for member in members:
             member.reset, member.behind = reason, True
-        breath = Breath()
+        time_slice = TimeSlice()
         for member in members:
             self._serve(member)
-            if breath.due:
-                await breath.take()
+            if time_slice.due:
+                await time_slice.take()
         while old.dismantle():
-            await breath.take()
+            await time_slice.take()
 
     def reset(self, subscriber: Subscriber, reason: ResetReason) -> None:
         """Tell one subscriber that it may have missed events; it goes on from the head."""

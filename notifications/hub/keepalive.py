@@ -5,7 +5,7 @@ import random
 import time
 
 from notifications.hub.hub import Hub
-from notifications.hub.scheduling import Breath, Wheel
+from notifications.hub.scheduling import TimerWheel, TimeSlice
 from notifications.hub.subscribers import CloseReason, Subscriber
 
 TICK = 0.1
@@ -28,8 +28,8 @@ class KeepAlive:
         self._period = period
         self._write_deadline = write_deadline
         self._max_age = max_age
-        self._visits: Wheel[Subscriber] = Wheel(TICK)
-        self._told: Wheel[Subscriber] = Wheel(TICK)
+        self._visits: TimerWheel[Subscriber] = TimerWheel(TICK)
+        self._told: TimerWheel[Subscriber] = TimerWheel(TICK)
         self._loop = asyncio.get_running_loop()
 
     def add(self, subscriber: Subscriber) -> None:
@@ -51,29 +51,29 @@ class KeepAlive:
             await self._hub.trim(now_ms=time.time_ns() // 1_000_000)
 
     async def _visit(self, due: list[Subscriber]) -> None:
-        breath = Breath()
+        time_slice = TimeSlice()
         now = self._loop.time()
         for subscriber in due:
-            if subscriber.until <= now and not subscriber.wire.busy:
+            if subscriber.until <= now and not subscriber.transport.busy:
                 self._hub.close(subscriber, CloseReason.TOO_OLD)
             elif subscriber.open:
                 self._hub.keep_alive(subscriber)
                 self._file(subscriber)
                 self._told.add(subscriber, after=self._write_deadline)
-            if breath.due:
-                await breath.take()
+            if time_slice.due:
+                await time_slice.take()
 
     async def _look_after(self, told: list[Subscriber]) -> None:
         """Close the streams of clients that did not even acknowledge their last keep-alive.
 
         What they do not take fits into the kernel's buffer, so no write would ever fail.
         """
-        breath = Breath()
+        time_slice = TimeSlice()
         for subscriber in told:
-            if subscriber.open and subscriber.wire.unanswered(self._write_deadline):
+            if subscriber.open and subscriber.transport.unanswered(self._write_deadline):
                 self._hub.close(subscriber, CloseReason.TOO_SLOW)
-            if breath.due:
-                await breath.take()
+            if time_slice.due:
+                await time_slice.take()
 
 
 def _jittered(seconds: float) -> float:

@@ -8,7 +8,7 @@ from notifications.errors import Unavailable
 from notifications.hub.hub import Hub
 from notifications.log.base import Log
 from notifications.log.cursors import Cursor
-from notifications.telemetry.counters import tally
+from notifications.telemetry.counters import process_counters
 
 EVERY = 1.0
 LOOK_EVERY = 5.0
@@ -41,7 +41,7 @@ class Exporter:
         from notifications.telemetry import metrics  # what it stands on may not be installed
 
         metrics.count()
-        metrics.STREAMS.set(tally.open)
+        metrics.STREAMS.set(process_counters.open)
         metrics.SLOW.set(self._hub.slow)
         window = self._hub.window
         metrics.WINDOW_SPAN.set(window.span)

@@ -7,7 +7,7 @@ from notifications.hub.subscribers import Start, Subscriber
 from notifications.hub.window import Window
 from notifications.log.base import ResetReason
 from notifications.log.cursors import Cursor, Position
-from notifications.telemetry.counters import tally
+from notifications.telemetry.counters import process_counters
 
 
 def place_of(start: Start, window: Window, epoch: str) -> tuple[Position, ResetReason | None]:
@@ -67,19 +67,23 @@ def next_chunk(subscriber: Subscriber, window: Window, epoch: str, *, room: int)
     It has been handed over by then: its position is after it, and once there is no more, it is not
     behind any longer.
     """
-    topics, form, since = subscriber.audience.topics, subscriber.audience.form, subscriber.since
+    topics, encoder, since = (
+        subscriber.audience.topics,
+        subscriber.audience.encoder,
+        subscriber.since,
+    )
     if since:
-        form = form.beginning(since)
+        encoder = encoder.beginning(since)
     pieces: list[bytes] = []
     for entry in window.following(topics, subscriber.position):
         if (since or entry.skip) and not subscriber.may_have(entry):
             continue
-        block = form.event(epoch, entry, topics)
+        block = encoder.event(epoch, entry, topics)
         room -= len(block)
         if pieces and room < 0:
             return b"".join(pieces)
         pieces.append(block)
-        tally.delivered += 1
+        process_counters.delivered += 1
         subscriber.position = entry.position
     subscriber.position = max(subscriber.position, window.head)
     subscriber.behind = False

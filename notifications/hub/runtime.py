@@ -15,20 +15,20 @@ from contextvars import Context
 from notifications.conf import Settings, get_settings
 from notifications.errors import Unavailable
 from notifications.hub.drain import close_all, drain
-from notifications.hub.encoders import PLAIN, Form
+from notifications.hub.encoders import PLAIN, Encoder
 from notifications.hub.enforcement import Enforcement
 from notifications.hub.grants import Grant
 from notifications.hub.hub import Hub
 from notifications.hub.keepalive import KeepAlive
 from notifications.hub.metrics_exporter import Exporter, is_possible
 from notifications.hub.quotas import Quotas
-from notifications.hub.scheduling import Breath
+from notifications.hub.scheduling import TimeSlice
 from notifications.hub.subscribers import CloseReason, Start, Subscriber
 from notifications.hub.window import Window
 from notifications.log.base import EVERYONE, Control, Gap, Log, Order, ResetReason
 from notifications.log.cursors import Cursor, position_ms
 from notifications.log.factory import open_log, retention
-from notifications.transport.base import Wire
+from notifications.transport.base import Transport
 
 logger = logging.getLogger("carillon")
 
@@ -81,18 +81,18 @@ class Runtime:
     def subscribe(
         self,
         grant: Grant,
-        wire: Wire,
+        transport: Transport,
         start: Start,
         *,
-        form: Form = PLAIN,
+        encoder: Encoder = PLAIN,
         names: tuple[str, ...] = (),
     ) -> Subscriber:
         """`names`: as the quotas have them, which the caller has asked."""
         subscriber = self.hub.subscribe(
             frozenset(grant.topics),
-            wire,
+            transport,
             start,
-            form=form,
+            encoder=encoder,
             denied=grant.denied,
             since=grant.since,
             subjects=grant.subjects,
@@ -153,12 +153,12 @@ class Runtime:
     async def _load(self) -> tuple[str, Window]:
         state = await self.log.state()
         window = Window(retention(self._settings))
-        breath = Breath()
+        time_slice = TimeSlice()
         async with aclosing(self.log.read(until=state.position)) as history:
             async for batch in history:
                 window.append(batch)
-                while window.trim(now_ms=position_ms(window.head)) or breath.due:
-                    await breath.take()
+                while window.trim(now_ms=position_ms(window.head)) or time_slice.due:
+                    await time_slice.take()
         if window.head != state.position:
             window.restart(state.position)
         logger.info("window.loaded events=%d bytes=%d", len(window), window.size)
@@ -203,7 +203,7 @@ class Runtime:
 
     async def _obey(self, controls: Sequence[Control]) -> None:
         for control in controls:
-            for heed in heeders:
+            for heed in control_observers:
                 heed(control)
         if controls and self._enforcement is not None:
             await self._enforcement.obey(controls)
@@ -232,7 +232,7 @@ class Runtime:
             logger.critical("runtime.failed", exc_info=error)
 
 
-heeders: list[Callable[[Control], object]] = []
+control_observers: list[Callable[[Control], object]] = []
 """Called with each control entry that comes by, before streams are ended by it."""
 
 services: list[Callable[[Settings], Coroutine[None, None, None]]] = []

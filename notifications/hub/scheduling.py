@@ -8,7 +8,7 @@ STRIDE = 16
 """So many small steps, such as writes to a socket, are worth a look at the clock."""
 
 
-class Breath:
+class TimeSlice:
     """Lets the event loop go on when a piece of work has held it for long enough."""
 
     SLICE = 0.002
@@ -29,7 +29,7 @@ class Breath:
 # Turns: many who are to be served at once, one after another and in slices.
 
 
-class Turns[T]:
+class FairQueue[T]:
     """Serves each soon, in the order that they came, and lets the event loop go on meanwhile."""
 
     def __init__(self, serve: Callable[[T], object]) -> None:
@@ -45,11 +45,11 @@ class Turns[T]:
             self._loop.call_soon(self._go)
 
     def _go(self) -> None:
-        breath = Breath()
+        time_slice = TimeSlice()
         try:
             while self._next:
                 self._serve(self._next.popleft())
-                if breath.due:
+                if time_slice.due:
                     break
         finally:
             self._going = bool(self._next)
@@ -60,7 +60,7 @@ class Turns[T]:
 # A timing wheel: what is due at some moment, filed by the tick in which that is.
 
 
-class Wheel[T]:
+class TimerWheel[T]:
     """A tick costs what is due in it, however much there is in all. Nothing is due early.
 
     Lives in one event loop.

@@ -4,18 +4,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from notifications.hub import runtime
-from notifications.hub.encoders import PLAIN, Form
+from notifications.hub.encoders import PLAIN, Encoder
 from notifications.hub.grants import Grant
 from notifications.hub.hub import Hub
 from notifications.hub.subscribers import CloseReason, Start, Subscriber
-from notifications.telemetry.counters import tally
-from notifications.transport.base import Parcel, Wire
-from notifications.transport.pull import PullWire
+from notifications.telemetry.counters import process_counters
+from notifications.transport.base import Payload, Transport
+from notifications.transport.pull import PullTransport
 
 READY_TIMEOUT = 2.0
 """Seconds that a new stream waits for a process that has just started to load its window."""
 
-type Witness = Callable[[], Awaitable[object]]
+type EndNotice = Callable[[], Awaitable[object]]
 """What is to happen once the client has left."""
 
 
@@ -29,16 +29,16 @@ class EventStream:
         self,
         grant: Grant,
         start: Start,
-        form: Form = PLAIN,
+        encoder: Encoder = PLAIN,
         *,
-        witness: Witness | None = None,
+        end_notice: EndNotice | None = None,
     ) -> None:
-        self.witness = witness
+        self.end_notice = end_notice
         self._grant = grant
         self._start = _from_here(start)
-        self._form = form
+        self._form = encoder
         self._address: str | None = None
-        self._wire: PullWire | None = None
+        self._transport: PullTransport | None = None
         self._joined: tuple[Hub, Subscriber] | None = None
 
     def comes_from(self, scope: Mapping[str, Any]) -> None:
@@ -56,11 +56,11 @@ class EventStream:
         reason = here.quotas.refusal(self._names(here))
         return None if reason is None else last_words(reason, self._form)
 
-    def open(self, wire: Wire) -> tuple[Hub, Subscriber]:
+    def open(self, transport: Transport) -> tuple[Hub, Subscriber]:
         """Join the hub of the running loop. Raises `RuntimeError` if that has no window yet."""
         here = runtime.start()
         subscriber = here.subscribe(
-            self._grant, wire, self._start, form=self._form, names=self._names(here)
+            self._grant, transport, self._start, encoder=self._form, names=self._names(here)
         )
         return here.hub, subscriber
 
@@ -71,14 +71,14 @@ class EventStream:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._wire is None:
-            self._wire = PullWire()
+        if self._transport is None:
+            self._transport = PullTransport()
             refusal = await self.refusal()
             if refusal is None:
-                self._joined = self.open(self._wire)
+                self._joined = self.open(self._transport)
             else:
-                self._wire.end(Parcel(refusal))
-        chunk = await self._wire.pull()
+                self._transport.end(Payload(refusal))
+        chunk = await self._transport.pull()
         if chunk is None:
             raise StopAsyncIteration
         return chunk
@@ -87,8 +87,8 @@ class EventStream:
         if self._joined is not None:
             hub, subscriber = self._joined
             hub.leave(subscriber, CloseReason.CLIENT_LEFT)
-            if self.witness is not None:
-                await self.witness()
+            if self.end_notice is not None:
+                await self.end_notice()
 
 
 def _from_here(start: Start) -> Start:
@@ -102,7 +102,7 @@ def _from_here(start: Start) -> Start:
     return Start(cursor=here.hub.head) if here is not None and here.ready else start
 
 
-def last_words(reason: CloseReason, form: Form = PLAIN) -> bytes:
+def last_words(reason: CloseReason, encoder: Encoder = PLAIN) -> bytes:
     """For a stream that does not begin."""
-    tally.refused[reason] += 1
-    return form.closing(reason)
+    process_counters.refused[reason] += 1
+    return encoder.closing(reason)

@@ -9,10 +9,10 @@ from itertools import takewhile
 from math import inf
 from typing import Protocol
 
-from notifications.hub.encoders import Form
+from notifications.hub.encoders import Encoder
 from notifications.log.base import Entry, ResetReason
 from notifications.log.cursors import START, Cursor, Position
-from notifications.transport.base import Wire
+from notifications.transport.base import Transport
 
 
 class CloseReason(StrEnum):
@@ -90,7 +90,7 @@ class Audience:
     """The subscribers that want exactly the same bytes."""
 
     topics: frozenset[str]
-    form: Form
+    encoder: Encoder
     members: dict["Subscriber", None] = field(default_factory=dict)
 
 
@@ -105,13 +105,15 @@ class Subscriber:
 
     __slots__ = (
         *("_keeper", "audience", "behind", "names", "open", "position", "reset", "since"),
-        *("subjects", "until", "wire"),
+        *("subjects", "transport", "until"),
     )
 
-    def __init__(self, keeper: Keeper, audience: Audience, wire: Wire, position: Position) -> None:
+    def __init__(
+        self, keeper: Keeper, audience: Audience, transport: Transport, position: Position
+    ) -> None:
         self._keeper = keeper
         self.audience = audience
-        self.wire = wire
+        self.transport = transport
         self.position = position
         self.behind = False
         self.reset: ResetReason | None = None
@@ -121,7 +123,7 @@ class Subscriber:
         self.until = inf
         self.open = True
         audience.members[self] = None
-        wire.owner = self
+        transport.owner = self
 
     def limit_history(self, since: Mapping[str, Position], *, head: Position) -> None:
         """What is live is never held back, however late the history is to begin."""

@@ -15,7 +15,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.2
 LEAST = 0.01
 
 
-class Attempts:
+class AppendRetry:
     """One `append`, and the time it has. `before` is a place that the log had reached before it."""
 
     def __init__(self, call: Sequence[Any], *, before: Cursor | None, timeout: float) -> None:
@@ -51,7 +51,7 @@ class Attempts:
 # What this process told publishers it had kept, so that it can tell when the log has not.
 
 
-class Acknowledged:
+class HighWaterMarks:
     """The highest position that this process told a publisher it had kept, whoever appended it.
 
     If the log does not reach that far after a reconnect, it lost what was acknowledged.
@@ -76,4 +76,4 @@ class Acknowledged:
         return self._marks.get(log)
 
 
-here = Acknowledged()
+here = HighWaterMarks()

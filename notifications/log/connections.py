@@ -21,7 +21,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from notifications.conf import redis_url
-from notifications.log.discovery import Seeker
+from notifications.log.discovery import Discovery
 
 # What redis-py and the sockets below it raise when the server is away.
 AWAY = (RedisError, OSError, TimeoutError)
@@ -32,17 +32,17 @@ REDIRECTED = (MovedError, AskError, TryAgainError)
 REDIRECTED_PAUSE = 0.02
 
 
-class SeekingConnection(aio_connection.Connection):
+class DiscoveringConnection(aio_connection.Connection):
     """Seeks the log, and connects to where it is."""
 
     asking: type[aio_connection.Connection] = aio_connection.Connection
 
-    def __init__(self, *, seeker: Seeker, **rest: Any) -> None:
-        self._seeker = seeker
+    def __init__(self, *, discovery: Discovery, **rest: Any) -> None:
+        self._discovery = discovery
         super().__init__(**rest)
 
     async def connect(self) -> None:
-        if self.is_connected and (self.host, self.port) != self._seeker.found:
+        if self.is_connected and (self.host, self.port) != self._discovery.found:
             await self.disconnect(nowait=True)
         await super().connect()  # type: ignore[no-untyped-call]
 
@@ -52,52 +52,52 @@ class SeekingConnection(aio_connection.Connection):
 
     async def read_response(self, *given: Any, **more: Any) -> Any:
         said = await super().read_response(*given, **more)
-        self._seeker.check_place(self.host, self.port)
+        self._discovery.check_place(self.host, self.port)
         return said
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         await super().on_connect_check_health(check_health=check_health)
-        if self._seeker.is_sentinel:
+        if self._discovery.is_sentinel:
             with suppress(ResponseError):  # a user may not be allowed to ask
                 await self.send_command("ROLE")
-                self._seeker.check_role(await self.read_response())
+                self._discovery.check_role(await self.read_response())
 
     async def _seek(self) -> redis_url.Address:
         wrong: BaseException | None = None
-        for address in self._seeker.addresses():
+        for address in self._discovery.addresses():
             try:
                 return await self._ask(address)
             except AWAY as error:
                 wrong = error
-        raise self._seeker.nowhere(wrong)
+        raise self._discovery.nowhere(wrong)
 
     async def _ask(self, address: redis_url.Address) -> redis_url.Address:
-        given = _given(self._seeker.whom, address)
+        given = _given(self._discovery.whom, address)
         connection = self.asking(**given, protocol=2, retry=AsyncRetry(NoBackoff(), 0))
         try:
             async with asyncio.timeout(_patience(self.socket_connect_timeout)):
                 await connection.connect()
-                await connection.send_command(*self._seeker.question)
-                return self._seeker.answered(address, await connection.read_response())
+                await connection.send_command(*self._discovery.question)
+                return self._discovery.answered(address, await connection.read_response())
         finally:
             await connection.disconnect(nowait=True)
 
 
-class SeekingTLSConnection(SeekingConnection, aio_connection.SSLConnection):
+class DiscoveringTLSConnection(DiscoveringConnection, aio_connection.SSLConnection):
     asking = aio_connection.SSLConnection
 
 
-class SeekingSyncConnection(Connection):
-    """As `SeekingConnection`."""
+class DiscoveringSyncConnection(Connection):
+    """As `DiscoveringConnection`."""
 
     asking: type[Connection] = Connection
 
-    def __init__(self, *, seeker: Seeker, **rest: Any) -> None:
-        self._seeker = seeker
+    def __init__(self, *, discovery: Discovery, **rest: Any) -> None:
+        self._discovery = discovery
         super().__init__(**rest)  # type: ignore[no-untyped-call]
 
     def connect(self) -> None:
-        if self.is_connected and (self.host, self.port) != self._seeker.found:
+        if self.is_connected and (self.host, self.port) != self._discovery.found:
             self.disconnect()  # type: ignore[no-untyped-call]
         super().connect()  # type: ignore[no-untyped-call]
 
@@ -107,29 +107,29 @@ class SeekingSyncConnection(Connection):
 
     def read_response(self, *given: Any, **more: Any) -> Any:
         said = super().read_response(*given, **more)
-        self._seeker.check_place(self.host, self.port)
+        self._discovery.check_place(self.host, self.port)
         return said
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
         super().on_connect_check_health(check_health=check_health)
-        if self._seeker.is_sentinel:
+        if self._discovery.is_sentinel:
             with suppress(ResponseError):
                 self.send_command("ROLE")  # type: ignore[no-untyped-call]
-                self._seeker.check_role(self.read_response())
+                self._discovery.check_role(self.read_response())
 
     def _seek(self) -> redis_url.Address:
         wrong: BaseException | None = None
-        for address in self._seeker.addresses():
+        for address in self._discovery.addresses():
             try:
                 return self._ask(address)
             except AWAY as error:
                 wrong = error
-        raise self._seeker.nowhere(wrong)
+        raise self._discovery.nowhere(wrong)
 
     def _ask(self, address: redis_url.Address) -> redis_url.Address:
         patience = _patience(self.socket_connect_timeout)
         connection = self.asking(
-            **_given(self._seeker.whom, address),
+            **_given(self._discovery.whom, address),
             protocol=2,
             retry=Retry(NoBackoff(), 0),
             socket_timeout=patience,
@@ -137,13 +137,13 @@ class SeekingSyncConnection(Connection):
         )
         try:
             connection.connect()
-            connection.send_command(*self._seeker.question)
-            return self._seeker.answered(address, connection.read_response())
+            connection.send_command(*self._discovery.question)
+            return self._discovery.answered(address, connection.read_response())
         finally:
             connection.disconnect()
 
 
-class SeekingSyncTLSConnection(SeekingSyncConnection, SSLConnection):
+class DiscoveringSyncTLSConnection(DiscoveringSyncConnection, SSLConnection):
     asking = SSLConnection
 
 
@@ -165,9 +165,9 @@ def async_pool(url: str, *, prefix: str, **settings: Any) -> aio.BlockingConnect
     if where.kind != "server":
         tls = where.server.startswith("rediss:")
         settings |= _given(where.server, where.addresses[0])
-        settings["seeker"] = Seeker(where, prefix)
+        settings["discovery"] = Discovery(where, prefix)
         return aio.BlockingConnectionPool(
-            connection_class=SeekingTLSConnection if tls else SeekingConnection, **settings
+            connection_class=DiscoveringTLSConnection if tls else DiscoveringConnection, **settings
         )
     return aio.BlockingConnectionPool.from_url(url, **settings)
 
@@ -178,8 +178,9 @@ def pool(url: str, *, prefix: str, **settings: Any) -> BlockingConnectionPool:
     if where.kind != "server":
         tls = where.server.startswith("rediss:")
         settings |= _given(where.server, where.addresses[0])
-        settings["seeker"] = Seeker(where, prefix)
+        settings["discovery"] = Discovery(where, prefix)
         return BlockingConnectionPool(
-            connection_class=SeekingSyncTLSConnection if tls else SeekingSyncConnection, **settings
+            connection_class=DiscoveringSyncTLSConnection if tls else DiscoveringSyncConnection,
+            **settings,
         )
     return BlockingConnectionPool.from_url(url, **settings)

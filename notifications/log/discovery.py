@@ -10,7 +10,7 @@ from notifications.conf.redis_url import Address, RedisUrl
 from notifications.log.script import Keys
 
 
-class Seeker:
+class Discovery:
     """Whom to ask, and what. `found` is where the log was when it was last sought."""
 
     def __init__(self, url: RedisUrl, prefix: str) -> None:

@@ -111,7 +111,7 @@ SAMPLE = 32
 """So many entries of a read are measured: this is asked of every one."""
 
 
-class Portion:
+class ReadSize:
     """So many entries that a lag is soon made up for, and so few that they are not too many bytes.
 
     A read is held in memory as a whole, and parsed while everything else waits. Nobody can ask for

@@ -18,12 +18,12 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from notifications.errors import Unavailable
 from notifications.log import acks, script
-from notifications.log.acks import Attempts
+from notifications.log.acks import AppendRetry
 from notifications.log.base import Batch, Draft, Gap, Log, Receipt, ResetReason, Retention
 from notifications.log.connections import AWAY, ELSEWHERE, REDIRECTED, async_pool
 from notifications.log.cursors import START, Cursor, Position, format_position
-from notifications.log.reader import Portion, Raw, Reader
-from notifications.telemetry.counters import tally
+from notifications.log.reader import Raw, Reader, ReadSize
+from notifications.telemetry.counters import process_counters
 
 logger = logging.getLogger("carillon")
 
@@ -80,7 +80,7 @@ class RedisLog(Log):
         if not drafts:
             return []
         call = script.append(self._keys, self._retention, drafts, touch=bool(self._replicas))
-        attempts = Attempts(call, before=self._reached, timeout=self._timeout)
+        attempts = AppendRetry(call, before=self._reached, timeout=self._timeout)
         while True:
             try:
                 reply = await self._ask(attempts.call, timeout=attempts.left, copies=True)
@@ -101,15 +101,15 @@ class RedisLog(Log):
         reader = Reader()
         last = format_position(after)
         end = format_position(until)
-        portion = Portion(first=FIRST_READ, most_bytes=READ_BYTES)
+        read_size = ReadSize(first=FIRST_READ, most_bytes=READ_BYTES)
         while True:
-            call = ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", portion.count]
+            call = ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", read_size.count]
             raw: list[Raw] = await self._ask(call)
             for batch in reader.batch(raw):
                 yield batch
-            if len(raw) < portion.count:
+            if len(raw) < read_size.count:
                 return
-            portion.took(raw)
+            read_size.took(raw)
             last = raw[-1][0].decode()
 
     async def tail(self, after: Cursor) -> AsyncGenerator[Batch | Gap]:
@@ -125,7 +125,7 @@ class RedisLog(Log):
                         async for said in follow:
                             if away:
                                 logger.info("log.back")
-                                tally.reconnects += 1
+                                process_counters.reconnects += 1
                                 away = False
                             pause = FIRST_PAUSE
                             if said is None:
@@ -148,16 +148,16 @@ class RedisLog(Log):
     ) -> AsyncGenerator[Batch | Gap | None]:
         """As `tail`, on one connection; None says that there was nothing, and that it is sound."""
         reader = Reader()
-        portion = Portion()
+        read_size = ReadSize()
         read = format_position(place.position)
         await self._check_eviction(connection)
         yield await self._check(connection, place)
         while True:
-            raw = await self._xread(connection, read, count=portion.count)
+            raw = await self._xread(connection, read, count=read_size.count)
             if not raw:
                 yield await self._check(connection, place, read=read)
                 continue
-            portion.took(raw)
+            read_size.took(raw)
             read = raw[-1][0].decode()
             for batch in reader.batch(raw):
                 if batch.prev != place.position:

@@ -12,11 +12,11 @@ from redis.retry import Retry
 
 from notifications.errors import Unavailable
 from notifications.log import acks, script
-from notifications.log.acks import Attempts
+from notifications.log.acks import AppendRetry
 from notifications.log.base import Appender, Batch, Control, Draft, Receipt, Retention
 from notifications.log.connections import AWAY, ELSEWHERE, REDIRECTED, REDIRECTED_PAUSE, pool
 from notifications.log.cursors import Cursor, Position, format_position
-from notifications.log.reader import Portion, Raw, Reader
+from notifications.log.reader import Raw, Reader, ReadSize
 
 # More threads than this wait for each other.
 MAX_CONNECTIONS = 64
@@ -50,7 +50,7 @@ class RedisAppender(Appender):
             return []
         call = script.append(self._keys, self._retention, drafts, touch=bool(self._replicas))
         before = acks.here.mark(self._identity)
-        attempts = Attempts(call, before=before, timeout=self._timeout)
+        attempts = AppendRetry(call, before=before, timeout=self._timeout)
         while True:
             try:
                 reply = self._ask(attempts.call, timeout=attempts.left, copies=True)
@@ -74,14 +74,14 @@ class RedisAppender(Appender):
     def read(self, *, after: Position, until: Position) -> Iterator[Batch]:
         reader = Reader()
         last, end = format_position(after), format_position(until)
-        portion = Portion()
+        read_size = ReadSize()
         while True:
-            call = ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", portion.count]
+            call = ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", read_size.count]
             raw: list[Raw] = self._ask(call, timeout=self._timeout)
             yield from reader.batch(raw)
-            if len(raw) < portion.count:
+            if len(raw) < read_size.count:
                 return
-            portion.took(raw)
+            read_size.took(raw)
             last = raw[-1][0].decode()
 
     def close(self) -> None:

@@ -45,7 +45,7 @@ class _Waiting:
         return time.monotonic() - self.since > self.settings.GRANT_MAX_AGE
 
 
-class Messenger:
+class ControlPublisher:
     """Puts control entries into the log, in their order, until each of them is there."""
 
     def __init__(self) -> None:
@@ -104,13 +104,13 @@ class Messenger:
                 self._changed.notify_all()
 
 
-_messenger = Messenger()
+_publisher = ControlPublisher()
 
 
 def _begin_anew() -> None:
     """A process that was forked has no thread, and what waits is for its parent to say."""
-    global _messenger
-    _messenger = Messenger()
+    global _publisher
+    _publisher = ControlPublisher()
 
 
 if hasattr(os, "register_at_fork"):
@@ -119,24 +119,24 @@ if hasattr(os, "register_at_fork"):
 
 @atexit.register
 def _part() -> None:
-    _messenger.flush(PARTING)
+    _publisher.flush(PARTING)
 
 
 def flush(timeout: float) -> bool:
     """Wait until the log has every control entry of this process. False if that took too long."""
-    return _messenger.flush(timeout)
+    return _publisher.flush(timeout)
 
 
 def end(*subjects: str, reason: CloseReason, topics: Sequence[str] = ()) -> None:
     """End the streams of these subjects, in every process; with `topics`, those that have any."""
     named = {"topics": topics} if topics else {}
     audit.tell(logging.INFO, "streams.ended", reason=reason, subjects=subjects, **named)
-    _messenger.send(Control(Order.END, subjects, reason, topics=tuple(topics)))
+    _publisher.send(Control(Order.END, subjects, reason, topics=tuple(topics)))
 
 
 def ask_again(*subjects: str) -> None:
     """Ask, in every process, whether the streams of these subjects may go on."""
-    _messenger.send(Control(Order.RECHECK, subjects, ""))
+    _publisher.send(Control(Order.RECHECK, subjects, ""))
 
 
 def ask_again_on_commit(*subjects: str, using: str | None = None) -> None:

@@ -16,7 +16,7 @@ from notifications.hub import runtime
 from notifications.log.base import Draft, Receipt
 from notifications.log.factory import appender
 from notifications.publishing import outbox
-from notifications.telemetry.counters import tally
+from notifications.telemetry.counters import process_counters
 
 FROM_CODE = "code"
 
@@ -201,7 +201,7 @@ async def aappend(drafts: Sequence[Draft]) -> list[Receipt]:
 
 
 def _counted(receipts: list[Receipt]) -> list[Receipt]:
-    tally.publish(sum(not each.duplicate for each in receipts))
+    process_counters.publish(sum(not each.duplicate for each in receipts))
     return receipts
 
 

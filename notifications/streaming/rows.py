@@ -15,7 +15,7 @@ from asgiref.sync import sync_to_async
 from django.db.models import Model, QuerySet
 from django.db.models.query import ModelIterable, NamedValuesListIterable, ValuesIterable
 
-from notifications.hub.scheduling import Breath
+from notifications.hub.scheduling import TimeSlice
 
 type Rows = QuerySet[Any, Any] | AsyncIterable[Any] | Iterable[Any]
 
@@ -86,14 +86,14 @@ def _key_of(row: Any, key: str) -> Any:
 async def _gathered(rows: AsyncIterable[Any], size: int) -> AsyncGenerator[list[Any]]:
     """What comes slowly is not kept waiting for the rest of a page."""
     page: list[Any] = []
-    breath = Breath()
+    time_slice = TimeSlice()
     try:
         async for row in rows:
             page.append(row)
-            if len(page) >= size or breath.due:
+            if len(page) >= size or time_slice.due:
                 yield page
                 page = []
-                await breath.take()
+                await time_slice.take()
         if page:
             yield page
     finally:

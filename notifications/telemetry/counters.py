@@ -11,7 +11,7 @@ from collections import Counter, deque
 ENOUGH = 4_096
 
 
-class Tally:
+class Counters:
     def __init__(self) -> None:
         self.opened = 0
         """Streams that joined."""
@@ -47,4 +47,4 @@ class Tally:
             self.published += events
 
 
-tally = Tally()
+process_counters = Counters()

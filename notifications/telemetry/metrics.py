@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from notifications.telemetry.counters import tally
+from notifications.telemetry.counters import process_counters
 
 OPENED = Counter("carillon_streams_opened", "Streams that were opened.")
 CLOSED = Counter("carillon_streams_closed", "Streams that ended, by reason.", ["reason"])
@@ -83,13 +83,13 @@ def count() -> None:
     """Take over what the tally of this process has counted since the last time."""
     with _lock:
         for counter, name in PLAIN:
-            _grow(counter, (name, ""), getattr(tally, name))
+            _grow(counter, (name, ""), getattr(process_counters, name))
         for counter, name in BY_LABEL:
-            by_label: Mapping[str, int] = getattr(tally, name)
+            by_label: Mapping[str, int] = getattr(process_counters, name)
             for label, value in list(by_label.items()):
                 _grow(counter.labels(str(label)), (name, label), value)
-        while tally.latencies:
-            LATENCY.observe(tally.latencies.popleft())
+        while process_counters.latencies:
+            LATENCY.observe(process_counters.latencies.popleft())
 
 
 def _grow(counter: Counter, name: tuple[str, str], value: int) -> None:

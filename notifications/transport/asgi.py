@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 
-from notifications.transport.base import Message, Parcel, Send, Wire
+from notifications.transport.base import Message, Payload, Send, Transport
 
 
-class AsgiWire(Wire):
+class AsgiTransport(Transport):
     """`send` runs as an eagerly started task.
 
     Where it does not wait, there is no task switch, and where it waits, that is the server's
@@ -24,11 +24,11 @@ class AsgiWire(Wire):
         self._loop = asyncio.get_running_loop()
         self._working: asyncio.Task[None] | None = None
 
-    def write(self, parcel: Parcel) -> None:
-        self._put(parcel.raw)
+    def write(self, payload: Payload) -> None:
+        self._put(payload.raw)
 
-    def end(self, parcel: Parcel, *, hang_up: bool = False) -> None:
-        self._put(parcel.raw, more_body=False)
+    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
+        self._put(payload.raw, more_body=False)
 
     def abort(self) -> None:
         if self._working is not None:

@@ -14,7 +14,7 @@ type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 
 
-class Parcel:
+class Payload:
     """Bytes in the forms that wires send, made once for all who get them.
 
     `coded` is the same as one chunk of HTTP's chunked coding (RFC 9112 §7.1).
@@ -37,7 +37,7 @@ class Owner(Protocol):
         """The wire can carry nothing more."""
 
 
-class Wire(ABC):
+class Transport(ABC):
     __slots__ = ("busy", "owner")
 
     owner: Owner
@@ -50,11 +50,11 @@ class Wire(ABC):
         """
 
     @abstractmethod
-    def write(self, parcel: Parcel) -> None:
+    def write(self, payload: Payload) -> None:
         """Hand over some bytes, at least one. Only while not `busy`."""
 
     @abstractmethod
-    def end(self, parcel: Parcel, *, hang_up: bool = False) -> None:
+    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
         """The last words, in good order, so that the connection can be used again.
 
         With `hang_up` it is closed instead, wherever the server can be told. Only while not `busy`.

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 
-class GivingUp:
+class CancelScope:
     """What is awaited in its block ends when the wire says that there is no use in waiting.
 
     Any other cancellation of the task passes.

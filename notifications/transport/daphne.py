@@ -11,13 +11,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from notifications.transport.base import Message, Parcel, Send, Wire
-from notifications.transport.direct import DirectWire
+from notifications.transport.base import Message, Payload, Send, Transport
+from notifications.transport.direct import DirectTransport
 
 GRACE = 1.0
 
 
-class DaphneWire(DirectWire):
+class DaphneTransport(DirectTransport):
     """Past Daphne where there is a `connection`, once Daphne has written the headers.
 
     Daphne writes those with the first of the body, and into the transport's buffer.
@@ -39,8 +39,8 @@ class DaphneWire(DirectWire):
         self._paused = False
         request.registerProducer(self, True)
 
-    def _write_otherwise(self, parcel: Parcel) -> None:
-        self._put(parcel.raw)
+    def _write_otherwise(self, payload: Payload) -> None:
+        self._put(payload.raw)
         if self._connection is not None and self._request.startedWriting:
             self._ready = True
             self._coded = bool(self._request.chunked)
@@ -108,11 +108,11 @@ def daphne_request(send: Send) -> Any | None:
     return request
 
 
-def daphne_wire(send: Send, *, give_up: Callable[[], object]) -> Wire | None:
+def daphne_transport(send: Send, *, give_up: Callable[[], object]) -> Transport | None:
     request = daphne_request(send)
     if request is None:
         return None
-    return DaphneWire(send, give_up=give_up, request=request, connection=_socket(request))
+    return DaphneTransport(send, give_up=give_up, request=request, connection=_socket(request))
 
 
 def _socket(request: Any) -> socket.socket | None:

@@ -9,12 +9,12 @@ import socket
 from abc import abstractmethod
 from collections.abc import Callable
 
-from notifications.transport.asgi import AsgiWire
-from notifications.transport.base import Parcel, Send
+from notifications.transport.asgi import AsgiTransport
+from notifications.transport.base import Payload, Send
 from notifications.transport.tcp import hold_little, unanswered
 
 
-class DirectWire(AsgiWire):
+class DirectTransport(AsgiTransport):
     """`connection` is the socket object, and no number: closed with its transport, it fails.
 
     It is written to while the wire is `_ready`: then the headers are out, the transport's buffer is
@@ -38,12 +38,12 @@ class DirectWire(AsgiWire):
         self._ending = False
         self._hang_up = False
 
-    def write(self, parcel: Parcel) -> None:
+    def write(self, payload: Payload) -> None:
         if not self._ready or self._connection is None:
-            self._write_otherwise(parcel)
+            self._write_otherwise(payload)
             return
-        self._sent += len(parcel.raw)
-        data = parcel.coded if self._coded else parcel.raw
+        self._sent += len(payload.raw)
+        data = payload.coded if self._coded else payload.raw
         try:
             sent = self._connection.send(data)
         except (BlockingIOError, InterruptedError):
@@ -58,18 +58,18 @@ class DirectWire(AsgiWire):
         return unanswered(self._connection, seconds)
 
     @abstractmethod
-    def _write_otherwise(self, parcel: Parcel) -> None:
+    def _write_otherwise(self, payload: Payload) -> None:
         """By way of the server, or of its transport."""
 
     @abstractmethod
     def _hold(self, rest: bytes | memoryview) -> None:
         """Give the rest to the transport; busy until that is empty, and then `_drained`."""
 
-    def end(self, parcel: Parcel, *, hang_up: bool = False) -> None:
+    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
         # The server ends its response when the words are through: only then does it take the
         # connection as free, and may itself stop minding what becomes of them.
         self._hang_up = hang_up
-        self.write(parcel)
+        self.write(payload)
         if self.busy:
             self._ending = True
         else:

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from notifications.transport.base import Parcel, Wire
+from notifications.transport.base import Payload, Transport
 
 
-class PullWire(Wire):
+class PullTransport(Transport):
     """The stream waits until it is asked for more."""
 
     __slots__ = ("_asked", "_chunk", "_ended")
@@ -16,13 +16,13 @@ class PullWire(Wire):
         self._ended = False
         self._asked = asyncio.Event()
 
-    def write(self, parcel: Parcel) -> None:
-        self._chunk = parcel.raw
+    def write(self, payload: Payload) -> None:
+        self._chunk = payload.raw
         self.busy = True
         self._asked.set()
 
-    def end(self, parcel: Parcel, *, hang_up: bool = False) -> None:
-        self.write(parcel)
+    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
+        self.write(payload)
         self._ended = True
 
     def abort(self) -> None:

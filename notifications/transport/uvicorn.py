@@ -11,15 +11,15 @@ from asyncio import selector_events
 from collections.abc import Callable
 from typing import Any
 
-from notifications.transport.asgi import AsgiWire
-from notifications.transport.base import Parcel, Send, Wire
-from notifications.transport.direct import DirectWire
+from notifications.transport.asgi import AsgiTransport
+from notifications.transport.base import Payload, Send, Transport
+from notifications.transport.direct import DirectTransport
 from notifications.transport.tcp import hold_little, unanswered
 
 MODULES = {"uvicorn.protocols.http.h11_impl", "uvicorn.protocols.http.httptools_impl"}
 
 
-class UvicornWire(AsgiWire):
+class UvicornTransport(AsgiTransport):
     """For what must go through `send`, such as TLS: it can still be cut off.
 
     uvicorn itself closes a connection when all has gone out: never, for a client that stalls.
@@ -39,7 +39,7 @@ class UvicornWire(AsgiWire):
         return unanswered(self._transport.get_extra_info("socket"), seconds)
 
 
-class DirectUvicornWire(DirectWire):
+class DirectUvicornTransport(DirectTransport):
     """Without a `connection` it writes to the transport: uvloop's is as good as a socket."""
 
     __slots__ = ("_cycle",)
@@ -63,8 +63,8 @@ class DirectUvicornWire(DirectWire):
     def unanswered(self, seconds: float) -> bool:
         return unanswered(self._cycle.transport.get_extra_info("socket"), seconds)
 
-    def _write_otherwise(self, parcel: Parcel) -> None:
-        self._hold(parcel.coded if self._coded else parcel.raw)
+    def _write_otherwise(self, payload: Payload) -> None:
+        self._hold(payload.coded if self._coded else payload.raw)
 
     def _hold(self, rest: bytes | memoryview) -> None:
         cycle = self._cycle
@@ -89,7 +89,7 @@ class DirectUvicornWire(DirectWire):
         super().abort()
 
 
-def uvicorn_wire(send: Send, *, give_up: Callable[[], object]) -> Wire | None:
+def uvicorn_transport(send: Send, *, give_up: Callable[[], object]) -> Transport | None:
     """None if this is not uvicorn's own `send`, after the headers of a response."""
     cycle: Any = getattr(send, "__self__", None)
     code = getattr(send, "__func__", None)
@@ -103,11 +103,11 @@ def uvicorn_wire(send: Send, *, give_up: Callable[[], object]) -> Wire | None:
     if coded is not None and transport.get_extra_info("sslcontext") is None:
         transport.set_write_buffer_limits(high=0)
         if not cycle.flow.write_paused:
-            return DirectUvicornWire(
+            return DirectUvicornTransport(
                 send, give_up=give_up, cycle=cycle, connection=_socket(transport), coded=coded
             )
         transport.set_write_buffer_limits()  # the headers are not even out
-    return UvicornWire(send, give_up=give_up, transport=transport)
+    return UvicornTransport(send, give_up=give_up, transport=transport)
 
 
 def _coding(cycle: Any) -> bool | None:

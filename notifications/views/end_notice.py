@@ -9,7 +9,7 @@ from notifications.access.authorization import check_publishing
 from notifications.access.identities.authentication import identify
 from notifications.access.identities.base import Kind
 from notifications.errors import BadRequest, CarillonError, Forbidden, Invalid
-from notifications.hub.stream import Witness
+from notifications.hub.stream import EndNotice
 from notifications.publishing.publisher import apublish
 from notifications.topics import topics as check_topics
 
@@ -18,7 +18,7 @@ logger = logging.getLogger("carillon")
 LEFT = "left"
 
 
-async def witness_of(request: HttpRequest) -> Witness | None:
+async def witness_of(request: HttpRequest) -> EndNotice | None:
     """None unless it is asked for. Raises `Forbidden` for who may not publish there by a key.
 
     Not by a session: then a link on any page would make its visitors publish.

@@ -80,11 +80,11 @@ async def _stream(request: HttpRequest) -> HttpResponseBase:
         return closing_response(reason)
     try:
         grant = await grant_for(request, asked)
-        witness = await witness_of(request)
+        end_notice = await witness_of(request)
     except (DatabaseError, Unavailable):
         logger.exception("subscribe.user_unknown")
         return closing_response(CloseReason.USER_UNKNOWN)
-    response = EventStreamResponse(grant, start=start, envelope=envelope, witness=witness)
+    response = EventStreamResponse(grant, start=start, envelope=envelope, end_notice=end_notice)
     response.stream.comes_from(scope)
     return response
 

@@ -25,7 +25,7 @@ from notifications.errors import (
     Unauthenticated,
     Unavailable,
 )
-from notifications.telemetry.counters import tally
+from notifications.telemetry.counters import process_counters
 from notifications.telemetry.logs import HEADER, current, request_id
 from notifications.views.security_headers import protect
 
@@ -41,7 +41,7 @@ type AsyncView = Callable[[HttpRequest], Coroutine[Any, Any, HttpResponseBase]]
 
 
 def problem(request: HttpRequest, error: CarillonError) -> JsonResponse:
-    tally.problems[error.code] += 1
+    process_counters.problems[error.code] += 1
     body = {
         "type": f"urn:carillon:problem:{error.code}",
         "title": error.title,

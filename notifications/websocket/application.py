@@ -7,7 +7,7 @@ from django.core.exceptions import SuspiciousOperation
 from notifications.access.origins import is_foreign
 from notifications.hub import runtime
 from notifications.transport.base import Receive, Send
-from notifications.transport.cancel import GivingUp
+from notifications.transport.cancel import CancelScope
 from notifications.websocket.connection import Carrier
 from notifications.websocket.handshake import Handshake
 from notifications.websocket.multiplex import Socket
@@ -43,7 +43,7 @@ def _is_foreign(handshake: Handshake) -> bool:
 
 
 async def _converse(handshake: Handshake, receive: Receive, send: Send) -> None:
-    with GivingUp() as giving_up:
+    with CancelScope() as giving_up:
         conversation = Conversation(Socket(Carrier(send, give_up=giving_up.now)), handshake)
         try:
             while (message := await receive())["type"] != "websocket.disconnect":

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from notifications.transport.asgi import AsgiWire
+from notifications.transport.asgi import AsgiTransport
 from notifications.transport.base import Send
 from notifications.transport.tcp import hold_little, unanswered
 
@@ -13,7 +13,7 @@ PARTING = 1.0
 """Seconds for which a connection that is cut is left to whoever still reads."""
 
 
-class Carrier(AsgiWire):
+class Carrier(AsgiTransport):
     """Says one text at a time; what a server buffers too much of makes it busy."""
 
     __slots__ = ("_cut", "_paused", "_server")

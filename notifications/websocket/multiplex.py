@@ -3,14 +3,14 @@
 import asyncio
 from typing import Protocol
 
-from notifications.transport.base import Parcel, Wire
+from notifications.transport.base import Payload, Transport
 from notifications.websocket.connection import Carrier
 from notifications.websocket.protocol import frame, reason_of
 
 TOO_SLOW = 4408, "too_slow"
 
 
-class WebSocketWire(Wire):
+class WebSocketTransport(Transport):
     """One subscription's. `prelude` goes out with the first of what it carries."""
 
     __slots__ = ("_socket", "id", "prelude")
@@ -21,11 +21,11 @@ class WebSocketWire(Wire):
         self.id = id
         self.prelude = prelude
 
-    def write(self, parcel: Parcel) -> None:
-        self._socket.carry(self, parcel)
+    def write(self, payload: Payload) -> None:
+        self._socket.carry(self, payload)
 
-    def end(self, parcel: Parcel, *, hang_up: bool = False) -> None:
-        self._socket.listener.ended(self, reason_of(parcel.raw))
+    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
+        self._socket.listener.ended(self, reason_of(payload.raw))
 
     def abort(self) -> None:
         self._socket.cut()
@@ -37,7 +37,7 @@ class WebSocketWire(Wire):
 class Listener(Protocol):
     """Who is told that a subscription is to end, and says its last words."""
 
-    def ended(self, wire: WebSocketWire, reason: str) -> None: ...
+    def ended(self, transport: WebSocketTransport, reason: str) -> None: ...
 
 
 class Socket:
@@ -46,12 +46,12 @@ class Socket:
     Whoever had its turn last comes last, so that none waits for another's whole history.
     """
 
-    __slots__ = ("_closing", "_waiter", "_wires", "carrier", "listener", "over")
+    __slots__ = ("_closing", "_transports", "_waiter", "carrier", "listener", "over")
 
     listener: Listener
 
     def __init__(self, carrier: Carrier) -> None:
-        self._wires: dict[WebSocketWire, None] = {}
+        self._transports: dict[WebSocketTransport, None] = {}
         self._waiter: asyncio.Future[None] | None = None
         self._closing: tuple[int, str] | None = None
         self.carrier = carrier
@@ -59,14 +59,14 @@ class Socket:
         """Whether nothing more is said, by anybody."""
         carrier.owner = self
 
-    def wire(self, id: str, prelude: bytes) -> WebSocketWire:
-        wire = WebSocketWire(self, id, prelude)
-        wire.busy = self.busy
-        self._wires[wire] = None
-        return wire
+    def transport(self, id: str, prelude: bytes) -> WebSocketTransport:
+        transport = WebSocketTransport(self, id, prelude)
+        transport.busy = self.busy
+        self._transports[transport] = None
+        return transport
 
-    def discard(self, wire: WebSocketWire) -> None:
-        self._wires.pop(wire, None)
+    def discard(self, transport: WebSocketTransport) -> None:
+        self._transports.pop(transport, None)
 
     @property
     def busy(self) -> bool:
@@ -81,13 +81,13 @@ class Socket:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 
-    def carry(self, wire: WebSocketWire, parcel: Parcel) -> None:
-        if wire.prelude:
-            text, wire.prelude = frame(wire.id, wire.prelude + parcel.raw), b""
+    def carry(self, transport: WebSocketTransport, payload: Payload) -> None:
+        if transport.prelude:
+            text, transport.prelude = frame(transport.id, transport.prelude + payload.raw), b""
         else:
-            text = _framed(wire.id, parcel)
-        if len(self._wires) > 1:
-            self._wires[wire] = self._wires.pop(wire)
+            text = _framed(transport.id, payload)
+        if len(self._transports) > 1:
+            self._transports[transport] = self._transports.pop(transport)
         self._say(text)
 
     def say(self, id: str | None, pieces: bytes) -> None:
@@ -100,8 +100,8 @@ class Socket:
 
     def _note(self) -> None:
         if self.busy:
-            for wire in self._wires:
-                wire.busy = True
+            for transport in self._transports:
+                transport.busy = True
 
     def close(self, code: int, reason: str) -> None:
         """In good order, when what has been said is through."""
@@ -133,16 +133,16 @@ class Socket:
     def _release(self) -> None:
         if self.busy:
             return
-        wires = list(self._wires)
-        for wire in wires:
-            wire.busy = False
-        for wire in wires:
-            wire.owner.drained()
+        transports = list(self._transports)
+        for transport in transports:
+            transport.busy = False
+        for transport in transports:
+            transport.owner.drained()
 
     def lost(self) -> None:
         self.over = True
-        for wire in list(self._wires):
-            wire.owner.lost()
+        for transport in list(self._transports):
+            transport.owner.lost()
         self._wake()
 
     def _wake(self) -> bool:
@@ -154,14 +154,14 @@ class Socket:
         return True
 
 
-_last: tuple[str, Parcel, str] = "", Parcel(b""), ""
+_last: tuple[str, Payload, str] = "", Payload(b""), ""
 
 
-def _framed(id: str, parcel: Parcel) -> str:
+def _framed(id: str, payload: Payload) -> str:
     """Made once for all who get the same one after another, and gave it the same name."""
     global _last
     known, same, text = _last
-    if same is not parcel or known != id:
-        text = frame(id, parcel.raw)
-        _last = id, parcel, text
+    if same is not payload or known != id:
+        text = frame(id, payload.raw)
+        _last = id, payload, text
     return text

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from notifications.errors import BadRequest, CarillonError, TooLarge
 from notifications.events import compact_json
 from notifications.hub import encoders
-from notifications.hub.encoders import Form
+from notifications.hub.encoders import Encoder
 from notifications.log.base import Entry, ResetReason
 from notifications.log.cursors import Cursor
 
@@ -25,7 +25,7 @@ MAX_COMMAND = 32 * 1024
 _BETWEEN = b",\n"
 
 
-class Messages(Form):
+class Messages(Encoder):
     """Each piece ends with what separates it from the next."""
 
     def event(self, epoch: str, entry: Entry, asked: Collection[str]) -> bytes:

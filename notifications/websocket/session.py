@@ -10,7 +10,7 @@ from django.db import Error as DatabaseError
 
 from notifications.access.authorization import grant_for
 from notifications.asgi.start_params import since
-from notifications.asgi.threads import in_a_lane
+from notifications.asgi.threads import in_request_thread
 from notifications.errors import (
     BadRequest,
     CarillonError,
@@ -21,11 +21,11 @@ from notifications.errors import (
 from notifications.hub import runtime
 from notifications.hub.grants import Grant
 from notifications.hub.subscribers import CloseReason, Start, Subscriber
-from notifications.telemetry.counters import tally
+from notifications.telemetry.counters import process_counters
 from notifications.topics import topics as check_topics
 from notifications.transport.base import Message
 from notifications.websocket.handshake import Handshake
-from notifications.websocket.multiplex import Socket, WebSocketWire
+from notifications.websocket.multiplex import Socket, WebSocketTransport
 from notifications.websocket.protocol import MESSAGES, Subscribe, Unreadable, command, error, piece
 
 logger = logging.getLogger("carillon")
@@ -70,7 +70,7 @@ class Conversation:
 
     async def _work(self) -> None:
         try:
-            async with in_a_lane():
+            async with in_request_thread():
                 while self._commands and not self._socket.over:
                     await self._obey(self._commands.popleft())
         except Exception:
@@ -131,15 +131,15 @@ class Conversation:
             start = start or here.hub.follow_on(earlier)
             self._leave(earlier)
         prelude = piece("subscribed", topics=list(grant.topics))
-        wire = self._socket.wire(given.id, prelude)
+        transport = self._socket.transport(given.id, prelude)
         # Known before it joins, since its grant may be over at once.
-        joined = here.subscribe(grant, wire, start or Start(), form=MESSAGES, names=names)
+        joined = here.subscribe(grant, transport, start or Start(), encoder=MESSAGES, names=names)
         if joined.open:
             self._subscriptions[given.id] = joined
         self._watch_idleness()
 
     async def _refuse(self, id: str, reason: CloseReason) -> None:
-        tally.refused[reason] += 1
+        process_counters.refused[reason] += 1
         await self._socket.free()
         if reason in CLOSE_CODES:
             self._part(reason)
@@ -165,8 +165,8 @@ class Conversation:
 
     def _leave(self, subscriber: Subscriber, reason: CloseReason = CloseReason.CLIENT_LEFT) -> None:
         runtime.start().hub.leave(subscriber, reason)
-        assert isinstance(subscriber.wire, WebSocketWire)
-        self._socket.discard(subscriber.wire)
+        assert isinstance(subscriber.transport, WebSocketTransport)
+        self._socket.discard(subscriber.transport)
 
     def _watch_idleness(self) -> None:
         if self._idle is not None:
@@ -179,16 +179,16 @@ class Conversation:
 
     # Ends
 
-    def ended(self, wire: WebSocketWire, reason: str) -> None:
+    def ended(self, transport: WebSocketTransport, reason: str) -> None:
         """One subscription is to end, by the hub; where the process does, the connection is."""
-        self._subscriptions.pop(wire.id, None)
+        self._subscriptions.pop(transport.id, None)
         if reason in CLOSE_CODES:
             self._part(CloseReason(reason))
         else:
-            self._socket.say(wire.id, wire.prelude + MESSAGES.closing(reason))
+            self._socket.say(transport.id, transport.prelude + MESSAGES.closing(reason))
             self._watch_idleness()
-        if not wire.busy:
-            self._socket.discard(wire)
+        if not transport.busy:
+            self._socket.discard(transport)
 
     def _part(self, reason: CloseReason) -> None:
         """All at once, since the client has to connect anew for any of them."""

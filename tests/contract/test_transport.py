@@ -5,16 +5,16 @@ from contextvars import ContextVar
 
 import pytest
 
-from notifications.transport.asgi import AsgiWire
-from notifications.transport.base import Message, Parcel, Wire
-from notifications.transport.pull import PullWire
+from notifications.transport.asgi import AsgiTransport
+from notifications.transport.base import Message, Payload, Transport
+from notifications.transport.pull import PullTransport
 
 
 class Told:
     """An owner that remembers."""
 
-    def __init__(self, wire: Wire) -> None:
-        wire.owner = self
+    def __init__(self, transport: Transport) -> None:
+        transport.owner = self
         self.news: list[str] = []
         self.said = asyncio.Event()
 
@@ -50,12 +50,12 @@ def nothing() -> None:
 
 async def test_a_send_that_does_not_wait_is_through_at_once() -> None:
     server = Server()
-    wire = AsgiWire(server.send, give_up=nothing)
-    told = Told(wire)
-    wire.write(Parcel(b"a"))
-    assert not wire.busy
-    wire.write(Parcel(b"b"))
-    wire.end(Parcel(b"c"))
+    transport = AsgiTransport(server.send, give_up=nothing)
+    told = Told(transport)
+    transport.write(Payload(b"a"))
+    assert not transport.busy
+    transport.write(Payload(b"b"))
+    transport.end(Payload(b"c"))
     assert [(m["body"], m["more_body"]) for m in server.messages] == [
         (b"a", True),
         (b"b", True),
@@ -66,13 +66,13 @@ async def test_a_send_that_does_not_wait_is_through_at_once() -> None:
 
 async def test_a_send_that_waits_makes_the_wire_busy_until_it_is_through() -> None:
     server = Server(reads=False)
-    wire = AsgiWire(server.send, give_up=nothing)
-    told = Told(wire)
-    wire.write(Parcel(b"a"))
-    assert wire.busy
+    transport = AsgiTransport(server.send, give_up=nothing)
+    told = Told(transport)
+    transport.write(Payload(b"a"))
+    assert transport.busy
     server.reads.set()
     await told.said.wait()
-    assert not wire.busy
+    assert not transport.busy
     assert told.news == ["drained"]
 
 
@@ -80,9 +80,9 @@ async def test_a_send_that_waits_makes_the_wire_busy_until_it_is_through() -> No
 async def test_a_send_that_fails_is_told_later_and_once(*, waits: bool) -> None:
     server = Server(reads=not waits)
     server.error = ConnectionResetError()
-    wire = AsgiWire(server.send, give_up=nothing)
-    told = Told(wire)
-    wire.write(Parcel(b"a"))
+    transport = AsgiTransport(server.send, give_up=nothing)
+    told = Told(transport)
+    transport.write(Payload(b"a"))
     assert told.news == []
     server.reads.set()
     await told.said.wait()
@@ -92,10 +92,10 @@ async def test_a_send_that_fails_is_told_later_and_once(*, waits: bool) -> None:
 async def test_an_aborted_wire_stops_sending_and_gives_its_connection_up() -> None:
     server = Server(reads=False)
     gave_up = asyncio.Event()
-    wire = AsgiWire(server.send, give_up=gave_up.set)
-    told = Told(wire)
-    wire.write(Parcel(b"a"))
-    wire.abort()
+    transport = AsgiTransport(server.send, give_up=gave_up.set)
+    told = Told(transport)
+    transport.write(Payload(b"a"))
+    transport.abort()
     await told.said.wait()
     assert gave_up.is_set()
     assert server.messages == []
@@ -108,32 +108,32 @@ async def test_a_send_finds_nothing_of_whoever_wrote() -> None:
     async def send(message: Message) -> None:
         found.append(whose.get())
 
-    wire = AsgiWire(send, give_up=nothing)
-    Told(wire)
+    transport = AsgiTransport(send, give_up=nothing)
+    Told(transport)
     whose.set("a request's")
-    wire.write(Parcel(b"a"))
+    transport.write(Payload(b"a"))
     assert found == ["nobody's"]
 
 
 async def test_whoever_pulls_gets_a_chunk_and_is_through_with_it_when_asking_again() -> None:
-    wire = PullWire()
-    told = Told(wire)
-    wire.write(Parcel(b"a"))
-    assert wire.busy
-    assert await wire.pull() == b"a"
-    assert wire.busy
-    second = asyncio.ensure_future(wire.pull())
+    transport = PullTransport()
+    told = Told(transport)
+    transport.write(Payload(b"a"))
+    assert transport.busy
+    assert await transport.pull() == b"a"
+    assert transport.busy
+    second = asyncio.ensure_future(transport.pull())
     await told.said.wait()
-    assert not wire.busy
-    wire.end(Parcel(b"b"))
+    assert not transport.busy
+    transport.end(Payload(b"b"))
     assert await second == b"b"
-    assert await wire.pull() is None
+    assert await transport.pull() is None
 
 
 async def test_a_pulled_wire_that_is_aborted_ends() -> None:
-    wire = PullWire()
-    Told(wire)
-    pulled = asyncio.ensure_future(wire.pull())
+    transport = PullTransport()
+    Told(transport)
+    pulled = asyncio.ensure_future(transport.pull())
     await asyncio.sleep(0)
-    wire.abort()
+    transport.abort()
     assert await pulled is None

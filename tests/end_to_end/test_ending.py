@@ -38,7 +38,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.auth.models import Group, Permission
 from django.contrib.sessions.backends.db import SessionStore
 from notifications import kick
-from notifications.access.identities import keys
+from notifications.access.identities import api_keys
 from notifications.models import ApiKey
 
 User = get_user_model()
@@ -53,7 +53,7 @@ def log_in(user):
 
 def issue(**fields):
     key = ApiKey(**fields)
-    text = keys.issue(key)
+    text = api_keys.issue(key)
     key.save()
     return text
 

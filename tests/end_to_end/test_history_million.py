@@ -120,7 +120,7 @@ async def test_a_million_events_take_the_memory_of_a_page_and_never_hold_the_loo
     settings.ROOT_URLCONF = __name__
     asyncio.get_running_loop().set_debug(enabled=False)
     application = get_asgi_application()
-    heeders = list(runtime.heeders)
+    control_observers = list(runtime.control_observers)
     before = reads(redis)
 
     # A client that leaves at row 10. It also has everything made that is made once.
@@ -128,7 +128,7 @@ async def test_a_million_events_take_the_memory_of_a_page_and_never_hold_the_loo
         rows, _ = await read(connection, most=10)
         assert 10 <= rows < ROWS / 100
     assert reads(redis) - before < 30, "the work went on without the client"
-    assert runtime.heeders == heeders, "somebody still stands for the client"
+    assert runtime.control_observers == control_observers, "somebody still stands for the client"
 
     gc.collect()
     taken = psutil.Process().memory_info().rss

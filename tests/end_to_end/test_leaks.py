@@ -34,7 +34,7 @@ django.setup()
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
-from notifications.access.identities import keys
+from notifications.access.identities import api_keys
 from notifications.models import ApiKey
 user = User.objects.create_superuser("ada")
 session = SessionStore()
@@ -43,7 +43,7 @@ session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
 session[HASH_SESSION_KEY] = user.get_session_auth_hash()
 session.create()
 key = ApiKey(name="a", subscribe=["orders"], publish=["orders"])
-text = keys.issue(key)
+text = api_keys.issue(key)
 key.save()
 print(json.dumps([session.session_key, text]))
 """

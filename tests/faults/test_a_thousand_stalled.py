@@ -48,7 +48,7 @@ def _closed(web: WebServer) -> list[str]:
     return re.findall(r"stream\.closed reason=(too_slow|fell_behind)", web.log.read_text())
 
 
-class Witness:
+class EndNotice:
     """Publishes and hears small events meanwhile, and keeps the longest delay and the most RSS."""
 
     def __init__(self, web: WebServer, topic: str) -> None:
@@ -86,22 +86,22 @@ async def test_a_thousand_that_read_nothing_of_64_mb_hold_little_and_delay_nobod
                 redis.url, tmp_path, DJANGO_SETTINGS_MODULE="tests.faults.short_deadline_settings"
             )
         )
-        witness = Witness(web, f"{topic}.other")
+        end_notice = EndNotice(web, f"{topic}.other")
         # First with nobody there, so that what the window itself takes is not counted.
-        await witness.attend(asyncio.create_task(asyncio.to_thread(_flood, appender, topic)))
-        before, alone = witness.rss, witness.delay
+        await end_notice.attend(asyncio.create_task(asyncio.to_thread(_flood, appender, topic)))
+        before, alone = end_notice.rss, end_notice.delay
         clients = [stack.enter_context(_connect(web.port, topic)) for _ in range(STALLED)]
         for client in clients:
             assert client.recv(1)
-        idle = witness.rss
-        witness.delay = 0
-        await witness.attend(asyncio.create_task(asyncio.to_thread(_flood, appender, topic)))
+        idle = end_notice.rss
+        end_notice.delay = 0
+        await end_notice.attend(asyncio.create_task(asyncio.to_thread(_flood, appender, topic)))
         async with asyncio.timeout(60):
             while len(_closed(web)) < STALLED:
                 await asyncio.to_thread(web.get, "/health/live")
-                witness.most = max(witness.most, witness.rss)
-        grown, left = witness.most - idle, witness.rss - before
-        print(f"{witness.delay=:.3f} s, {alone=:.3f} s, {grown / MIB=:.1f}, {left / MIB=:.1f}")  # noqa: T201
-        assert witness.delay < alone + DELAY
+                end_notice.most = max(end_notice.most, end_notice.rss)
+        grown, left = end_notice.most - idle, end_notice.rss - before
+        print(f"{end_notice.delay=:.3f} s, {alone=:.3f} s, {grown / MIB=:.1f}, {left / MIB=:.1f}")  # noqa: T201
+        assert end_notice.delay < alone + DELAY
         assert grown < GROWTH
         assert left < LEFT

@@ -18,7 +18,7 @@ from tests.harness.websocket_client import Client
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures(
-        "own_log", "runtime_ends", "threads_close_their_connections", "no_lanes"
+        "own_log", "runtime_ends", "threads_close_their_connections", "no_request_threads"
     ),
 ]
 

@@ -16,7 +16,7 @@ from tests.fuzzing.requests import DEEP, HEADER_LISTS, HUGE, QUERIES, TEXT, VALU
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("own_log", "threads_close_their_connections", "no_lanes"),
+    pytest.mark.usefixtures("own_log", "threads_close_their_connections", "no_request_threads"),
 ]
 
 OPEN: Headers = [(b"host", b"testserver")]

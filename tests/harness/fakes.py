@@ -3,35 +3,35 @@
 from notifications.log.base import Batch, Entry
 from notifications.log.cursors import Cursor, position
 from notifications.sse import Decoder, ServerSentEvent
-from notifications.transport.base import Parcel, Wire
+from notifications.transport.base import Payload, Transport
 
 EPOCH = "0123456789ab"
 
 
-class FakeWire(Wire):
+class FakeTransport(Transport):
     """Takes everything at once, or, while `held`, one chunk until it is drained."""
 
     def __init__(self, *, held: bool = False) -> None:
         super().__init__()
         self.held = held
-        self.parcels: list[Parcel] = []
+        self.payloads: list[Payload] = []
         self.ended = False
         self.hung_up = False
         self.aborted = False
         self.fails = False
         self.silent = False
 
-    def write(self, parcel: Parcel) -> None:
+    def write(self, payload: Payload) -> None:
         if self.fails:
             raise RuntimeError("this wire fails in a way nobody thought of")
         assert not self.busy, "a wire was handed a second chunk"
         assert not self.ended, "a wire that has ended was written to"
         assert not self.aborted, "a wire that was aborted was written to"
-        self.parcels.append(parcel)
+        self.payloads.append(payload)
         self.busy = self.held
 
-    def end(self, parcel: Parcel, *, hang_up: bool = False) -> None:
-        self.write(parcel)
+    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
+        self.write(payload)
         self.ended = True
         self.hung_up = hang_up
 
@@ -49,7 +49,7 @@ class FakeWire(Wire):
 
     @property
     def chunks(self) -> list[bytes]:
-        return [parcel.raw for parcel in self.parcels]
+        return [payload.raw for payload in self.payloads]
 
     @property
     def events(self) -> list[ServerSentEvent]:

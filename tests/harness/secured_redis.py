@@ -12,7 +12,9 @@ from tests.harness.failover import SLOTS, ask, is_linked, wait
 from tests.harness.servers import ROOT, RedisServer, free_port, redis_binary
 
 SECRET, ADMIN, ASKING = "53cr3t of/the:l@g?", "an-admin's-passw0rd", "s3ntinels&"
-SECRETS = tuple(form for each in (SECRET, ADMIN, ASKING) for form in (each, quote(each, safe="")))
+SECRETS = tuple(
+    encoder for each in (SECRET, ADMIN, ASKING) for encoder in (each, quote(each, safe=""))
+)
 
 
 def documented_user() -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from notifications.compat.eventstream import ids
-from notifications.hub.encoders import RETRY_MS, Form
+from notifications.hub.encoders import RETRY_MS, Encoder
 from notifications.log.base import Entry, ResetReason
 from notifications.log.cursors import Cursor, Position
 
@@ -16,7 +16,7 @@ PADDING = b":" + b" " * 2048 + b"\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class EventstreamForm(Form):
+class EventstreamEncoder(Encoder):
     """`channels` were asked for; those that are `reliable` have ids, and can be resumed."""
 
     opens_alike: ClassVar = False
@@ -29,9 +29,9 @@ class EventstreamForm(Form):
     def __post_init__(self) -> None:
         object.__setattr__(self, "_names", tuple(map(ids.name, self.reliable)))
 
-    def beginning(self, since: Mapping[str, Position]) -> "EventstreamForm":
+    def beginning(self, since: Mapping[str, Position]) -> "EventstreamEncoder":
         named = {ids.name(channel): first for channel, first in since.items()}
-        return EventstreamForm(self.channels, self.reliable, named)
+        return EventstreamEncoder(self.channels, self.reliable, named)
 
     def opening(self, at: Cursor, reset: ResetReason | None, lost: Collection[str]) -> bytes:
         # Unlike there, with an id: whoever is cut off before the first event loses nothing.

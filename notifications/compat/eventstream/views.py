@@ -69,7 +69,7 @@ async def _answer(request: HttpRequest, view_kwargs: dict[str, Any]) -> HttpResp
     return EventStreamResponse(
         granted(wanted, head),
         start=Start(cursors=_cursors(wanted, head)),
-        form=encoder.EventstreamForm(wanted.channels, wanted.reliable),
+        encoder=encoder.EventstreamEncoder(wanted.channels, wanted.reliable),
     )
 
 
@@ -85,7 +85,7 @@ def _cursors(wanted: Asked, head: Cursor) -> dict[str, Cursor | None]:
 
 def _come_back(reason: CloseReason) -> HttpResponse:
     """A stream that ends at once: after an HTTP error, a browser would stay away for good."""
-    return closing_response(reason, encoder.EventstreamForm((), ()))
+    return closing_response(reason, encoder.EventstreamEncoder((), ()))
 
 
 # Cross-origin reading, by the `EVENTSTREAM_ALLOW_…` settings.

@@ -96,7 +96,7 @@ async def leaving(patient: Patient, listener: Listener) -> Verdict:
         "An origin that is not told keeps streams that nobody hears."
     )
     try:
-        async with patient.open(witness=patient.topic) as leaver:
+        async with patient.open(end_notice=patient.topic) as leaver:
             if leaver.response.status_code != 200:
                 why = f"The origin does not bear witness ({leaver.response.status_code})."
                 return untested("disconnect", why, WHO)

@@ -97,10 +97,10 @@ class Patient:
 
     @asynccontextmanager
     async def open(
-        self, *, cursor: str = "", witness: str = "", encodings: str = READABLE
+        self, *, cursor: str = "", end_notice: str = "", encodings: str = READABLE
     ) -> AsyncIterator[Listener]:
         """Raises `Silence` if not even a status comes, and `httpx.HTTPError`."""
-        parameters = {"topic": self.topic} | ({"witness": witness} if witness else {})
+        parameters = {"topic": self.topic} | ({"witness": end_notice} if end_notice else {})
         headers = {
             "Accept": "text/event-stream",
             "Cache-Control": "no-cache",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from enum import Enum
 
 from notifications.conf import get_settings
-from notifications.hub.scheduling import Wheel
+from notifications.hub.scheduling import TimerWheel
 
 logger = logging.getLogger("carillon")
 
@@ -38,7 +38,7 @@ class Patience[Connection: Hashable]:
         self._owes = owes
         self._cut = cut
         self._seconds = get_settings().REQUEST_TIMEOUT
-        self._wheel: Wheel[tuple[Connection, Debt]] = Wheel(TICK)
+        self._timers: TimerWheel[tuple[Connection, Debt]] = TimerWheel(TICK)
         self._loop = asyncio.get_running_loop()
         # No task: the loop of one of the servers ends without waiting for any.
         self._loop.call_later(TICK, self._turn)
@@ -50,11 +50,11 @@ class Patience[Connection: Hashable]:
 
     def watch(self, connection: Connection) -> None:
         """From its first moment on."""
-        self._wheel.add((connection, Owed.FIRST), after=self._seconds)
+        self._timers.add((connection, Owed.FIRST), after=self._seconds)
 
     def _turn(self) -> None:
         self._loop.call_later(TICK, self._turn)
-        cut = sum(self._look(*visit) for visit in self._wheel.due())
+        cut = sum(self._look(*visit) for visit in self._timers.due())
         if cut:
             logger.warning("connection.slow cut=%d", cut)
 
@@ -65,5 +65,5 @@ class Patience[Connection: Hashable]:
         if debt is not Owed.NOTHING and debt == before:
             self._cut(connection)
             return True
-        self._wheel.add((connection, debt), after=self._seconds)
+        self._timers.add((connection, debt), after=self._seconds)
         return False

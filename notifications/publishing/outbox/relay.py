@@ -16,7 +16,7 @@ from notifications.log.factory import relay_appender
 from notifications.publishing.outbox import table
 from notifications.publishing.outbox.lease import Lease
 from notifications.publishing.outbox.table import Row
-from notifications.telemetry.counters import tally
+from notifications.telemetry.counters import process_counters
 
 logger = logging.getLogger("carillon")
 
@@ -39,7 +39,7 @@ class Relay:
         self._settings = settings
         self._lease = Lease(using, seconds=settings.OUTBOX_LEASE)
         self._appender = relay_appender(settings)
-        self.portion = Portion()
+        self.batch_size = BatchSize()
         self._news = threading.Event()
         self._stopping = False
         self._active = False
@@ -94,7 +94,7 @@ class Relay:
     def _work(self) -> float:
         if self._lease.due and not self._come_by_the_lease():
             return self._standby
-        batch = table.oldest(self.using, self.portion.count)
+        batch = table.oldest(self.using, self.batch_size.count)
         if not self._lease.held:
             return 0  # that took so long that another one may be at work
         self.publish(batch)
@@ -122,7 +122,7 @@ class Relay:
         table.delete(kept, using=self.using)
         with suppress(Unavailable):  # else they are remembered for longer
             self._appender.release([row.idempotency_key for row in kept], after=RELEASED)
-        self.portion.took(kept)
+        self.batch_size.took(kept)
         return len(kept)
 
     def _drafts(self, batch: list[Row]) -> dict[int, Draft]:
@@ -141,11 +141,11 @@ class Relay:
             self._refuse(batch[error.extensions["index"]], error.detail)
             return False
         except Unavailable as error:
-            self.portion.failed(batch)
+            self.batch_size.failed(batch)
             if len(batch) == 1:
                 self._ask_whose_fault(batch[0], error)
             raise
-        tally.publish(sum(not each.duplicate for each in receipts))
+        process_counters.publish(sum(not each.duplicate for each in receipts))
         return True
 
     def _ask_whose_fault(self, row: Row, error: Unavailable) -> None:
@@ -171,7 +171,7 @@ def publish_waiting(using: str, settings: Settings) -> int:
     """Publish all that waits, in this thread, whoever has the lease. Raises `Unavailable`."""
     relay = Relay(using, settings)
     published = 0
-    while batch := table.oldest(using, relay.portion.count):
+    while batch := table.oldest(using, relay.batch_size.count):
         published += relay.publish(batch)
     return published
 
@@ -183,7 +183,7 @@ FIRST, MOST = 100, 500
 BYTES = 2 * 1024 * 1024
 
 
-class Portion:
+class BatchSize:
     """Many while all goes well, so that a backlog is soon made up for, and not too many bytes.
 
     Fewer where they were not taken: the batch may be too much for the log, or one row of it.

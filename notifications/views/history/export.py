@@ -16,7 +16,7 @@ from notifications.hub.grants import Grant
 from notifications.hub.subscribers import CloseReason
 from notifications.log.base import Batch, Entry, Log, ResetReason
 from notifications.log.cursors import Cursor, Position, position_ms
-from notifications.views.history.permission import Standing
+from notifications.views.history.permission import GrantWatch
 
 PAUSE = 0.5
 
@@ -57,17 +57,17 @@ class Export:
     patience: float = 5.0
     """Seconds to wait for a log that cannot be reached."""
 
-    async def pages(self, standing: Standing) -> AsyncGenerator[Page | Signal]:
+    async def pages(self, grant_watch: GrantWatch) -> AsyncGenerator[Page | Signal]:
         """Ends when all has been said; raises `Cut`, after a last signal, where it cannot be."""
         asked = frozenset(self.grant.topics)
         place = self.after.position
         if self.missing is not None:
             yield Signal("reset", self.missing, place)
-        with standing.watched():
+        with grant_watch.watched():
             try:
                 async with aclosing(self._batches(place)) as batches:
                     async for batch in batches:
-                        if reason := await standing.ended():
+                        if reason := await grant_watch.ended():
                             yield Signal("closing", reason, place)
                             raise Cut(reason)
                         if batch.prev != place and not (batch.prev < place == self.after.position):

@@ -18,7 +18,7 @@ FIRST_LOOK = 5.0
 """Soon, for what was ordered while the grant was being asked for."""
 
 
-class Standing:
+class GrantWatch:
     """Of one grant. To be asked between two pages of whatever is sent."""
 
     def __init__(self, grant: Grant, *, max_age: float) -> None:
@@ -30,11 +30,11 @@ class Standing:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        runtime.heeders.append(self._heed)
+        runtime.control_observers.append(self._heed)
         try:
             yield
         finally:
-            runtime.heeders.remove(self._heed)
+            runtime.control_observers.remove(self._heed)
 
     def _heed(self, control: Control) -> None:
         if not concerns(control, self._grant):

@@ -28,7 +28,7 @@ from notifications.views.events import METHODS, READY_TIMEOUT, check_served, top
 from notifications.views.history import export as export_module
 from notifications.views.history.export import Cut, Export, Reading, Signal
 from notifications.views.history.formats import Csv, Ndjson, Rendering
-from notifications.views.history.permission import Standing
+from notifications.views.history.permission import GrantWatch
 from notifications.views.problems import AsyncView, tells_problems
 
 FORMS: dict[str, type[Rendering]] = {"csv": Csv, "ndjson": Ndjson}
@@ -130,8 +130,8 @@ async def chunks(export: Export, rendering: Rendering) -> AsyncGenerator[bytes]:
     if export.grant.denied:
         data = {"topics": list(export.grant.denied), "reason": "forbidden"}
         waiting.append(rendering.signal("denied", data, export.after.position))
-    standing = Standing(export.grant, max_age=get_settings().GRANT_MAX_AGE)
-    async with aclosing(export.pages(standing)) as pages:
+    grant_watch = GrantWatch(export.grant, max_age=get_settings().GRANT_MAX_AGE)
+    async with aclosing(export.pages(grant_watch)) as pages:
         try:
             async for said in pages:
                 if isinstance(said, Signal):
@@ -169,8 +169,8 @@ def _limit(request: HttpRequest) -> int:
 async def _page(request: HttpRequest, export: Export, limit: int) -> HttpResponse:
     rendering = Ndjson(export.until.epoch, frozenset(export.grant.topics))
     place, events, more = export.after.position, list[str](), False
-    standing = Standing(export.grant, max_age=get_settings().GRANT_MAX_AGE)
-    async with aclosing(export.pages(standing)) as pages:
+    grant_watch = GrantWatch(export.grant, max_age=get_settings().GRANT_MAX_AGE)
+    async with aclosing(export.pages(grant_watch)) as pages:
         try:
             async for said in pages:
                 if isinstance(said, Signal):

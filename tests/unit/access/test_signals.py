@@ -153,8 +153,8 @@ def test_a_log_that_is_away_is_no_hindrance(
 ) -> None:
     away = {"LOG": "redis", "REDIS_URL": "redis://127.0.0.1:1/9", "GRANT_MAX_AGE": 0.1}
     settings.CARILLON = away
-    messenger = control.Messenger()
-    monkeypatch.setattr(control, "_messenger", messenger)
+    messenger = control.ControlPublisher()
+    monkeypatch.setattr(control, "_publisher", messenger)
     client = Client()
     client.force_login(ada)
     client.logout()

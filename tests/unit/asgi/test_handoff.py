@@ -22,8 +22,7 @@ from notifications.access.identities import session
 from notifications.asgi import handoff, threads
 from notifications.asgi.handler import CarillonASGIHandler
 from notifications.asgi.responses import EventStreamResponse
-from notifications.hub import stream
-from notifications.hub import runtime
+from notifications.hub import runtime, stream
 from notifications.transport.base import Message
 from tests import settings as default
 from tests.harness import sessions as held

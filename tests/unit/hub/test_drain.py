@@ -12,20 +12,20 @@ from notifications.hub.hub import Hub
 from notifications.hub.subscribers import CloseReason, Start
 from notifications.hub.window import Window
 from notifications.log.base import Retention
-from notifications.transport.base import Parcel
-from tests.harness.fakes import EPOCH, FakeWire, batch, entry
+from notifications.transport.base import Payload
+from tests.harness.fakes import EPOCH, FakeTransport, batch, entry
 
 DEADLINE = 10.0
 OVER = 0.3
 
 
-class DatedWire(FakeWire):
+class DatedTransport(FakeTransport):
     """Knows when it ended."""
 
     ended_at = 0.0
 
-    def end(self, parcel: Parcel, *, hang_up: bool = False) -> None:
-        super().end(parcel, hang_up=hang_up)
+    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
+        super().end(payload, hang_up=hang_up)
         self.ended_at = asyncio.get_running_loop().time()
 
 
@@ -38,10 +38,10 @@ async def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     return Hub(EPOCH, window)
 
 
-def join(hub: Hub, *, held: bool = False) -> DatedWire:
-    wire = DatedWire(held=held)
-    hub.subscribe(frozenset({"t"}), wire, Start())
-    return wire
+def join(hub: Hub, *, held: bool = False) -> DatedTransport:
+    transport = DatedTransport(held=held)
+    hub.subscribe(frozenset({"t"}), transport, Start())
+    return transport
 
 
 async def drained(hub: Hub, *, over: float) -> float:
@@ -55,38 +55,40 @@ async def drained(hub: Hub, *, over: float) -> float:
 
 async def test_every_stream_is_told_and_when_to_come_back_differs() -> None:
     hub = Hub(EPOCH, Window(Retention(100, 10**9, 10**6)))
-    wires = [join(hub) for _ in range(50)]
+    transports = [join(hub) for _ in range(50)]
     await drained(hub, over=0)
-    for wire in wires:
-        assert wire.ended
-        assert (wire.events[-1].type, wire.events[-1].data) == (
+    for transport in transports:
+        assert transport.ended
+        assert (transport.events[-1].type, transport.events[-1].data) == (
             "stream.closing",
             '{"reason":"draining"}',
         )
-    assert len({wire.events[-1].retry for wire in wires}) > 10
+    assert len({transport.events[-1].retry for transport in transports}) > 10
     assert hub.subscribers == []
 
 
 async def test_the_ends_are_spread_over_the_time(hub: Hub) -> None:
-    wires = [join(hub) for _ in range(60)]
+    transports = [join(hub) for _ in range(60)]
     began = asyncio.get_running_loop().time()
     assert await drained(hub, over=OVER) >= OVER * 0.9
-    ends = sorted(wire.ended_at - began for wire in wires)
+    ends = sorted(transport.ended_at - began for transport in transports)
     # Not one slice is late before its time; a busy machine may be late as it likes.
     assert all(end >= OVER * number / 60 - 0.01 for number, end in enumerate(ends))
     assert ends[0] < ends[-1]
 
 
 async def test_whoever_joined_first_is_not_told_first(hub: Hub) -> None:
-    wires = [join(hub) for _ in range(60)]
+    transports = [join(hub) for _ in range(60)]
     await drained(hub, over=OVER)
-    assert [wire.ended_at for wire in wires] != sorted(wire.ended_at for wire in wires)
+    assert [transport.ended_at for transport in transports] != sorted(
+        transport.ended_at for transport in transports
+    )
 
 
 async def test_at_once_is_at_once_for_a_crowd(hub: Hub) -> None:
-    wires = [join(hub) for _ in range(500)]
+    transports = [join(hub) for _ in range(500)]
     await drained(hub, over=0)
-    assert all(wire.ended for wire in wires)
+    assert all(transport.ended for transport in transports)
 
 
 async def test_a_busy_wire_is_told_when_it_is_free(
@@ -122,14 +124,14 @@ async def test_who_reads_nothing_is_cut_and_holds_nobody_up(
 
 async def test_who_leaves_meanwhile_is_not_told(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random, "random", lambda: 0.9)  # so that it is not told at once
-    wire = join(hub)
+    transport = join(hub)
     [subscriber] = hub.subscribers
     draining_all = asyncio.create_task(drain(hub, over=OVER))
     await asyncio.sleep(0)
     hub.leave(subscriber, CloseReason.CLIENT_LEFT)
     async with asyncio.timeout(DEADLINE):
         await draining_all
-    assert wire.said == ["stream.cursor"]
+    assert transport.said == ["stream.cursor"]
 
 
 async def test_nobody_there_takes_no_time(hub: Hub) -> None:

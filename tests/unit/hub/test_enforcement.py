@@ -15,22 +15,22 @@ from notifications.hub.subscribers import Start, Subscriber
 from notifications.hub.window import Window
 from notifications.log.base import EVERYONE, Control, Order, Retention
 from notifications.log.cursors import Cursor, position
-from notifications.transport.base import Parcel
-from tests.harness.fakes import EPOCH, FakeWire, batch
+from notifications.transport.base import Payload
+from tests.harness.fakes import EPOCH, FakeTransport, batch
 
 DEADLINE = 10.0
 NOW_MS = 1_000_000_000_000
 
 
-class Wire(FakeWire):
+class Transport(FakeTransport):
     """Tells when it has ended."""
 
     def __init__(self) -> None:
         super().__init__()
         self.over = asyncio.Event()
 
-    def end(self, parcel: Parcel, *, hang_up: bool = False) -> None:
-        super().end(parcel, hang_up=hang_up)
+    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
+        super().end(payload, hang_up=hang_up)
         self.over.set()
 
     @property
@@ -89,11 +89,11 @@ class Scene:
         self.hub = Hub(EPOCH, window)
         self.enforcement = Enforcement(self.hub, max_age=max_age)
 
-    def join(self, grant: Grant) -> tuple[Subscriber, Wire]:
-        wire = Wire()
-        subscriber = self.hub.subscribe(frozenset(grant.topics), wire, Start())
+    def join(self, grant: Grant) -> tuple[Subscriber, Transport]:
+        transport = Transport()
+        subscriber = self.hub.subscribe(frozenset(grant.topics), transport, Start())
         self.enforcement.add(subscriber, grant)
-        return subscriber, wire
+        return subscriber, transport
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +137,7 @@ async def test_an_order_can_be_about_those_streams_of_somebody_that_have_a_topic
     _, without = scene.join(granted("a", subjects=("user:5",)))
     _, his = scene.join(granted("b", subjects=("user:6",)))
     await scene.enforcement.obey([replace(order("user:5"), topics=("b",))])
-    assert [wire.ended for wire in (with_it, without, his)] == [True, False, False]
+    assert [transport.ended for transport in (with_it, without, his)] == [True, False, False]
 
 
 async def test_an_order_about_a_topic_ends_public_streams_too(make: Make) -> None:
@@ -157,24 +157,24 @@ async def test_a_stream_is_asked_about_once_it_may_have_changed_and_goes_on_if_n
     scene = make()
     asked = Asked()
     asked.answer = granted("t", renew=asked)
-    _, wire = scene.join(granted("t", renew=asked))
+    _, transport = scene.join(granted("t", renew=asked))
     await scene.enforcement.obey([order("user:5", do=Order.RECHECK)])
     await asked.asked.wait()
     await asyncio.sleep(0)
-    assert not wire.ended
+    assert not transport.ended
     asked.answer = None
     await scene.enforcement.obey([order("user:5", do=Order.RECHECK)])
-    await wire.over.wait()
-    assert wire.reason == '{"reason":"permission_ended"}'
+    await transport.over.wait()
+    assert transport.reason == '{"reason":"permission_ended"}'
     assert asked.times == 2
 
 
 async def test_a_stream_that_lost_one_topic_of_several_comes_back_for_the_rest(make: Make) -> None:
     scene = make()
-    _, wire = scene.join(granted("a", "b", renew=Asked(granted("a"))))
+    _, transport = scene.join(granted("a", "b", renew=Asked(granted("a"))))
     await scene.enforcement.obey([order(EVERYONE, do=Order.RECHECK)])
-    await wire.over.wait()
-    assert wire.reason == '{"reason":"permission_ended"}'
+    await transport.over.wait()
+    assert transport.reason == '{"reason":"permission_ended"}'
 
 
 async def test_an_order_that_came_between_the_asking_and_the_joining_is_not_missed(
@@ -193,32 +193,32 @@ async def test_a_check_that_came_between_the_asking_and_the_joining_is_made_agai
 ) -> None:
     scene = make()
     await scene.enforcement.obey([order("user:5", do=Order.RECHECK, offset_ms=10)])
-    _, wire = scene.join(granted(as_of=at(9), renew=Asked(None)))
-    await wire.over.wait()
-    assert wire.reason == '{"reason":"permission_ended"}'
+    _, transport = scene.join(granted(as_of=at(9), renew=Asked(None)))
+    await transport.over.wait()
+    assert transport.reason == '{"reason":"permission_ended"}'
 
 
 async def test_a_session_that_was_logged_out_lets_nobody_in_any_more(make: Make) -> None:
     """Django says so before it deletes the session."""
     scene = make()
     await scene.enforcement.obey([order("session:a", reason="signed_out", offset_ms=10)])
-    _, wire = scene.join(granted(subjects=("session:a", "user:5"), as_of=at(500)))
-    assert wire.reason == '{"reason":"signed_out"}'
+    _, transport = scene.join(granted(subjects=("session:a", "user:5"), as_of=at(500)))
+    assert transport.reason == '{"reason":"signed_out"}'
 
 
 async def test_a_grant_of_an_earlier_epoch_is_asked_about_at_once(make: Make) -> None:
     scene = make()
     stale = Cursor("fedcba987654", position(NOW_MS))
-    _, wire = scene.join(granted(as_of=stale, renew=Asked(None)))
-    await wire.over.wait()
+    _, transport = scene.join(granted(as_of=stale, renew=Asked(None)))
+    await transport.over.wait()
 
 
 async def test_a_grant_for_a_time_ends_on_time(make: Make) -> None:
     scene = make()
     begun = time.time()
-    _, wire = scene.join(granted(until=begun + 0.2))
-    await wire.over.wait()
-    assert wire.reason == '{"reason":"expired"}'
+    _, transport = scene.join(granted(until=begun + 0.2))
+    await transport.over.wait()
+    assert transport.reason == '{"reason":"expired"}'
     assert 0.2 <= time.time() - begun < 1.2
 
 
@@ -226,13 +226,13 @@ async def test_every_grant_is_asked_about_again_when_it_is_old(make: Make) -> No
     scene = make(max_age=0.1)
     asked = Asked()
     asked.answer = granted(renew=asked)
-    _, wire = scene.join(granted(renew=asked))
+    _, transport = scene.join(granted(renew=asked))
     while asked.times < 3:
         asked.asked.clear()
         await asked.asked.wait()
-    assert not wire.ended
+    assert not transport.ended
     asked.answer = None
-    await wire.over.wait()
+    await transport.over.wait()
 
 
 async def test_a_grant_that_nobody_can_confirm_ends_after_twice_its_age(
@@ -240,9 +240,9 @@ async def test_a_grant_that_nobody_can_confirm_ends_after_twice_its_age(
 ) -> None:
     scene = make(max_age=0.1)
     asked = Asked(OSError("the database is away"))
-    _, wire = scene.join(granted(renew=asked))
-    await wire.over.wait()
-    assert wire.reason == '{"reason":"user_unknown"}'
+    _, transport = scene.join(granted(renew=asked))
+    await transport.over.wait()
+    assert transport.reason == '{"reason":"user_unknown"}'
     assert asked.times > 1
     assert "grant.unknown" in caplog.text
 
@@ -250,22 +250,22 @@ async def test_a_grant_that_nobody_can_confirm_ends_after_twice_its_age(
 async def test_a_renewed_grant_ends_when_it_says(make: Make) -> None:
     scene = make()
     sooner = granted(until=time.time() + 0.2, subjects=("other",))
-    _, wire = scene.join(granted(renew=Asked(sooner)))
+    _, transport = scene.join(granted(renew=Asked(sooner)))
     await scene.enforcement.obey([order("user:5", do=Order.RECHECK)])
-    await wire.over.wait()
-    assert wire.reason == '{"reason":"expired"}'
+    await transport.over.wait()
+    assert transport.reason == '{"reason":"expired"}'
 
 
 async def test_whoever_left_is_forgotten(make: Make) -> None:
     scene = make()
-    subscriber, wire = scene.join(granted())
+    subscriber, transport = scene.join(granted())
     scene.hub.lost(subscriber)
     await scene.enforcement.obey([order("user:5")])
-    assert not wire.ended
+    assert not transport.ended
     assert not scene.enforcement._held
     assert not scene.enforcement._by_subject
     assert not scene.enforcement._waiting
-    assert not len(scene.enforcement._wheel)
+    assert not len(scene.enforcement._timers)
 
 
 async def test_whoever_leaves_while_being_asked_about_is_left_alone(make: Make) -> None:
@@ -276,21 +276,21 @@ async def test_whoever_leaves_while_being_asked_about_is_left_alone(make: Make) 
         scene.hub.lost(subscribers[0])
         return granted()
 
-    subscriber, wire = scene.join(granted(renew=leave_meanwhile))
+    subscriber, transport = scene.join(granted(renew=leave_meanwhile))
     subscribers.append(subscriber)
     await scene.enforcement.obey([order("user:5", do=Order.RECHECK)])
     while subscriber.open:  # noqa: ASYNC110 - a fake has nobody to tell
         await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert not wire.ended
+    assert not transport.ended
 
 
 async def test_orders_are_remembered_for_ten_minutes(make: Make) -> None:
     scene = make()
     await scene.enforcement.obey([order("session:a", reason="signed_out", offset_ms=0)])
     await scene.enforcement.obey([order("user:9", offset_ms=600_001)])
-    _, wire = scene.join(granted(subjects=("session:a",), as_of=at(-1)))
-    assert not wire.ended
+    _, transport = scene.join(granted(subjects=("session:a",), as_of=at(-1)))
+    assert not transport.ended
     assert len(scene.enforcement._recent) == 1
     assert not scene.enforcement._over
 

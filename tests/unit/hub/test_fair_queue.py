@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from notifications.hub import scheduling as turns_module
-from notifications.hub.scheduling import Breath, Turns
+from notifications.hub import scheduling as scheduling
+from notifications.hub.scheduling import FairQueue, TimeSlice
 
 
 async def test_each_is_served_in_order_and_those_who_come_meanwhile_too() -> None:
@@ -19,7 +19,7 @@ async def test_each_is_served_in_order_and_those_who_come_meanwhile_too() -> Non
         elif number == 14:
             done.set()
 
-    turns = Turns(serve)
+    turns = FairQueue(serve)
     for number in range(5):
         turns.add(number)
     assert served == []
@@ -29,12 +29,12 @@ async def test_each_is_served_in_order_and_those_who_come_meanwhile_too() -> Non
 
 
 async def test_the_loop_goes_on_between_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Short(Breath):
+    class Short(TimeSlice):
         SLICE = 0.0
 
-    monkeypatch.setattr(turns_module, "Breath", Short)
+    monkeypatch.setattr(scheduling, "TimeSlice", Short)
     served: list[int] = []
-    turns = Turns(served.append)
+    turns = FairQueue(served.append)
     for number in range(1000):
         turns.add(number)
     rounds = 0
@@ -55,7 +55,7 @@ async def test_one_that_fails_does_not_hold_up_the_next() -> None:
         assert event is not None
         event.set()
 
-    turns = Turns(serve)
+    turns = FairQueue(serve)
     turns.add(None)
     turns.add(done)
     async with asyncio.timeout(5):

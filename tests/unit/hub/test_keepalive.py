@@ -10,13 +10,13 @@ from notifications.hub.keepalive import KeepAlive
 from notifications.hub.subscribers import CloseReason, Start, Subscriber
 from notifications.hub.window import Window
 from notifications.log.base import Retention
-from notifications.transport.base import Parcel
-from tests.harness.fakes import EPOCH, FakeWire, batch, entry
+from notifications.transport.base import Payload
+from tests.harness.fakes import EPOCH, FakeTransport, batch, entry
 
 DEADLINE = 10.0
 
 
-class CountingWire(FakeWire):
+class CountingTransport(FakeTransport):
     """Says when it has been written to often enough."""
 
     def __init__(self, *, enough: int) -> None:
@@ -24,8 +24,8 @@ class CountingWire(FakeWire):
         self._enough = enough
         self.satisfied = asyncio.Event()
 
-    def write(self, parcel: Parcel) -> None:
-        super().write(parcel)
+    def write(self, payload: Payload) -> None:
+        super().write(payload)
         if len(self.chunks) >= self._enough:
             self.satisfied.set()
 
@@ -41,28 +41,28 @@ def hub() -> Hub:
     return Hub(EPOCH, window)
 
 
-def join(hub: Hub, wire: FakeWire) -> Subscriber:
-    return hub.subscribe(frozenset({"t"}), wire, Start())
+def join(hub: Hub, transport: FakeTransport) -> Subscriber:
+    return hub.subscribe(frozenset({"t"}), transport, Start())
 
 
 async def test_everyone_is_kept_alive_again_and_again() -> None:
     here = hub()
     visits = KeepAlive(here, period=0.02, write_deadline=10)
-    wires = [CountingWire(enough=4) for _ in range(20)]
-    for wire in wires:
-        visits.add(join(here, wire))
+    transports = [CountingTransport(enough=4) for _ in range(20)]
+    for transport in transports:
+        visits.add(join(here, transport))
     running = asyncio.create_task(visits.run())
     async with asyncio.timeout(DEADLINE):
-        for wire in wires:
-            await wire.satisfied.wait()
+        for transport in transports:
+            await transport.satisfied.wait()
     running.cancel()
-    assert set(wires[0].said) == {"stream.cursor"}
+    assert set(transports[0].said) == {"stream.cursor"}
 
 
 async def test_those_who_left_are_forgotten() -> None:
     here = hub()
     visits = KeepAlive(here, period=0.01, write_deadline=10)
-    gone, stays = FakeWire(), CountingWire(enough=5)
+    gone, stays = FakeTransport(), CountingTransport(enough=5)
     leaver = join(here, gone)
     visits.add(leaver)
     visits.add(join(here, stays))
@@ -78,7 +78,7 @@ async def test_those_who_left_are_forgotten() -> None:
 async def test_visits_are_spread_by_a_quarter_either_way() -> None:
     here = hub()
     visits = KeepAlive(here, period=10, write_deadline=10)
-    joined = [join(here, FakeWire()) for _ in range(500)]
+    joined = [join(here, FakeTransport()) for _ in range(500)]
     now = asyncio.get_running_loop().time() / keepalive.TICK
     for subscriber in joined:
         visits.add(subscriber)
@@ -92,11 +92,11 @@ async def test_visits_are_spread_by_a_quarter_either_way() -> None:
 async def test_a_client_that_accepts_nothing_is_cut_at_the_deadline() -> None:
     here = hub()
     visits = KeepAlive(here, period=10, write_deadline=0.02)
-    wire = FakeWire(held=True)
-    join(here, wire)
+    transport = FakeTransport(held=True)
+    join(here, transport)
     running = asyncio.create_task(visits.run())
     async with asyncio.timeout(DEADLINE):
-        while not wire.aborted:  # noqa: ASYNC110 - the fake has nobody to tell
+        while not transport.aborted:  # noqa: ASYNC110 - the fake has nobody to tell
             await asyncio.sleep(0)
     running.cancel()
     assert here.subscribers == []
@@ -105,14 +105,14 @@ async def test_a_client_that_accepts_nothing_is_cut_at_the_deadline() -> None:
 async def test_a_client_that_does_not_acknowledge_a_keep_alive_is_cut_at_the_deadline() -> None:
     here = hub()
     visits = KeepAlive(here, period=0.02, write_deadline=0.02)
-    gone, stays = CountingWire(enough=100), CountingWire(enough=6)
+    gone, stays = CountingTransport(enough=100), CountingTransport(enough=6)
     gone.silent = True
     running = asyncio.create_task(visits.run())
-    for wire in (gone, stays):
-        visits.add(join(here, wire))
+    for transport in (gone, stays):
+        visits.add(join(here, transport))
     async with asyncio.timeout(DEADLINE):
         await stays.satisfied.wait()
     running.cancel()
     assert gone.aborted
     assert len(gone.chunks) > 1, "it was told before"
-    assert [member.wire for member in here.subscribers] == [stays]
+    assert [member.transport for member in here.subscribers] == [stays]

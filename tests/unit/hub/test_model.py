@@ -19,15 +19,15 @@ from notifications.hub import hub as hubs
 from notifications.hub import runtime as runtimes
 from notifications.hub.grants import Grant
 from notifications.hub.runtime import Runtime
-from notifications.hub.scheduling import Breath
+from notifications.hub.scheduling import TimeSlice
 from notifications.hub.subscribers import CloseReason, Start, Subscriber
 from notifications.log.base import Batch, Draft, Gap, Receipt, ResetReason, Retention
 from notifications.log.cursors import Cursor
 from notifications.log.memory import MemoryLog, MemoryStore
 from notifications.sse import Decoder
-from notifications.transport.base import Parcel
+from notifications.transport.base import Payload
 from tests.harness.checker import Heard, Publication, violations
-from tests.harness.fakes import FakeWire
+from tests.harness.fakes import FakeTransport
 
 TOPICS = "a", "b", "c"
 KEPT = 30
@@ -65,14 +65,14 @@ class FaultyLog(MemoryLog):
             yield said
 
 
-class StrictWire(FakeWire):
+class StrictTransport(FakeTransport):
     """The hub survives a wire that fails, also by an assertion: this one remembers."""
 
     misused = False
 
-    def write(self, parcel: Parcel) -> None:
+    def write(self, payload: Payload) -> None:
         self.misused = self.misused or self.busy or self.ended or self.aborted
-        super().write(parcel)
+        super().write(payload)
 
 
 @dataclass
@@ -80,13 +80,13 @@ class Client:
     """A browser: what it was told, and its connection, if it has one."""
 
     heard: Heard
-    wire: StrictWire
+    transport: StrictTransport
     subscriber: Subscriber
     decoder: Decoder = field(default_factory=Decoder)
     read: int = 0
 
     def take(self) -> None:
-        for chunk in self.wire.chunks[self.read :]:
+        for chunk in self.transport.chunks[self.read :]:
             self.read += 1
             for event in self.decoder.feed(chunk):
                 self.heard.told(event)
@@ -99,7 +99,7 @@ class Model(RuleBasedStateMachine):
         self.patches.enter_context(patch.object(runtimes, "LOAD_PAUSE", 0))
         # Whatever is done in slices lets the others go on after every other step of it.
         turns = cycle([True, False])
-        self.patches.enter_context(patch.object(Breath, "due", property(lambda _: next(turns))))
+        self.patches.enter_context(patch.object(TimeSlice, "due", property(lambda _: next(turns))))
         self.patches.enter_context(patch.object(hubs, "STRIDE", 1))
         self.loop = asyncio.new_event_loop()
         self.store = MemoryStore(Retention(events=KEPT, bytes=10**7, age=3600))
@@ -159,10 +159,10 @@ class Model(RuleBasedStateMachine):
 
     def _connect(self, heard: Heard, *, held: bool) -> Client:
         async def connect() -> Client:
-            wire = StrictWire(held=held)
+            transport = StrictTransport(held=held)
             start = Start(cursor=str(heard.cursor) if heard.cursor else None)
             grant = Grant(topics=tuple(sorted(heard.topics)))
-            return Client(heard, wire, self.runtime.subscribe(grant, wire, start))
+            return Client(heard, transport, self.runtime.subscribe(grant, transport, start))
 
         return self.loop.run_until_complete(connect())
 
@@ -180,22 +180,22 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: self.clients)
     @rule(which=which)
     def hold(self, which: int) -> None:
-        self._one(which).wire.held = True
+        self._one(which).transport.held = True
 
     @precondition(lambda self: self.clients)
     @rule(which=which, released=st.booleans())
     def drain(self, which: int, released: bool) -> None:
-        wire = self._one(which).wire
-        wire.held = wire.held and not released
-        self.loop.run_until_complete(self._drain(wire))
+        transport = self._one(which).transport
+        transport.held = transport.held and not released
+        self.loop.run_until_complete(self._drain(transport))
 
-    async def _drain(self, wire: FakeWire) -> None:
-        wire.drain()
+    async def _drain(self, transport: FakeTransport) -> None:
+        transport.drain()
 
     @precondition(lambda self: self.clients)
     @rule(which=which)
     def fail(self, which: int) -> None:
-        self._one(which).wire.fails = True
+        self._one(which).transport.fails = True
 
     @precondition(lambda self: self.clients)
     @rule(which=which)
@@ -240,7 +240,7 @@ class Model(RuleBasedStateMachine):
     def nothing_is_wrong(self) -> None:
         for client in self.clients:
             client.take()
-            assert not client.wire.misused
+            assert not client.transport.misused
             assert violations(self.published, client.heard) == []
             reasons = client.heard.resets
             assert reasons.count("unknown") <= self.doubts
@@ -260,13 +260,13 @@ class Model(RuleBasedStateMachine):
         for _ in range(SPINS):
             self.run(1)
             for client in self.clients:
-                client.wire.held = False
-                self.loop.run_until_complete(self._drain(client.wire))
+                client.transport.held = False
+                self.loop.run_until_complete(self._drain(client.transport))
             if self._settled():
                 break
         self.run(SETTLED)
         for number, client in enumerate(self.clients):
-            if not client.subscriber.open or client.wire.fails:
+            if not client.subscriber.open or client.transport.fails:
                 self.come_back(number, held=False)
         self.run(SETTLED)
         end = Cursor(self.store.epoch, self.store.last)

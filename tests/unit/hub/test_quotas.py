@@ -25,11 +25,11 @@ from notifications.hub.window import Window
 from notifications.log.base import Retention
 from notifications.publishing import rate_limit
 from notifications.sse import Decoder, ServerSentEvent
-from notifications.telemetry.counters import tally
-from notifications.transport.base import Parcel
+from notifications.telemetry.counters import process_counters
+from notifications.transport.base import Payload
 from tests.harness.asgi import Connection
 from tests.harness.django_client import post, subscribed
-from tests.harness.fakes import EPOCH, FakeWire, batch, entry
+from tests.harness.fakes import EPOCH, FakeTransport, batch, entry
 
 pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")
 
@@ -67,13 +67,13 @@ async def test_a_full_process_answers_200_and_says_when_to_come_back(limit: Limi
     limit(MAX_STREAMS=2)
     async with connection() as one, connection() as two:
         assert (await one.event()).type == (await two.event()).type == "stream.cursor"
-        before = tally.refused["too_many_streams"]
+        before = process_counters.refused["too_many_streams"]
         async with connection() as late:
             assert late.status == 200
             assert is_refusal(await late.event(), "too_many_streams")
             async with asyncio.timeout(DEADLINE):
                 await asyncio.shield(late.task)
-        assert tally.refused["too_many_streams"] == before + 1
+        assert process_counters.refused["too_many_streams"] == before + 1
     async with connection() as next_one:
         assert (await next_one.event()).type == "stream.cursor"
 
@@ -136,7 +136,7 @@ async def test_a_user_has_as_many_as_a_user_may(limit: Limit) -> None:
     assert names("token:iss:ada", "jti:1") == ("token:iss:ada",)
     assert names("key:ab12cd34") == names("link:x") == names() == ()
     subscriber = here.subscribe(
-        Grant(topics=("t",)), FakeWire(), Start(), names=names("user:5", "session:a")
+        Grant(topics=("t",)), FakeTransport(), Start(), names=names("user:5", "session:a")
     )
     assert quota.refusal(names("user:5", "session:b")) is CloseReason.TOO_MANY_OF_USER
     assert quota.refusal(names("user:6")) is None
@@ -211,13 +211,13 @@ async def visits(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Hub, Ke
     running.cancel()
 
 
-class Wire(FakeWire):
+class Transport(FakeTransport):
     def __init__(self, *, held: bool = False) -> None:
         super().__init__(held=held)
         self.over = asyncio.Event()
 
-    def end(self, parcel: Parcel, *, hang_up: bool = False) -> None:
-        super().end(parcel, hang_up=hang_up)
+    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
+        super().end(payload, hang_up=hang_up)
         self.over.set()
 
 
@@ -226,20 +226,20 @@ async def test_a_stream_that_is_old_ends_and_its_connection_with_it(
 ) -> None:
     hub, keep = visits
     began = time.monotonic()
-    wires = [Wire() for _ in range(10)]
-    for wire in wires:
-        keep.add(hub.subscribe(frozenset({"t"}), wire, Start()))
+    transports = [Transport() for _ in range(10)]
+    for transport in transports:
+        keep.add(hub.subscribe(frozenset({"t"}), transport, Start()))
     ages = []
     async with asyncio.timeout(DEADLINE):
-        for wire in wires:
-            await wire.over.wait()
+        for transport in transports:
+            await transport.over.wait()
             ages.append(time.monotonic() - began)
     assert ages[0] >= 0.2 * 0.75
-    *_, last = wires[0].events
+    *_, last = transports[0].events
     assert (last.type, last.data) == ("stream.closing", '{"reason":"too_old"}')
     assert last.retry is not None
     assert last.retry <= 1_000
-    assert all(wire.hung_up for wire in wires)
+    assert all(transport.hung_up for transport in transports)
     assert hub.subscribers == []
 
 
@@ -249,7 +249,7 @@ async def test_lifetimes_are_spread_by_a_quarter_either_way(
     hub, keep = visits
     keep._max_age = 1000
     now = asyncio.get_running_loop().time()
-    joined = [hub.subscribe(frozenset({"t"}), FakeWire(), Start()) for _ in range(300)]
+    joined = [hub.subscribe(frozenset({"t"}), FakeTransport(), Start()) for _ in range(300)]
     for subscriber in joined:
         keep.add(subscriber)
     took = asyncio.get_running_loop().time() - now
@@ -262,19 +262,19 @@ async def test_an_old_stream_whose_wire_is_busy_is_told_when_it_has_drained(
     visits: tuple[Hub, KeepAlive],
 ) -> None:
     hub, keep = visits
-    wire = Wire(held=True)
-    subscriber = hub.subscribe(frozenset({"t"}), wire, Start())
+    transport = Transport(held=True)
+    subscriber = hub.subscribe(frozenset({"t"}), transport, Start())
     subscriber.until = 0.0
     keep._file(subscriber)
     async with asyncio.timeout(DEADLINE):
         while len(keep._told) == 0:  # noqa: ASYNC110 - the fake has nobody to tell
             await asyncio.sleep(0.001)
     assert subscriber.open
-    wire.held = False
-    wire.drain()
+    transport.held = False
+    transport.drain()
     async with asyncio.timeout(DEADLINE):
-        await wire.over.wait()
-    assert not wire.aborted
+        await transport.over.wait()
+    assert not transport.aborted
 
 
 # Publishing
@@ -316,9 +316,9 @@ async def test_what_is_refused_is_not_read_and_not_kept(
 ) -> None:
     limit(PUBLISH_RATE=1)
     assert (await post(async_client, {"topic": "demo.x", "data": 1})).status == 201
-    before = tally.published
+    before = process_counters.published
     assert (await post(async_client, b"{not even JSON")).status == 429
-    assert tally.published == before
+    assert process_counters.published == before
 
 
 async def test_what_cannot_be_read_counts_too(

@@ -8,7 +8,7 @@ from notifications.hub.subscribers import Start
 from notifications.hub.window import Window
 from notifications.log.base import Retention
 from notifications.log.cursors import Cursor, Position, position
-from tests.harness.fakes import EPOCH, FakeWire, batch, entry
+from tests.harness.fakes import EPOCH, FakeTransport, batch, entry
 
 HEAD = Cursor(EPOCH, position(9))
 FLOOR = position(2)
@@ -50,27 +50,27 @@ def hub_with(*topics: str) -> Hub:
 
 async def test_each_topic_is_replayed_from_its_own_cursor_and_then_all_are_live() -> None:
     hub = hub_with("a", "b", "a", "b")
-    wire = FakeWire()
+    transport = FakeTransport()
     start = Start(cursors={"a": here(1), "b": here(3)})
-    hub.subscribe(frozenset("ab"), wire, start)
-    assert wire.said == ["stream.cursor", "3", "4"]
+    hub.subscribe(frozenset("ab"), transport, start)
+    assert transport.said == ["stream.cursor", "3", "4"]
     await hub.deliver(batch(4, entry(5, "a"), entry(6, "b")))
-    assert wire.said == ["stream.cursor", "3", "4", "5", "6"]
+    assert transport.said == ["stream.cursor", "3", "4", "5", "6"]
 
 
 async def test_one_that_lags_after_its_replay_misses_nothing_of_a_topic_that_began_late() -> None:
     hub = hub_with("a", "b", "a")
-    wire = FakeWire(held=True)
-    hub.subscribe(frozenset("ab"), wire, Start(cursors={"a": here(1), "b": here(3)}))
+    transport = FakeTransport(held=True)
+    hub.subscribe(frozenset("ab"), transport, Start(cursors={"a": here(1), "b": here(3)}))
     await hub.deliver(batch(3, entry(4, "b"), entry(5, "a")))
-    wire.drain()
+    transport.drain()
     for _ in range(10):
         await asyncio.sleep(0)
-    assert wire.said == ["stream.cursor", "3", "4", "5"]
+    assert transport.said == ["stream.cursor", "3", "4", "5"]
 
 
 async def test_a_lost_topic_is_a_reset_and_the_other_goes_on_behind_it() -> None:
     hub = hub_with("a", "b", "a")
-    wire = FakeWire()
-    hub.subscribe(frozenset("ab"), wire, Start(cursors={"a": here(1), "b": None}))
-    assert wire.said == ["stream.reset", "3"]
+    transport = FakeTransport()
+    hub.subscribe(frozenset("ab"), transport, Start(cursors={"a": here(1), "b": None}))
+    assert transport.said == ["stream.reset", "3"]

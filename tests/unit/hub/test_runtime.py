@@ -16,7 +16,7 @@ from notifications.log.base import Draft, Receipt, ResetReason, Retention
 from notifications.log.cursors import Cursor, Position, position
 from notifications.log.factory import open_log
 from notifications.log.memory import MemoryLog, MemoryStore
-from tests.harness.fakes import FakeWire
+from tests.harness.fakes import FakeTransport
 from tests.harness.servers import RedisServer
 
 DEADLINE = 10.0
@@ -40,15 +40,15 @@ def publish(store: MemoryStore, *data: str) -> list[Receipt]:
     return store.append([Draft(Event(topics=("t",), data=each)) for each in data])
 
 
-def join(runtime: Runtime, start: Start | None = None) -> FakeWire:
-    wire = FakeWire()
-    runtime.subscribe(Grant(topics=("t",)), wire, start or Start())
-    return wire
+def join(runtime: Runtime, start: Start | None = None) -> FakeTransport:
+    transport = FakeTransport()
+    runtime.subscribe(Grant(topics=("t",)), transport, start or Start())
+    return transport
 
 
-async def until_said(wire: FakeWire, said: str) -> None:
+async def until_said(transport: FakeTransport, said: str) -> None:
     async with asyncio.timeout(DEADLINE):
-        while said not in wire.said:  # noqa: ASYNC110 - the fake has nobody to tell
+        while said not in transport.said:  # noqa: ASYNC110 - the fake has nobody to tell
             await asyncio.sleep(0)
 
 
@@ -57,30 +57,30 @@ async def test_history_is_loaded_before_it_is_ready(store: MemoryStore) -> None:
     runtime = Runtime(SETTINGS, MemoryLog(store))
     assert not runtime.ready
     assert await runtime.wait_ready(timeout=DEADLINE)
-    wire = join(runtime, Start(since_ms=0))
-    await until_said(wire, "499")
-    assert wire.said == ["stream.cursor", *map(str, range(500))]
+    transport = join(runtime, Start(since_ms=0))
+    await until_said(transport, "499")
+    assert transport.said == ["stream.cursor", *map(str, range(500))]
     await runtime.stop()
 
 
 async def test_what_is_published_arrives(runtime: Runtime, store: MemoryStore) -> None:
-    wire = join(runtime)
+    transport = join(runtime)
     publish(store, "a", "b")
-    await until_said(wire, "b")
-    assert wire.said == ["stream.cursor", "a", "b"]
+    await until_said(transport, "b")
+    assert transport.said == ["stream.cursor", "a", "b"]
 
 
 async def test_a_log_that_lost_everything_is_a_reset_and_then_goes_on(
     runtime: Runtime, store: MemoryStore
 ) -> None:
-    wire = join(runtime)
+    transport = join(runtime)
     [before] = publish(store, "a")
-    await until_said(wire, "a")
+    await until_said(transport, "a")
     store.clear()
-    await until_said(wire, "stream.reset")
+    await until_said(transport, "stream.reset")
     publish(store, "b")
-    await until_said(wire, "b")
-    assert wire.said == ["stream.cursor", "a", "stream.reset", "b"]
+    await until_said(transport, "b")
+    assert transport.said == ["stream.cursor", "a", "stream.reset", "b"]
     returning = join(runtime, Start(cursor=str(before.cursor)))
     assert returning.events[0].data == '{"reason":"log_lost"}'
 
@@ -93,12 +93,12 @@ async def test_a_log_that_lost_something_has_every_permission_asked_about_again(
     async def nobody() -> Grant | None:
         return None
 
-    wire, public = FakeWire(), join(runtime)
+    transport, public = FakeTransport(), join(runtime)
     grant = Grant(topics=("t",), renew=nobody, as_of=runtime.hub.head)
-    runtime.subscribe(grant, wire, Start())
+    runtime.subscribe(grant, transport, Start())
     store.clear()
-    await until_said(wire, "stream.closing")
-    assert wire.events[-1].data == '{"reason":"permission_ended"}'
+    await until_said(transport, "stream.closing")
+    assert transport.events[-1].data == '{"reason":"permission_ended"}'
     await until_said(public, "stream.reset")
     assert not public.ended
 
@@ -112,7 +112,7 @@ async def test_a_tail_that_fails_for_whatever_reason_is_a_reset_and_begins_again
     log = MemoryLog(store)
     runtime = Runtime(SETTINGS, log)
     assert await runtime.wait_ready(timeout=DEADLINE)
-    wire = join(runtime)
+    transport = join(runtime)
     deliver = runtime.hub.deliver
 
     async def fails_once(batch: object) -> None:
@@ -121,9 +121,9 @@ async def test_a_tail_that_fails_for_whatever_reason_is_a_reset_and_begins_again
 
     monkeypatch.setattr(runtime.hub, "deliver", fails_once)
     publish(store, "a")
-    await until_said(wire, "stream.reset")
+    await until_said(transport, "stream.reset")
     publish(store, "b")
-    await until_said(wire, "b")
+    await until_said(transport, "b")
     await runtime.stop()
 
 
@@ -132,11 +132,11 @@ async def test_a_cursor_that_the_log_has_not_reached_either_is_a_reset(
 ) -> None:
     [receipt] = publish(store, "a")
     far = Cursor(receipt.cursor.epoch, Position(receipt.cursor.position + position(10**9)))
-    wire = join(runtime, Start(cursor=str(far)))
-    await until_said(wire, "stream.reset")
-    assert f'"reason":"{ResetReason.UNKNOWN}"' in wire.events[-1].data
+    transport = join(runtime, Start(cursor=str(far)))
+    await until_said(transport, "stream.reset")
+    assert f'"reason":"{ResetReason.UNKNOWN}"' in transport.events[-1].data
     publish(store, "b")
-    await until_said(wire, "b")
+    await until_said(transport, "b")
 
 
 async def test_a_runtime_that_stops_takes_no_more_and_leaves_no_task(
@@ -145,9 +145,9 @@ async def test_a_runtime_that_stops_takes_no_more_and_leaves_no_task(
     before = len(asyncio.all_tasks())
     runtime = Runtime(SETTINGS, MemoryLog(store))
     assert await runtime.wait_ready(timeout=DEADLINE)
-    wire = join(runtime)
+    transport = join(runtime)
     await runtime.stop()
-    assert wire.ended
+    assert transport.ended
     assert not runtime.ready
     assert len(asyncio.all_tasks()) == before
 

@@ -6,7 +6,7 @@ from notifications.hub.hub import Hub
 from notifications.hub.subscribers import Start, Subscriber
 from notifications.hub.window import Window
 from notifications.log.base import Entry, Retention
-from tests.harness.fakes import EPOCH, FakeWire, at, batch, entry
+from tests.harness.fakes import EPOCH, FakeTransport, at, batch, entry
 
 ADA, EVE = "user:1", "user:2"
 
@@ -26,10 +26,10 @@ def not_for(subject: str, ms: int, *topics: str) -> Entry:
 
 def join(
     hub: Hub, *subjects: str, start: Start | None = None, held: bool = False
-) -> tuple[Subscriber, FakeWire]:
-    wire = FakeWire(held=held)
-    subscriber = hub.subscribe(frozenset({"t"}), wire, start or Start(), subjects=subjects)
-    return subscriber, wire
+) -> tuple[Subscriber, FakeTransport]:
+    transport = FakeTransport(held=held)
+    subscriber = hub.subscribe(frozenset({"t"}), transport, start or Start(), subjects=subjects)
+    return subscriber, transport
 
 
 async def settle() -> None:

@@ -16,7 +16,7 @@ from notifications.hub.subscribers import CloseReason, Start
 from notifications.hub.window import Window
 from notifications.log.base import Batch, ResetReason, Retention
 from notifications.log.cursors import position
-from notifications.transport.base import Parcel, Wire
+from notifications.transport.base import Payload, Transport
 from tests.harness.fakes import EPOCH, batch, entry
 
 CROWD = 20_000
@@ -25,7 +25,7 @@ ATTEMPTS = 3
 DEADLINE = 60.0
 
 
-class QuickWire(Wire):
+class QuickTransport(Transport):
     """Takes everything, or, once `held`, is busy with what it has."""
 
     held = False
@@ -34,11 +34,11 @@ class QuickWire(Wire):
         super().__init__()
         self.writes = 0
 
-    def write(self, parcel: Parcel) -> None:
+    def write(self, payload: Payload) -> None:
         self.writes += 1
-        self.busy = QuickWire.held
+        self.busy = QuickTransport.held
 
-    def end(self, parcel: Parcel, *, hang_up: bool = False) -> None:
+    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
         pass
 
     def abort(self) -> None:
@@ -48,7 +48,7 @@ class QuickWire(Wire):
 @pytest.fixture(autouse=True)
 def nothing_else_takes_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Neither asyncio's debug mode, nor the garbage of all the other tests."""
-    monkeypatch.setattr(QuickWire, "held", False)
+    monkeypatch.setattr(QuickTransport, "held", False)
     gc.collect()
     gc.disable()
     yield
@@ -67,7 +67,7 @@ def steadily[**P](test: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[N
         for _ in range(ATTEMPTS - 1):
             with suppress(TooLong):
                 return await test(*args, **kwargs)
-            QuickWire.held = False
+            QuickTransport.held = False
         return await test(*args, **kwargs)
 
     return repeated
@@ -102,41 +102,41 @@ async def in_slices(what: str) -> AsyncIterator[None]:
 
 
 @contextmanager
-def crowd(*, apart: bool) -> Iterator[tuple[Hub, list[QuickWire]]]:
+def crowd(*, apart: bool) -> Iterator[tuple[Hub, list[QuickTransport]]]:
     asyncio.get_running_loop().set_debug(enabled=False)
     hub = Hub(EPOCH, Window(Retention(10**6, 10**9, 10**6)))
-    hub_wires = []
+    hub_transports = []
     for i in range(CROWD):
-        wire = QuickWire()
+        transport = QuickTransport()
         topics = {"news", f"user.{i}"} if apart else {"news"}
-        hub.subscribe(frozenset(topics), wire, Start())
-        hub_wires.append(wire)
-    yield hub, hub_wires
+        hub.subscribe(frozenset(topics), transport, Start())
+        hub_transports.append(transport)
+    yield hub, hub_transports
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["one audience", "20,000 audiences"])
 @steadily
 async def test_a_crowd_is_served_in_slices(*, apart: bool) -> None:
-    with crowd(apart=apart) as (hub, wires):
+    with crowd(apart=apart) as (hub, transports):
         async with in_slices("one event for all"):
             await hub.deliver(batch(0, entry(1, "news")))
         async with in_slices("a thousand events, some for all and some for one each"):
             many = [entry(i, f"user.{i}" if i % 10 else "news") for i in range(2, 1002)]
             await hub.deliver(Batch(position(1), position(1001), many))
-        assert {wire.writes for wire in wires} == {3}
+        assert {transport.writes for transport in transports} == {3}
         async with in_slices("everyone stalls"):
-            QuickWire.held = True
+            QuickTransport.held = True
             await hub.deliver(batch(1001, entry(1002, "news")))
             await hub.deliver(batch(1002, entry(1003, "news")))
         async with in_slices("everyone drains at once"):
-            QuickWire.held = False
-            before = wires[0].writes
-            for wire in wires:
-                wire.busy = False
-                wire.owner.drained()
-                if wire is wires[CROWD // 2]:
+            QuickTransport.held = False
+            before = transports[0].writes
+            for transport in transports:
+                transport.busy = False
+                transport.owner.drained()
+                if transport is transports[CROWD // 2]:
                     await asyncio.sleep(0)
-            while wires[-1].writes == before:  # noqa: ASYNC110 - nobody is told
+            while transports[-1].writes == before:  # noqa: ASYNC110 - nobody is told
                 await asyncio.sleep(0)
         async with in_slices("another log"):
             await hub.reload("ba9876543210", Window(Retention(1, 1, 1)), ResetReason.LOG_LOST)
@@ -147,7 +147,7 @@ async def test_a_crowd_is_served_in_slices(*, apart: bool) -> None:
 
 @steadily
 async def test_those_who_are_too_slow_are_closed_in_slices() -> None:
-    QuickWire.held = True
+    QuickTransport.held = True
     with crowd(apart=False) as (hub, _):
         async with in_slices("everyone is too slow"):
             await hub.close_the_slow(deadline=-1)
@@ -156,14 +156,14 @@ async def test_those_who_are_too_slow_are_closed_in_slices() -> None:
 
 @steadily
 async def test_keep_alives_come_in_slices_even_if_all_are_due() -> None:
-    with crowd(apart=False) as (hub, wires):
+    with crowd(apart=False) as (hub, transports):
         visits = KeepAlive(hub, period=0.1, write_deadline=10)
         running = asyncio.create_task(visits.run())
         await asyncio.sleep(0)
         for subscriber in hub.subscribers:
             visits.add(subscriber)
         async with in_slices("everyone is due"):
-            while min(wires[0].writes, wires[-1].writes) < 2:  # noqa: ASYNC110
+            while min(transports[0].writes, transports[-1].writes) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             running.cancel()
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from notifications.hub.scheduling import Wheel
+from notifications.hub.scheduling import TimerWheel
 
 
 class Clock:
@@ -24,7 +24,7 @@ async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 async def test_each_is_due_once_never_early_and_at_most_a_tick_late(clock: Clock) -> None:
-    wheel: Wheel[int] = Wheel(0.1)
+    wheel: TimerWheel[int] = TimerWheel(0.1)
     began = clock.now
     seconds = {number: random.uniform(0, 30) for number in range(500)}
     for number, after in seconds.items():
@@ -44,7 +44,7 @@ async def test_each_is_due_once_never_early_and_at_most_a_tick_late(clock: Clock
 
 
 async def test_what_was_taken_out_is_not_due(clock: Clock) -> None:
-    wheel: Wheel[str] = Wheel(0.1)
+    wheel: TimerWheel[str] = TimerWheel(0.1)
     stays, goes = wheel.add("stays", after=1), wheel.add("goes", after=1)
     assert stays == goes
     wheel.remove("goes", goes)
@@ -56,13 +56,13 @@ async def test_what_was_taken_out_is_not_due(clock: Clock) -> None:
 
 
 async def test_an_empty_place_takes_no_memory(clock: Clock) -> None:
-    wheel: Wheel[str] = Wheel(0.1)
+    wheel: TimerWheel[str] = TimerWheel(0.1)
     wheel.remove("x", wheel.add("x", after=60))
     assert not wheel._due
 
 
 async def test_what_is_due_already_comes_at_the_next_tick(clock: Clock) -> None:
-    wheel: Wheel[str] = Wheel(0.1)
+    wheel: TimerWheel[str] = TimerWheel(0.1)
     wheel.add("late", after=-5)
     assert wheel.due() == []
     clock.now += 0.11

@@ -14,7 +14,7 @@ from redis import Redis
 from notifications.errors import Conflict, Unavailable
 from notifications.events import Event
 from notifications.log import acks, script
-from notifications.log.acks import Attempts
+from notifications.log.acks import AppendRetry
 from notifications.log.base import Draft, Receipt, Retention
 from notifications.log.cursors import Cursor, format_position
 from notifications.log.redis import RedisLog
@@ -32,7 +32,7 @@ type Append = Callable[[list[Draft]], list[Receipt]]
 
 @pytest.fixture(autouse=True)
 def nothing_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acks, "here", acks.Acknowledged())
+    monkeypatch.setattr(acks, "here", acks.HighWaterMarks())
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ def test_what_the_network_withholds_is_unknown_and_kept_once_when_it_arrives(
 
 
 def test_what_was_not_sent_is_not_tried_again() -> None:
-    attempts = Attempts(["EVALSHA"], before=None, timeout=60)
+    attempts = AppendRetry(["EVALSHA"], before=None, timeout=60)
     with pytest.raises(Unavailable) as caught:
         attempts.pause_after(Unavailable("refused", outcome="not_sent"))
     assert caught.value.outcome == "not_sent"
@@ -246,10 +246,10 @@ def test_what_was_not_sent_is_not_tried_again() -> None:
 def test_what_was_in_doubt_stays_so_when_a_later_attempt_is_refused() -> None:
     [draft] = drafts("a")
     call = script.append(KEYS, RETENTION, [draft])
-    attempts = Attempts(call, before=None, timeout=60)
+    attempts = AppendRetry(call, before=None, timeout=60)
     attempts.pause_after(Unavailable("no answer", outcome="unknown"))
     attempts.pause_after(Unavailable("refused", outcome="not_sent"))
-    over = Attempts(call, before=None, timeout=0)
+    over = AppendRetry(call, before=None, timeout=0)
     with pytest.raises(Unavailable) as caught:
         over.pause_after(Unavailable("no answer", outcome="unknown"))
     assert caught.value.outcome == "unknown"

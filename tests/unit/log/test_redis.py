@@ -49,7 +49,7 @@ async def log(redis: RedisServer) -> AsyncIterator[RedisLog]:
 @pytest.fixture(autouse=True)
 def nothing_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test is a process that has just begun."""
-    monkeypatch.setattr(acks, "here", acks.Acknowledged())
+    monkeypatch.setattr(acks, "here", acks.HighWaterMarks())
 
 
 def drafts(*data: Any, topic: str = "t") -> list[Draft]:

@@ -44,7 +44,7 @@ def replicated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 @pytest.fixture(autouse=True)
 def nothing_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acks, "here", acks.Acknowledged())
+    monkeypatch.setattr(acks, "here", acks.HighWaterMarks())
 
 
 def log_at(url: str, *, timeout: float, replicas: int) -> RedisLog:

@@ -57,7 +57,7 @@ def test_a_log_that_is_away_is_told_of(
 ) -> None:
     away = {"LOG": "redis", "REDIS_URL": "redis://127.0.0.1:1/9", "GRANT_MAX_AGE": 1}
     settings.CARILLON = away
-    monkeypatch.setattr(control, "_messenger", control.Messenger())
+    monkeypatch.setattr(control, "_publisher", control.ControlPublisher())
     monkeypatch.setattr(command, "PATIENCE", 0.2)
     with pytest.raises(CommandError, match="no other process was told"):
         kick("news")

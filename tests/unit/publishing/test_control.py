@@ -12,7 +12,7 @@ from notifications.log import script
 from notifications.log.base import Control, Order
 from notifications.log.reader import Reader
 from notifications.publishing import control
-from notifications.publishing.control import Messenger
+from notifications.publishing.control import ControlPublisher
 from tests.harness.servers import RedisServer, manage, redis_server
 
 DEADLINE = 20.0
@@ -42,7 +42,7 @@ def subjects(server: RedisServer) -> list[str]:
 
 
 def test_they_are_in_the_log_in_their_order(server: RedisServer) -> None:
-    messenger = Messenger()
+    messenger = ControlPublisher()
     for number in range(20):
         messenger.send(order(number))
     assert messenger.flush(DEADLINE)
@@ -51,7 +51,7 @@ def test_they_are_in_the_log_in_their_order(server: RedisServer) -> None:
 
 def test_the_same_order_twice_is_two_orders(server: RedisServer) -> None:
     """What is in flight was said of a time before."""
-    messenger = Messenger()
+    messenger = ControlPublisher()
     for _ in range(2):
         messenger.send(order(5))
     assert messenger.flush(DEADLINE)
@@ -59,7 +59,7 @@ def test_the_same_order_twice_is_two_orders(server: RedisServer) -> None:
 
 
 def test_while_the_log_is_away_they_wait_and_their_sender_does_not(server: RedisServer) -> None:
-    messenger = Messenger()
+    messenger = ControlPublisher()
     server.pause()
     began = time.monotonic()
     messenger.send(order(1))
@@ -76,7 +76,7 @@ def test_what_waits_has_a_bound(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(control, "MAX_WAITING", 3)
-    messenger = Messenger()
+    messenger = ControlPublisher()
     server.pause()
     for number in range(5):
         messenger.send(order(number))

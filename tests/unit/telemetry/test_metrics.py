@@ -21,10 +21,10 @@ from notifications.hub.window import Window
 from notifications.log.base import Retention
 from notifications.log.cursors import Cursor, position
 from notifications.publishing.outbox import Backlog
-from notifications.telemetry.counters import tally
+from notifications.telemetry.counters import process_counters
 from notifications.views import metrics as views
 from tests.harness.django_client import answer, post, subscribed
-from tests.harness.fakes import EPOCH, FakeWire, batch, entry
+from tests.harness.fakes import EPOCH, FakeTransport, batch, entry
 from tests.harness.servers import ROOT
 
 pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")
@@ -108,26 +108,26 @@ async def test_what_comes_from_history_counts_as_delivered() -> None:
     window = Window(Retention(100, 10**9, 10**6))
     window.append(batch(0, entry(1), entry(2)))
     hub = Hub(EPOCH, window)
-    before = tally.delivered, tally.opened
-    tally.latencies.clear()
-    subscriber = hub.subscribe(frozenset({"t"}), FakeWire(), Start(since_ms=0))
+    before = process_counters.delivered, process_counters.opened
+    process_counters.latencies.clear()
+    subscriber = hub.subscribe(frozenset({"t"}), FakeTransport(), Start(since_ms=0))
     await hub.deliver(batch(2, entry(3), entry(4), entry(5)))
     hub.leave(subscriber, CloseReason.CLIENT_LEFT)
     hub.leave(subscriber, CloseReason.KICKED)
     await hub.deliver(batch(5, entry(6)))
-    assert len(tally.latencies) == 1, "a batch that somebody heard is timed once"
-    assert (tally.delivered, tally.opened) == (before[0] + 5, before[1] + 1)
+    assert len(process_counters.latencies) == 1, "a batch that somebody heard is timed once"
+    assert (process_counters.delivered, process_counters.opened) == (before[0] + 5, before[1] + 1)
 
 
 async def test_who_has_not_taken_what_was_sent_is_slow() -> None:
     window = Window(Retention(100, 10**9, 10**6))
     window.append(batch(0, entry(1)))
     hub = Hub(EPOCH, window)
-    wire = FakeWire(held=True)
-    hub.subscribe(frozenset({"t"}), wire, Start())
-    hub.subscribe(frozenset({"t"}), FakeWire(), Start())
+    transport = FakeTransport(held=True)
+    hub.subscribe(frozenset({"t"}), transport, Start())
+    hub.subscribe(frozenset({"t"}), FakeTransport(), Start())
     assert hub.slow == 1
-    wire.drain()
+    transport.drain()
     assert hub.slow == 0
 
 
@@ -219,7 +219,7 @@ async def test_where_it_is_not_installed_the_answer_says_what_to_do(
 @pytest.mark.usefixtures("key")
 async def test_the_dashboard_asks_for_metrics_that_there_are(async_client: AsyncClient) -> None:
     runtime.start()
-    tally.closed["x"] += 0
+    process_counters.closed["x"] += 0
     there = {name.partition(":")[0] for name in await scraped(async_client)}
     dashboard = json.loads((ROOT / "docs/grafana.json").read_text())
     asked = {

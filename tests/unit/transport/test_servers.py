@@ -69,13 +69,13 @@ def _direct(server: WebServer) -> str:
     uvloop's transport has no socket to write to, and needs none.
     """
     if _kind(server) == "daphne":
-        return "DaphneWire True\n"
-    return f"DirectUvicornWire {'uvloop' not in _kind(server)}\n"
+        return "DaphneTransport True\n"
+    return f"DirectUvicornTransport {'uvloop' not in _kind(server)}\n"
 
 
 def _expected(server: WebServer, *, count: int = 0, size: int = 1) -> bytes:
-    parcels = b"".join(bytes([65 + i % 26]) * size for i in range(count))
-    return _direct(server).encode() + parcels + b"end\n"
+    payloads = b"".join(bytes([65 + i % 26]) * size for i in range(count))
+    return _direct(server).encode() + payloads + b"end\n"
 
 
 def _get(connection: HTTPConnection, path: str) -> tuple[Any, bytes]:
@@ -170,7 +170,7 @@ def test_a_client_of_http_1_0_gets_what_its_server_gives_to_such_clients(
 def test_a_send_that_somebody_wrapped_is_left_alone(server: WebServer) -> None:
     with closing(HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE)) as connection:
         _, body = _get(connection, "/stream?count=3&size=100&wrapped=1")
-    assert body.startswith(b"AsgiWire False\n")
+    assert body.startswith(b"AsgiTransport False\n")
     assert body.endswith(b"end\n")
 
 
@@ -227,9 +227,9 @@ def test_tls_goes_by_way_of_the_server(kind: str, tmp_path: Path) -> None:
             _until_connected(connection)
             _, body = _get(connection, "/stream?count=3&size=100000")
     # Whatever goes past the server here would go in the clear.
-    wire = "DaphneWire False\n" if kind == "daphne" else "UvicornWire False\n"
-    assert body.startswith(wire.encode())
-    assert len(body) == len(wire) + 300_000 + len("end\n")
+    transport = "DaphneTransport False\n" if kind == "daphne" else "UvicornTransport False\n"
+    assert body.startswith(transport.encode())
+    assert len(body) == len(transport) + 300_000 + len("end\n")
 
 
 def _until_connected(connection: HTTPConnection) -> None:

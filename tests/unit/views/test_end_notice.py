@@ -15,10 +15,10 @@ pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")
 async def test_a_stream_that_is_iterated_over_has_its_witness_too() -> None:
     said: list[str] = []
 
-    async def witness() -> None:
+    async def end_notice() -> None:
         said.append("left")
 
-    stream = EventStreamResponse(["demo.x"], witness=witness).stream
+    stream = EventStreamResponse(["demo.x"], end_notice=end_notice).stream
     await anext(stream)
     assert said == []
     await stream.aclose()

@@ -17,7 +17,7 @@ from notifications.routing import websocket_urlpatterns
 from tests.harness.websocket_client import DEADLINE, Client, Within
 
 pytestmark = [
-    pytest.mark.usefixtures("own_log", "runtime_ends", "no_lanes"),
+    pytest.mark.usefixtures("own_log", "runtime_ends", "no_request_threads"),
     pytest.mark.django_db(transaction=True),
 ]
 

@@ -12,7 +12,7 @@ from notifications.access.identities.signed_links import events_url
 from notifications.hub import runtime
 from notifications.hub.subscribers import CloseReason
 from notifications.routing import websocket_urlpatterns
-from notifications.telemetry.counters import tally
+from notifications.telemetry.counters import process_counters
 from tests.harness.websocket_client import Client, Within
 
 pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")
@@ -33,10 +33,10 @@ async def test_a_full_process_refuses_one_more_and_the_others_go_on(
     async with Client(application) as client, Client(application) as other:
         await client.subscribe("a", "demo.a")
         await client.subscribe("b", "demo.b")
-        before = tally.refused[CloseReason.TOO_MANY_STREAMS]
+        before = process_counters.refused[CloseReason.TOO_MANY_STREAMS]
         assert await refusal(client, "c", "demo.c") == "too_many_streams"
         assert await refusal(other, "a", "demo.a") == "too_many_streams"
-        assert tally.refused[CloseReason.TOO_MANY_STREAMS] == before + 2
+        assert process_counters.refused[CloseReason.TOO_MANY_STREAMS] == before + 2
         await client.subscribe("a", "demo.a", "demo.c")  # one that there is may change
         await apublish(["demo.c"], "still")
         assert await client.data("a", 1) == ["still"]
@@ -62,7 +62,7 @@ async def test_an_address_has_its_share_over_all_its_connections(settings: Djang
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("no_lanes")
+@pytest.mark.usefixtures("no_request_threads")
 async def test_a_user_has_their_share_over_all_their_connections(
     settings: DjangoSettings, django_user_model: Any
 ) -> None:
@@ -78,7 +78,7 @@ async def test_a_user_has_their_share_over_all_their_connections(
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("no_lanes")
+@pytest.mark.usefixtures("no_request_threads")
 async def test_changing_topics_is_no_way_around_a_user_s_share(
     settings: DjangoSettings, django_user_model: Any
 ) -> None:

@@ -12,7 +12,7 @@ from notifications.hub.window import Window
 from notifications.log.base import Retention
 from notifications.transport.base import Message
 from notifications.websocket.connection import Carrier, close_frame
-from notifications.websocket.multiplex import Socket, WebSocketWire
+from notifications.websocket.multiplex import Socket, WebSocketTransport
 from notifications.websocket.protocol import MESSAGES, frame, piece
 from tests.harness.fakes import EPOCH, batch, entry
 from tests.unit.hub.test_hub import settle
@@ -49,8 +49,8 @@ class Ends:
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
 
-    def ended(self, wire: WebSocketWire, reason: str) -> None:
-        self._socket.say(wire.id, MESSAGES.closing(reason))
+    def ended(self, transport: WebSocketTransport, reason: str) -> None:
+        self._socket.say(transport.id, MESSAGES.closing(reason))
 
 
 class Scene:
@@ -70,17 +70,17 @@ class Scene:
         return await self.join(id)
 
     async def join(self, id: str, start: Start = ALL) -> Subscriber:
-        wire = self.socket.wire(id, piece("subscribed"))
-        return self.hub.subscribe(frozenset({"t"}), wire, start, form=MESSAGES)
+        transport = self.socket.transport(id, piece("subscribed"))
+        return self.hub.subscribe(frozenset({"t"}), transport, start, encoder=MESSAGES)
 
 
 async def test_one_chunk_is_under_way_for_all_of_them() -> None:
     scene = Scene(events=6)
     a = await scene.join("a")
-    assert a.wire.busy
+    assert a.transport.busy
     await settle()
     assert len(scene.client.frames) == 1
-    assert scene.socket.wire("b", b"").busy
+    assert scene.socket.transport("b", b"").busy
     await scene.client.read()
     assert len(scene.client.frames) == 2
 
@@ -100,8 +100,8 @@ async def test_an_unsubscribed_one_has_no_turn_any_more() -> None:
     scene = Scene(events=6)
     a = await scene.join("a")
     scene.hub.leave(a, CloseReason.CLIENT_LEFT)
-    assert isinstance(a.wire, WebSocketWire)
-    scene.socket.discard(a.wire)
+    assert isinstance(a.transport, WebSocketTransport)
+    scene.socket.discard(a.transport)
     await scene.client.read()
     assert len(scene.client.frames) == 1
     assert not scene.socket.busy

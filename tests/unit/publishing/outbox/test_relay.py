@@ -19,7 +19,7 @@ from notifications.models import OutboxEvent
 from notifications.publishing import outbox
 from notifications.publishing.outbox import relay as relay_module
 from notifications.publishing.outbox import table as table_module
-from notifications.telemetry.counters import tally
+from notifications.telemetry.counters import process_counters
 from tests.harness.servers import RedisServer, free_port, redis_server
 from tests.unit.publishing.outbox.conftest import Database
 from tests.unit.publishing.outbox.reading import DEADLINE, Published, relaying, wait_until
@@ -38,11 +38,11 @@ def test_what_was_committed_is_published_as_it_was_and_is_gone_then(
         mine = Event(topics=["a", "b"], data="te\0xt\n", id="mine", retry=1500)
         publish_outbox_many([mine], using=database.alias)
     assert first.cursor is None
-    before = tally.published
+    before = process_counters.published
     with relaying(database.alias):
         published.until(2)
         wait_until(lambda: not database.waiting)
-    assert tally.published == before + 2
+    assert process_counters.published == before + 2
     one, two = published.entries()
     assert (one.topics, one.type, one.is_text, one.retry) == (("orders.1",), b"paid", False, None)
     assert (one.id.decode(), json.loads(one.data)) == (first.id, {"ü": [1.5, None]})

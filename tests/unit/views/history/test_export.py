@@ -28,7 +28,7 @@ from notifications.log.cursors import START, Cursor, Position, position
 from notifications.log.factory import open_log
 from notifications.publishing.publisher import build
 from notifications.views.history.export import Cut, Export, Page, Signal
-from notifications.views.history.permission import Standing
+from notifications.views.history.permission import GrantWatch
 from tests.harness.fakes import EPOCH, batch, entry
 from tests.harness.history import fill
 from tests.harness.servers import RedisServer
@@ -87,13 +87,13 @@ def export(log: Log, *, after: int = 0, until: int = 10, grant: Grant = GRANT) -
     return Export(log, grant, *ends, patience=0.0)
 
 
-async def said(given: Export, standing: Standing | None = None) -> list[str]:
+async def said(given: Export, grant_watch: GrantWatch | None = None) -> list[str]:
     """The times of the events, and the signals, until the end or the cut."""
     found: list[str] = []
-    standing = standing or Standing(given.grant, max_age=600)
+    grant_watch = grant_watch or GrantWatch(given.grant, max_age=600)
     try:
         async with asyncio.timeout(DEADLINE):
-            async for each in given.pages(standing):
+            async for each in given.pages(grant_watch):
                 if isinstance(each, Page):
                     found += [event.data.decode() for event in each.entries]
                 else:
@@ -158,18 +158,18 @@ async def test_a_log_that_stays_away_is_told_and_the_rest_is_cut() -> None:
 
 async def test_whose_permission_ends_gets_no_more() -> None:
     def kicked() -> None:
-        for heed in list(runtime.heeders):
+        for heed in list(runtime.control_observers):
             heed(Control(Order.END, ("topic:t",), CloseReason.KICKED))
 
     log = Script(batch(0, entry(1)), kicked, batch(1, entry(10)))
-    before = list(runtime.heeders)
+    before = list(runtime.control_observers)
     assert await said(export(log)) == ["1", "closing: kicked", "cut"]
-    assert runtime.heeders == before
+    assert runtime.control_observers == before
 
 
 async def test_orders_about_others_change_nothing() -> None:
     def kicked() -> None:
-        for heed in list(runtime.heeders):
+        for heed in list(runtime.control_observers):
             heed(Control(Order.END, ("topic:u", "user:5"), CloseReason.KICKED))
 
     log = Script(batch(0, entry(1)), kicked, batch(1, entry(10)))
@@ -183,7 +183,7 @@ async def test_whoever_is_to_be_asked_again_is() -> None:
         return answers.pop(0)
 
     def recheck() -> None:
-        for heed in list(runtime.heeders):
+        for heed in list(runtime.control_observers):
             heed(Control(Order.RECHECK, ("user:5",), ""))
 
     grant = Grant(topics=("t",), subjects=("user:5",), renew=renew)
@@ -208,7 +208,7 @@ async def test_who_cannot_be_asked_about_is_served_for_a_while_and_not_for_ever(
         raise OSError("no database")
 
     grant = Grant(topics=("t",), renew=renew)
-    patient, strict = Standing(grant, max_age=600), Standing(grant, max_age=-1)
+    patient, strict = GrantWatch(grant, max_age=600), GrantWatch(grant, max_age=-1)
     patient._due = 0.0
     pieces = [batch(0, entry(10))]
     assert await said(export(Script(*pieces), grant=grant), patient) == ["10"]
@@ -230,7 +230,7 @@ async def test_a_real_log_that_loses_what_is_being_read_is_told_of(
             given = Export(log, GRANT, Cursor(until.epoch, START), until)
             signals: list[Signal] = []
             rows = 0
-            async for each in given.pages(Standing(GRANT, max_age=600)):
+            async for each in given.pages(GrantWatch(GRANT, max_age=600)):
                 if isinstance(each, Signal):
                     signals.append(each)
                     continue
