@@ -1,5 +1,5 @@
 # check=skip=SecretsUsedInArgOrEnv
-# (It takes the paths of the secrets' files, below, for secrets.)
+# (The check takes the paths of the secrets' files, below, for secrets.)
 FROM python:3.13-slim
 
 WORKDIR /app
@@ -14,7 +14,7 @@ COPY config config
 COPY demo demo
 COPY notifications notifications
 COPY templates templates
-# The settings insist on a key and a log, which nothing here uses and nothing keeps.
+# The settings require a key and a log. These values are neither used nor kept.
 RUN SECRET_KEY=build REDIS_URL=redis://build python manage.py collectstatic --noinput -v0 \
     && python -m compileall -q config demo notifications \
     && useradd --system --no-create-home carillon \

@@ -12,5 +12,5 @@ if __name__ == "__main__":
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
-        # It names the setting and the cure, which a traceback would only bury.
+        # The message names the setting and the cure, which a traceback would hide.
         sys.exit(f"Not started. {error}")

@@ -1,4 +1,4 @@
-"""`./run bench`: the command line."""
+"""`./run bench`: the command line of the benchmark."""
 
 import argparse
 import signal
@@ -16,30 +16,34 @@ RESULTS = Path(__file__).parent / "results"
 
 DESCRIPTION = """\
 Measures this checkout beside nchan, django-eventstream and a naive view on this machine, and writes
-a table with the machine and the versions. CPU is what the kernel counted of the server's processes.
-A busy machine makes all of it larger: there, trust ratios alone, and seconds and rates not at all.
+a table with the machine and the versions. CPU is the time that the kernel counted for the server's
+processes. On a busy machine all figures are larger: trust only the ratios, not seconds and rates.
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
     rows = "\n".join(f"  {row.name:10}{_title(row)}" for row in ROWS)
-    made = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="./run bench",
         description=DESCRIPTION,
         epilog=f"rows (all, unless some are named):\n{rows}\n\n"
         "It needs cc and redis-server, and nginx with nchan to be compared with that:\n"
         "  apt install gcc libc6-dev redis-server nginx libnginx-mod-nchan\n\n"
-        "The exit status is 1 where something of ours was lost or failed, whatever the figures.",
+        "The exit status is 1 if ours lost a delivery or failed, whatever the figures.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     names = [row.name for row in ROWS]
-    made.add_argument("row", nargs="*", metavar="ROW", help="rows to measure", choices=[*names, []])
-    made.add_argument(
-        "--quick", action="store_true", help="fewer of everything, one run: 5 minutes"
+    parser.add_argument(
+        "row", nargs="*", metavar="ROW", help="rows to measure", choices=[*names, []]
     )
-    made.add_argument("--runs", type=int, help="how often (3, half an hour; 1 with --quick)")
-    made.add_argument("--results", type=Path, default=RESULTS, help="the folder for the table")
-    return made
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller numbers and one run: 5 minutes"
+    )
+    parser.add_argument(
+        "--runs", type=int, help="how often each cell is measured (3: half an hour; 1 with --quick)"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder for the table")
+    return parser
 
 
 def _title(row: Row) -> str:
@@ -47,29 +51,29 @@ def _title(row: Row) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    rows = [row for row in ROWS if not given.row or row.name in given.row]
-    scale = QUICK if given.quick else FULL
-    times = given.runs or (1 if given.quick else 3)
-    # What is quoted elsewhere is a whole run.
-    name = "quick" if given.quick else "some" if given.row else "latest"
+    rows = [row for row in ROWS if not options.row or row.name in options.row]
+    scale = QUICK if options.quick else FULL
+    times = options.runs or (1 if options.quick else 3)
+    # Only a whole run overwrites the file that the documentation quotes.
+    name = "quick" if options.quick else "some" if options.row else "latest"
     try:
-        return bench(rows, scale=scale, times=times, path=given.results / f"{name}.md")
+        return bench(rows, scale=scale, times=times, path=options.results / f"{name}.md")
     except Broken as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
 
 
 def bench(rows: Sequence[Row], *, scale: Scale, times: int, path: Path) -> int:
-    """Measure, write and print; the exit status. Ctrl-C ends it with what there is by then."""
+    """Measure, write and print; return the exit status. Ctrl-C writes the results so far."""
     results = Results()
     interrupted = False
-    about = {**machine.described(), "load before": f"{machine.load():.1f}", "runs": str(times)}
+    about = {**machine.description(), "load before": f"{machine.load():.1f}", "runs": str(times)}
     try:
         runs.run(rows, results, scale=scale, runs=times, cache=runs.cache_folder())
     except KeyboardInterrupt:
-        about["interrupted"] = "yes: not all of it was measured"
+        about["interrupted"] = "yes: not everything was measured"
         interrupted = True
         path = path.with_name("interrupted.md")
     report.write(path, rows, results, scale, about)

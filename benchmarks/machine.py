@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine and the versions with which the figures were measured."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ PACKAGES = (
 )
 
 
-def described() -> dict[str, str]:
+def description() -> dict[str, str]:
     """The machine, the versions, the commit and the time, by name."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return {
@@ -35,15 +35,15 @@ def described() -> dict[str, str]:
         "memory": f"{memory:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
-        **{name: found for name in PACKAGES if (found := _version(name))},
-        "Redis": _said(["redis-server", "--version"], r"v=(\S+)"),
-        "nginx": _said(["nginx", "-v"], r"nginx/(\S+)"),
-        "nchan": _said(["dpkg-query", "-W", "libnginx-mod-nchan"], r"\t(\S+)"),
+        **{name: number for name in PACKAGES if (number := _version(name))},
+        "Redis": _first_group(["redis-server", "--version"], r"v=(\S+)"),
+        "nginx": _first_group(["nginx", "-v"], r"nginx/(\S+)"),
+        "nchan": _first_group(["dpkg-query", "-W", "libnginx-mod-nchan"], r"\t(\S+)"),
     }
 
 
 def load() -> float:
-    """How many processes wanted a core, on average, in the last minute."""
+    """The average number of processes that wanted a core in the last minute."""
     return os.getloadavg()[0]
 
 
@@ -63,13 +63,15 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str:
-    commit = _said(["git", "rev-parse", "--short", "HEAD"], r"(\S+)")
-    changed = _said(["git", "status", "--porcelain", "--", "notifications", "config"], r"(\S)")
+    commit = _first_group(["git", "rev-parse", "--short", "HEAD"], r"(\S+)")
+    changed = _first_group(
+        ["git", "status", "--porcelain", "--", "notifications", "config"], r"(\S)"
+    )
     return commit if changed == "none" else f"{commit}, with changes"
 
 
-def _said(command: Sequence[str], pattern: str) -> str:
-    """What a program says of itself, or `none` where it is not there."""
+def _first_group(command: Sequence[str], pattern: str) -> str:
+    """The first group of the pattern in the output of a program, or `none`."""
     if shutil.which(command[0]) is None:
         return "none"
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

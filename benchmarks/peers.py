@@ -1,4 +1,4 @@
-"""The servers that are measured, each a process of its own with a Redis of its own."""
+"""The servers that are measured, each in its own process with its own Redis."""
 
 import os
 import shutil
@@ -19,13 +19,13 @@ SERVERS = ("uvicorn", "daphne")
 PUBLISH_KEY = "a-publish-key-for-the-benchmark"
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 TOPIC = "demo.t"
-# What the referee fills in: the time, and padding.
+# The referee replaces it by the time and padding.
 MARK = "@T%019llu@%s"
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A server that runs: where it is, how to subscribe and how to publish."""
+    """A running server: its port and process, how to subscribe to it and how to publish."""
 
     port: int
     pid: int
@@ -60,7 +60,7 @@ class Store:
 def redis(folder: Path) -> Iterator[Store]:
     binary = shutil.which("redis-server")
     if binary is None:
-        raise Broken("There is no redis-server: install one (apt install redis-server).")
+        raise Broken("redis-server is not installed (apt install redis-server).")
     port = free_port()
     command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     command += ["--save", "", "--appendonly", "no"]
@@ -72,7 +72,7 @@ def redis(folder: Path) -> Iterator[Store]:
 
 
 def environment(folder: Path, store: Store) -> dict[str, str]:
-    """Production, as it is shipped, but that one user may have all the streams."""
+    """Production settings as shipped, except that one user may open all the streams."""
     return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "config.settings",
@@ -104,7 +104,7 @@ def carillon(
     )
     log = folder / f"carillon-{server}.log"
     with running(command, log=log, environment=environment(folder, store)) as process:
-        # Several, so that each of several workers has been asked.
+        # Several requests, so that each worker has answered one.
         for _ in range(10 * workers):
             wait_for_http(process, port, "/health/ready", log=log)
         yield replace(peer, pid=process.pid)
@@ -151,7 +151,7 @@ def site_environment(folder: Path, store: Store) -> dict[str, str]:
 
 
 def nchan_is_missing() -> str | None:
-    """Why nchan cannot be measured here, if it cannot."""
+    """The reason why nchan cannot be measured on this machine, or None."""
     if shutil.which("nginx") is None or not NCHAN_MODULE.exists():
         return "nchan is not installed (apt install nginx libnginx-mod-nchan)"
     return None

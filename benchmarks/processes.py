@@ -1,4 +1,4 @@
-"""Processes that end with the benchmark, and what the kernel has counted of them."""
+"""Processes that end with the benchmark, and what the kernel has counted for them."""
 
 import ctypes
 import http.client
@@ -12,16 +12,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-START_DEADLINE = 30.0
-STOP_DEADLINE = 15.0
-POLL = 0.05
+START_SECONDS = 30.0
+STOP_SECONDS = 15.0
+POLL_SECONDS = 0.05
 PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None)
 
 
 class Broken(Exception):
-    """A measurement that cannot be used, and why."""
+    """A measurement cannot be used; the message is the reason."""
 
 
 def _end_with_parent() -> None:
@@ -32,9 +32,9 @@ def _end_with_parent() -> None:
 def running(
     command: Sequence[str], *, log: Path, environment: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The process and all that it starts, until the block ends, however it ends.
+    """A process, which ends with the block, with all the processes that it starts.
 
-    In a session of its own: Ctrl-C reaches it through us, in order, and not from the terminal.
+    It is in its own session, so Ctrl-C does not reach it from the terminal: it is ended in order.
     """
     with log.open("ab") as out:
         process = subprocess.Popen(
@@ -56,7 +56,7 @@ def running(
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_DEADLINE)
+        process.wait(STOP_SECONDS)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -68,37 +68,37 @@ def free_port() -> int:
 
 
 def wait_for_http(process: subprocess.Popen[bytes], port: int, path: str, *, log: Path) -> None:
-    """Until the headers of an answer come, whatever they say."""
-    deadline = time.monotonic() + START_DEADLINE
+    """Wait until the headers of a response come, with any status."""
+    deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_DEADLINE)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
         try:
             connection.request("GET", path, headers={"Host": "localhost"})
             connection.getresponse()
         except (OSError, http.client.HTTPException):
-            time.sleep(POLL)
+            time.sleep(POLL_SECONDS)
         else:
             return
         finally:
             connection.close()
-    raise Broken(f"The server did not start: {_last_words(log)}")
+    raise Broken(f"The server did not start: {_last_line(log)}")
 
 
-def _last_words(log: Path) -> str:
+def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it wrote nothing"
 
 
 def family(pid: int) -> list[int]:
-    """A process and all below it."""
-    found = [pid]
-    for parent in found:
+    """A process and all its descendants."""
+    pids = [pid]
+    for parent in pids:
         with suppress(OSError):
             for children in Path(f"/proc/{parent}/task").glob("*/children"):
-                found += map(int, children.read_text().split())
-    return found
+                pids += map(int, children.read_text().split())
+    return pids
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
@@ -111,7 +111,7 @@ def cpu_seconds(pids: Sequence[int]) -> float:
 
 
 def memory_bytes(pids: Sequence[int]) -> int:
-    """The proportional set size: what is shared is divided among those who share it."""
+    """The proportional set size: shared memory is divided among the processes that share it."""
     total = 0
     for pid in pids:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -125,7 +125,7 @@ def thread_count(pids: Sequence[int]) -> int:
 
 
 def open_files(pids: Sequence[int]) -> list[str]:
-    """What each descriptor stands for: a path, or `socket:[…]`."""
+    """The target of each descriptor: a path, or `socket:[…]`."""
     names = []
     for pid in pids:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():

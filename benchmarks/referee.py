@@ -1,7 +1,7 @@
-"""The referee: one load generator in C for every server (`sseload.c`), and what it says.
+"""The referee: one load generator in C for every server (`sseload.c`), and its output.
 
 It opens N streams, publishes K marked events by POST, finds the marks in what each stream receives,
-and reads what the kernel counted of the server's processes meanwhile.
+and reads what the kernel counted for the server's processes meanwhile.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ from benchmarks.peers import Peer
 from benchmarks.processes import Broken
 
 SOURCE = Path(__file__).parent / "sseload.c"
-DEADLINE = 300.0
-POLL = 0.25
-INSTANT = 0.01
-"""The shortest time that the referee can tell."""
+DEADLINE_SECONDS = 300.0
+POLL_SECONDS = 0.25
+SHORTEST_SECONDS = 0.01
+"""The shortest time that the referee prints."""
 
-# Spread over as many addresses, so that ports do not run out.
-SOURCES = 4
+# The streams come from so many addresses, so that ports do not run out.
+SOURCE_ADDRESSES = 4
 
 _CONNECT = re.compile(
     r"connect: (?P<opened>\d+) ok (?P<bad>\d+) bad in (?P<seconds>[\d.]+)s, "
@@ -71,7 +71,7 @@ def compiled(cache: Path) -> Path:
         return program
     compiler = shutil.which("cc")
     if compiler is None:
-        raise Broken("There is no C compiler for the referee: install one (apt install gcc).")
+        raise Broken("The referee needs a C compiler (apt install gcc).")
     cache.mkdir(parents=True, exist_ok=True)
     draft = program.with_suffix(f".{os.getpid()}")
     done = subprocess.run(
@@ -87,11 +87,11 @@ def compiled(cache: Path) -> Path:
 
 
 class Referee:
-    """`patience` is how many seconds without a delivery make what is missing a lost one."""
+    """After `lost_after` seconds without a delivery, the missing deliveries are lost."""
 
-    def __init__(self, program: Path, *, patience: int) -> None:
+    def __init__(self, program: Path, *, lost_after: int) -> None:
         self._program = program
-        self._patience = patience
+        self._lost_after = lost_after
 
     def connect(
         self,
@@ -105,11 +105,11 @@ class Referee:
         meanwhile: Callable[[], None] | None = None,
     ) -> Connected:
         """Open the streams, watch them for `idle` seconds while nothing is sent, and leave."""
-        words = [*("--idle-only", "--wait", str(idle)), "--sub-hdr", headers]
-        words += ["--shards", str(shards)]
-        said = self._run(peer, words, streams=streams, path=path, meanwhile=meanwhile)
-        percent = float(_find(_IDLE, said)["percent"]) if idle else 0.0
-        return _connected(said, streams, idle=percent / 100)
+        options = [*("--idle-only", "--wait", str(idle)), "--sub-hdr", headers]
+        options += ["--shards", str(shards)]
+        output = self._run(peer, options, streams=streams, path=path, meanwhile=meanwhile)
+        percent = float(_find(_IDLE, output)["percent"]) if idle else 0.0
+        return _connected(output, streams, idle=percent / 100)
 
     def deliver(
         self,
@@ -124,51 +124,40 @@ class Referee:
         size: int = 100,
         settle: float = 1.0,
     ) -> Delivered:
-        """Open the streams and publish to them, `rate` events a second (0: as fast as is answered).
+        """Open the streams and publish to them, `rate` events a second.
 
-        `everyone_of`: how many different paths `%d` makes, all of which hear each event. The
-        referee takes such streams for shares of which one hears an event, so it is told of that
-        many times as many events, and stops when all that it waits for has come: it must not have
-        sent more by then, which a `rate` slower than a fan-out sees to, and which is checked.
+        With a rate of 0, each event is published as soon as the one before it is answered.
+
+        `everyone_of`: the number of different paths by `%d`, which all receive each event. The
+        referee expects each event on one path only, so it gets that many times as many events
+        as its count, and stops when the deliveries that it expects have come. It must not have
+        sent more events by then: a `rate` slower than a fan-out ensures that, and it is checked.
         """
-        words = [
+        options = [
             *("--count", str(events * everyone_of), "--rate", str(rate)),
             *("--shards", str(everyone_of), "--pub-path", peer.publish_path),
             *("--pub-port", str(publish_port or peer.port), "--body", peer.body),
             *("--ctype", peer.content_type, "--pub-hdr", peer.publish_headers),
             *("--size", str(size), "--settle", str(int(settle * 1000))),
-            *("--wait", str(self._patience)),
+            *("--wait", str(self._lost_after)),
         ]
-        said = self._run(peer, words, streams=streams, path=path)
-        streams_open = _connected(said, streams, idle=0)
-        told, latency = _find(_DELIVER, said), _find(_LATENCY, said)
-        got, expected, sent = int(told["got"]), int(told["expected"]), int(told["sent"])
-        if got != expected or sent != events:
-            raise Broken(f"LOST: {got} of {expected} deliveries, {sent} of {events} events sent.")
-        if int(told["refused"]) or int(told["closed"]):
-            raise Broken(f"{told['refused']} publishes refused, {told['closed']} streams closed.")
-        return Delivered(
-            streams_open,
-            got,
-            max(float(told["seconds"]), INSTANT),
-            float(_find(_CPU, said)["cpu"]) / 1e6,
-            *(float(latency[key]) / 1000 for key in ("p50", "p99", "max")),
-        )
+        output = self._run(peer, options, streams=streams, path=path)
+        return _delivered(output, streams, events)
 
     def _run(
         self,
         peer: Peer,
-        words: list[str],
+        options: list[str],
         *,
         streams: int,
         path: str | None,
         meanwhile: Callable[[], None] | None = None,
     ) -> str:
         command = [
-            *(str(self._program), "--conns", str(streams), "--srcs", str(SOURCES)),
+            *(str(self._program), "--conns", str(streams), "--srcs", str(SOURCE_ADDRESSES)),
             *("--port", str(peer.port), "--path", path or peer.path),
             *("--pids", ",".join(map(str, peer.pids))),
-            *words,
+            *options,
         ]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -177,36 +166,55 @@ class Referee:
             waited = 0.0
             while True:
                 try:
-                    said, _ = process.communicate(timeout=POLL)
+                    output, _ = process.communicate(timeout=POLL_SECONDS)
                 except subprocess.TimeoutExpired:
-                    waited += POLL
+                    waited += POLL_SECONDS
                     if meanwhile is not None:
                         meanwhile()
-                    if waited > DEADLINE:
-                        raise Broken("The referee did not come to an end.") from None
+                    if waited > DEADLINE_SECONDS:
+                        raise Broken("The referee did not end.") from None
                 else:
-                    return said
+                    return output
         finally:
             process.kill()
             process.wait()
 
 
-def _connected(said: str, streams: int, *, idle: float) -> Connected:
-    told = _find(_CONNECT, said)
-    opened = int(told["opened"])
+def _connected(output: str, streams: int, *, idle: float) -> Connected:
+    figures = _find(_CONNECT, output)
+    opened = int(figures["opened"])
     if opened != streams:
-        raise Broken(f"Only {opened} of {streams} streams opened: {said.strip().splitlines()[0]}")
+        raise Broken(f"Only {opened} of {streams} streams opened: {output.strip().splitlines()[0]}")
     return Connected(
         opened,
-        max(float(told["seconds"]), INSTANT),
-        float(told["cpu"]) / opened,
-        float(told["kib"]) * 1024,
+        max(float(figures["seconds"]), SHORTEST_SECONDS),
+        float(figures["cpu"]) / opened,
+        float(figures["kib"]) * 1024,
         idle,
     )
 
 
-def _find(pattern: re.Pattern[str], said: str) -> re.Match[str]:
-    match = pattern.search(said)
+def _delivered(output: str, streams: int, events: int) -> Delivered:
+    """Raises `Broken` where a delivery was lost or a publication refused."""
+    opened = _connected(output, streams, idle=0)
+    figures, latency = _find(_DELIVER, output), _find(_LATENCY, output)
+    got, expected, sent = int(figures["got"]), int(figures["expected"]), int(figures["sent"])
+    if got != expected or sent != events:
+        raise Broken(f"LOST: {got} of {expected} deliveries, {sent} of {events} events sent.")
+    refused, closed = figures["refused"], figures["closed"]
+    if int(refused) or int(closed):
+        raise Broken(f"{refused} publishes refused, {closed} streams closed.")
+    return Delivered(
+        opened,
+        got,
+        max(float(figures["seconds"]), SHORTEST_SECONDS),
+        float(_find(_CPU, output)["cpu"]) / 1e6,
+        *(float(latency[key]) / 1000 for key in ("p50", "p99", "max")),
+    )
+
+
+def _find(pattern: re.Pattern[str], output: str) -> re.Match[str]:
+    match = pattern.search(output)
     if match is None:
-        raise Broken(f"The referee said something else: {said.strip()[-300:]!r}")
+        raise Broken(f"The referee output something else: {output.strip()[-300:]!r}")
     return match

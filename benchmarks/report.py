@@ -26,7 +26,7 @@ def _document(
         yield f"| {name} | {value} |"
     if results.faults:
         yield ""
-        yield "**Not every measurement came off:**"
+        yield "**Not every measurement succeeded:**"
         yield ""
         for fault in results.faults:
             yield f"- {fault.cell}, run {fault.run}: {fault.reason}"
@@ -70,7 +70,7 @@ def _target(line: Line) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits that mean something."""
+    """Three significant digits, or a whole number."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Runs the cells of the rows in turn, A B A B …, and says how far it is."""
+"""Runs the cells of the rows in turn, A B A B …, and prints its progress."""
 
 import os
 import resource
@@ -30,21 +30,25 @@ print(user.pk, session.session_key)
 
 
 def run(rows: Sequence[Row], results: Results, *, scale: Scale, runs: int, cache: Path) -> None:
-    """Measures every cell of the rows `runs` times. What fails is said, and kept as a fault."""
+    """Measure every cell of the rows `runs` times. A failure is printed, and kept as a fault."""
     program = compiled(cache)
     _raise_descriptor_limit(scale.crowd + 200)
     with TemporaryDirectory(prefix="carillon-bench-") as name:
         folder = Path(name)
-        bench = Bench(folder, Referee(program, patience=scale.patience), scale, _prepare(folder))
+        bench = Bench(
+            folder, Referee(program, lost_after=scale.lost_after), scale, _prepare(folder)
+        )
         plan = list(_plan(rows, runs))
-        for place, (cell, number) in enumerate(plan):
-            left = sum(each.seconds for each, _ in plan[place:]) * scale.pace
-            _say(f"[{place + 1}/{len(plan)}] {cell.name}, run {number}/{runs}, {_clock(left)} left")
+        for index, (cell, number) in enumerate(plan):
+            left = sum(each.seconds for each, _ in plan[index:]) * scale.pace
+            _print(
+                f"[{index + 1}/{len(plan)}] {cell.name}, run {number}/{runs}, {_clock(left)} left"
+            )
             _measure(bench, cell, number, results)
 
 
 def _plan(rows: Sequence[Row], runs: int) -> Iterator[tuple[Cell, int]]:
-    """The cells of a row in turn, once for each run; one that several rows show, only once."""
+    """The cells of each row in turn, once per run. A cell of several rows is measured once."""
     planned: set[str] = set()
     for row in rows:
         cells = [cell for cell in row.cells if cell.name not in planned]
@@ -61,14 +65,14 @@ def _measure(bench: Bench, cell: Cell, number: int, results: Results) -> None:
     try:
         sample = cell.measure(bench)
     except Broken as error:
-        _say(f"  {cell.name}: {error}")
+        _print(f"  {cell.name}: {error}")
         results.faults.append(Fault(cell.name, number, str(error), cell.ours))
     else:
         results.samples.setdefault(cell.name, []).append(sample)
 
 
 def _prepare(folder: Path) -> str:
-    """A database with one user in it; the key of their session."""
+    """Make a database with one user; return the key of a session of that user."""
     with peers.redis(folder) as store:
         done = subprocess.run(
             [sys.executable, "manage.py", "shell", "--verbosity", "0", "-c", MAKE_DATABASE],
@@ -79,7 +83,7 @@ def _prepare(folder: Path) -> str:
             check=False,
         )
     if done.returncode:
-        raise Broken(f"The database cannot be made: {done.stderr.strip()}")
+        raise Broken(f"The database cannot be created: {done.stderr.strip()}")
     user, _, session = done.stdout.strip().rpartition("\n")[2].partition(" ")
     assert user == "1"
     return session
@@ -92,7 +96,7 @@ def _raise_descriptor_limit(needed: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark consists of: rows, the cells they measure, and the lines they become."""
+"""The parts of a benchmark: rows, the cells that they measure, and the lines of the table."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ from benchmarks.peers import SERVERS, Peer
 from benchmarks.referee import Referee
 
 type Sample = Mapping[str, float]
-"""What one run of a cell measured, by name. Seconds, bytes, counts."""
+"""The figures of one run of a cell, by name: seconds, bytes or counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How large everything is."""
+    """The sizes of all measurements."""
 
     many: int = 1_000
     crowd: int = 10_000
@@ -34,10 +34,10 @@ class Scale:
     steady: int = 60
     steady_rate: int = 1_000
     steady_streams: int = 500
-    patience: int = 10
-    """How many seconds without a delivery make what is missing a lost one."""
+    lost_after: int = 10
+    """Seconds without a delivery after which the missing deliveries are lost."""
     pace: float = 1.0
-    """How long it takes, as a part of what the cells say."""
+    """The duration, as a factor of the seconds of the cells."""
 
 
 FULL = Scale()
@@ -58,7 +58,7 @@ QUICK = Scale(
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a cell is measured with. `cookie` is the session of the user 1 of the database there."""
+    """The means of a measurement. `cookie` is the session of user 1 of the database in `folder`."""
 
     folder: Path
     referee: Referee
@@ -67,7 +67,7 @@ class Bench:
 
     @contextmanager
     def carillon(self, server: str, *, workers: int = 1) -> Iterator[Peer]:
-        """Ours, with a Redis of its own."""
+        """Ours, with its own Redis."""
         with (
             peers.redis(self.folder) as store,
             peers.carillon(self.folder, store, server, workers=workers) as peer,
@@ -76,7 +76,7 @@ class Bench:
 
     @contextmanager
     def site(self, name: str, server: str) -> Iterator[Peer]:
-        """One of `benchmarks.sites`, with a Redis of its own."""
+        """One of `benchmarks.sites`, with its own Redis."""
         with (
             peers.redis(self.folder) as store,
             peers.site(self.folder, store, name, server) as peer,
@@ -85,26 +85,26 @@ class Bench:
 
 
 class Measure(Protocol):
-    """What a cell does, under one of the servers."""
+    """The measurement of a cell, under one of the servers."""
 
     def __call__(self, bench: Bench, *, server: str) -> Sample: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One thing that is measured, in one go, from the start of its servers to their end."""
+    """One measurement, from the start of its servers to their end."""
 
     name: str
     measure: Callable[[Bench], Sample]
     seconds: float
-    """About how long it takes, at full scale and on a quiet machine."""
+    """The approximate duration, at full scale and on a quiet machine."""
     ours: bool = True
     missing: Callable[[], str | None] = lambda: None
-    """Why it cannot be measured here, if it cannot."""
+    """The reason why it cannot be measured on this machine, or None."""
 
 
 def under_each(name: str, measure: Measure, seconds: float, *, ours: bool = True) -> list[Cell]:
-    """A cell for each server, named for both."""
+    """A cell for each server, with the name of the server in its name."""
     return [
         Cell(
             name=f"{name} {server}",
@@ -117,15 +117,15 @@ def under_each(name: str, measure: Measure, seconds: float, *, ours: bool = True
 
 
 type Key = tuple[str, str]
-"""A cell's name and one of its figures."""
+"""The name of a cell and of one of its figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """A figure of the table, beside another where there is one.
 
-    `factor` turns seconds or bytes into the unit. `at_most` and `at_least` bound the ratio where
-    there is something beside it, or else the figure itself.
+    `factor` turns seconds or bytes into the unit. `at_most` and `at_least` bound the
+    ratio to the figure `beside` it, or else the figure itself.
     """
 
     text: str
@@ -156,7 +156,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Results:
-    """Every sample of every cell, and what went wrong."""
+    """Every sample of every cell, and the faults."""
 
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
@@ -177,7 +177,7 @@ class Results:
         return value / beside if value is not None and beside else None
 
     def met(self, line: Line) -> bool | None:
-        """Whether the line is within its bound; None where there is none, or no figure."""
+        """Whether the line is within its bound; None without a bound or a figure."""
         judged = self.ratio(line) if line.beside else self.median(line.key)
         if judged is None or (line.at_most is None and line.at_least is None):
             return None

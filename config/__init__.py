@@ -1,1 +1,1 @@
-"""The project that runs the app; nothing imports it."""
+"""The project that runs the app. No module of the app imports it."""

@@ -1,4 +1,4 @@
-"""What the image does before it runs its command: keys, once; migrations; a first user."""
+"""The image's entrypoint: creates keys once, migrates, creates a first user, runs the command."""
 
 import os
 import sys
@@ -8,30 +8,33 @@ import django
 from django.core.management import call_command
 
 from config.environment import Environment
-from config.keys import kept
+from config.keys import read_or_create_secret
 
 
 def main(command: list[str]) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    make_key("SECRET_KEY", size=48)
-    if key := make_key("CARILLON_PUBLISH_KEYS", size=24):
-        print(f"Made a key to publish with, shown this once: {key}", flush=True)  # noqa: T201
+    create_key("SECRET_KEY", size=48)
+    if key := create_key("CARILLON_PUBLISH_KEYS", size=24):
+        print(f"Created a publish key, shown only this once: {key}", flush=True)  # noqa: T201
     django.setup()
     call_command("migrate", verbosity=0, interactive=False)
-    make_superuser()
+    create_superuser()
     os.execvp(command[0], command)  # noqa: S606
 
 
-def make_key(name: str, *, size: int) -> str | None:
-    """A new key in the file that `NAME_FILE` names, unless there is one or `NAME` is given."""
+def create_key(name: str, *, size: int) -> str | None:
+    """Create a key in the file that `NAME_FILE` names.
+
+    Returns None if the file exists, or if `NAME` is set.
+    """
     path = Path(os.environ.get(f"{name}_FILE", ""))
     if os.environ.get(name) or not path.name or path.exists():
         return None
-    return kept(path, size=size)
+    return read_or_create_secret(path, size=size)
 
 
-def make_superuser() -> None:
-    """As `DJANGO_SUPERUSER_*` say; one who exists already stays as they are."""
+def create_superuser() -> None:
+    """Create the user of `DJANGO_SUPERUSER_*`. A user who exists is not changed."""
     from django.contrib.auth.models import User
 
     env = Environment(os.environ)

@@ -1,4 +1,4 @@
-"""What the environment says, read strictly: a value that cannot be right is refused by its name."""
+"""Environment variables, parsed strictly: an invalid value is an error that names its variable."""
 
 import re
 import warnings
@@ -11,20 +11,20 @@ from environ.fileaware_mapping import FileAwareMapping
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
-REDIS = re.compile(r"(rediss?(\+sentinel|\+cluster)?|unix)://")
+REDIS_SCHEME = re.compile(r"(rediss?(\+sentinel|\+cluster)?|unix)://")
 
 
 class Environment:
-    """An empty variable is an unset one, and `NAME_FILE` names a file that holds `NAME`.
+    """An empty variable counts as unset, and `NAME_FILE` names a file that holds `NAME`.
 
-    A value given outright comes before a file, since the file may be an image's own default.
+    The variable takes precedence over the file, since the file may be an image's default.
     """
 
     def __init__(self, variables: Mapping[str, str]) -> None:
-        given = {name: value for name, value in variables.items() if value.strip()}
-        for name in list(given):
-            given.pop(f"{name}_FILE", None)
-        self._values = FileAwareMapping(given)
+        values = {name: value for name, value in variables.items() if value.strip()}
+        for name in list(values):
+            values.pop(f"{name}_FILE", None)
+        self._values = FileAwareMapping(values)
 
     def __call__[T, D](self, name: str, parse: Callable[[str], T], *, default: D) -> T | D:
         try:
@@ -51,8 +51,8 @@ def number(text: str) -> float:
     return float(text)
 
 
-def whole(low: int, high: int | None = None) -> Callable[[str], int]:
-    """A parser of whole numbers within these limits."""
+def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
+    """A parser for whole numbers within these limits."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"\d+", text, re.ASCII):
@@ -65,11 +65,11 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
 
 
 def one_of(*allowed: str) -> Callable[[str], str]:
-    """A parser of these words."""
+    """A parser for one of these words."""
 
     def parse(text: str) -> str:
         if text not in allowed:
-            raise ValueError(f"{text!r} is none of {', '.join(allowed)}")
+            raise ValueError(f"{text!r} is not one of {', '.join(allowed)}")
         return text
 
     return parse
@@ -80,7 +80,7 @@ def names(text: str) -> list[str]:
 
 
 def redis_url(text: str) -> str:
-    if not REDIS.match(text):
+    if not REDIS_SCHEME.match(text):
         raise ValueError(
             "it must begin with redis://, rediss://, unix://, redis+sentinel://, redis+cluster://, "
             "rediss+sentinel:// or rediss+cluster://"
@@ -89,7 +89,8 @@ def redis_url(text: str) -> str:
 
 
 def database(text: str) -> dict[str, Any]:
-    """Django's settings of the database at this URL, which is not repeated: it holds a password."""
+    """Django's settings for the database at a URL. Errors do not repeat the URL, which may hold a
+    password."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         parsed: dict[str, Any] = FileAwareEnv.db_url_config(text)

@@ -1,4 +1,4 @@
-"""Secrets made once and kept, each in a file that only its owner can read."""
+"""Secrets that are created once, each in a file that only its owner can read."""
 
 import os
 import secrets
@@ -7,11 +7,11 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 
-def kept(path: Path, *, size: int) -> str:
-    """The secret in this file; where there is no file, one of `size` random bytes is made first."""
+def read_or_create_secret(path: Path, *, size: int) -> str:
+    """The secret in this file. A missing file is created first, with `size` random bytes."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Linked when it is whole, so that of several processes that start together all read one.
+        # Linked once it is complete, so that processes that start together read the same secret.
         with NamedTemporaryFile("w", dir=path.parent) as draft:
             draft.write(f"{secrets.token_urlsafe(size)}\n")
             draft.flush()

@@ -1,7 +1,7 @@
-"""The project's settings, out of the environment.
+"""The project's settings, from environment variables.
 
-Development (`DEBUG=1`, as `./run` sets it) fills in what is missing. Without `DEBUG` whatever must
-be decided by somebody is refused until somebody has.
+Development (`DEBUG=1`, as `./run` sets it) has a default for every setting. Without `DEBUG`, the
+settings that need a decision are required.
 """
 
 import os
@@ -13,17 +13,26 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from pythonjsonlogger.core import RESERVED_ATTRS
 
-from config.environment import Environment, database, flag, names, number, one_of, redis_url, whole
-from config.keys import kept
-from config.tokens import issuer
+from config.environment import (
+    Environment,
+    database,
+    flag,
+    names,
+    number,
+    one_of,
+    redis_url,
+    whole_number,
+)
+from config.keys import read_or_create_secret
+from config.tokens import jwt_setting
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(os.environ)
 
 DEBUG = env("DEBUG", flag, default=False)
 HOST = env("HOST", str, default="127.0.0.1")
-PORT = env("PORT", whole(0, 65535), default=8000)
-WEB_CONCURRENCY = env("WEB_CONCURRENCY", whole(1), default=1)
+PORT = env("PORT", whole_number(0, 65535), default=8000)
+WEB_CONCURRENCY = env("WEB_CONCURRENCY", whole_number(1), default=1)
 
 DATA_DIR = env("DATA_DIR", Path, default=BASE_DIR / "data").resolve()
 if DEBUG:
@@ -31,18 +40,18 @@ if DEBUG:
 
 SECRET_KEY = env("SECRET_KEY", str, default="")
 if DEBUG and not SECRET_KEY:
-    SECRET_KEY = kept(DATA_DIR / "secret.key", size=48)
+    SECRET_KEY = read_or_create_secret(DATA_DIR / "secret.key", size=48)
 if not SECRET_KEY:
     raise ImproperlyConfigured(
-        "SECRET_KEY is not set: give it 50 random characters, or SECRET_KEY_FILE the path of a "
-        "file that holds them, or set DEBUG=1 for development."
+        "SECRET_KEY is not set: set it to 50 random characters, or SECRET_KEY_FILE to the path of "
+        "a file that holds them, or set DEBUG=1 for development."
     )
 
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = env("ALLOWED_HOSTS", names, default=LOCAL_HOSTS)
 if "*" in ALLOWED_HOSTS and not DEBUG:
     raise ImproperlyConfigured(
-        "ALLOWED_HOSTS holds '*', which lets anybody forge this site's name: list its host names."
+        "ALLOWED_HOSTS contains '*', so anybody could forge this site's name: list its host names."
     )
 CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS", names, default=list[str]())
 CSRF_FAILURE_VIEW = "notifications.views.problems.csrf_failure"
@@ -54,37 +63,37 @@ elif DEBUG:
     CARILLON |= {"LOG": "embedded", "DATA_DIR": DATA_DIR}
 else:
     raise ImproperlyConfigured(
-        "REDIS_URL is not set: name a Redis or Valkey server, such as redis://localhost:6379/0. "
+        "REDIS_URL is not set: set it to a Redis or Valkey server, as redis://localhost:6379/0. "
         "The embedded one is for development (DEBUG=1)."
     )
 if DEBUG:
     CARILLON |= {
         "PUBLIC_TOPICS": ["demo."],
-        "PUBLISH_KEYS": [kept(DATA_DIR / "publish.key", size=24)],
+        "PUBLISH_KEYS": [read_or_create_secret(DATA_DIR / "publish.key", size=24)],
     }
-    # `carillon dev` makes the user `admin` with it.
-    DEVELOPMENT_PASSWORD = kept(DATA_DIR / "admin.password", size=12)
+    # `carillon dev` creates the user `admin` with this password.
+    DEVELOPMENT_PASSWORD = read_or_create_secret(DATA_DIR / "admin.password", size=12)
 PARSERS: dict[str, Callable[[str], Any]] = {
     "PUBLISH_KEYS": names,
     "PUBLIC_TOPICS": names,
     "ACCESS": str,
     "GRANT_MAX_AGE": number,
     "CORS_ALLOWED_ORIGINS": names,
-    "HISTORY_EVENTS": whole(1),
-    "HISTORY_BYTES": whole(1),
-    "HISTORY_AGE": whole(1),
+    "HISTORY_EVENTS": whole_number(1),
+    "HISTORY_BYTES": whole_number(1),
+    "HISTORY_AGE": whole_number(1),
     "KEEPALIVE": number,
-    "LINK_AGE": whole(1),
+    "LINK_AGE": whole_number(1),
     "QUERY_TOKENS": flag,
     "DRAIN_SECONDS": number,
-    "MAX_EVENT_BYTES": whole(1),
-    "WAIT_REPLICAS": whole(0),
+    "MAX_EVENT_BYTES": whole_number(1),
+    "WAIT_REPLICAS": whole_number(0),
     "METRICS_KEYS": names,
     "REQUEST_TIMEOUT": number,
-    "MAX_REQUEST_BYTES": whole(1),
-    "MAX_STREAMS": whole(0),
-    "MAX_STREAMS_PER_ADDRESS": whole(0),
-    "MAX_STREAMS_PER_USER": whole(0),
+    "MAX_REQUEST_BYTES": whole_number(1),
+    "MAX_STREAMS": whole_number(0),
+    "MAX_STREAMS_PER_ADDRESS": whole_number(0),
+    "MAX_STREAMS_PER_USER": whole_number(0),
     "MAX_STREAM_AGE": number,
     "PUBLISH_RATE": number,
     "TRUSTED_PROXIES": names,
@@ -94,11 +103,11 @@ for key, parse in PARSERS.items():
     value = env(f"CARILLON_{key}", parse, default=None)
     if value is not None:
         CARILLON[key] = value
-if JWT := issuer(env):
+if JWT := jwt_setting(env):
     CARILLON["JWT"] = JWT
 
 INSTALLED_APPS = [
-    # For its runserver; all other commands, and other servers, would load Twisted for nothing.
+    # For its runserver command. Other commands, and other servers, would load Twisted in vain.
     *(["daphne"] if sys.argv[1:2] == ["runserver"] else []),
     "django.contrib.admin",
     "django.contrib.auth",
@@ -137,7 +146,7 @@ ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "page"
-APPEND_SLASH = False  # a POST would be redirected and arrive as a GET
+APPEND_SLASH = False  # a redirected POST would arrive as a GET
 
 DATABASES: dict[str, dict[str, Any]] = {
     "default": env(
@@ -172,10 +181,10 @@ if not DEBUG:
 
 # Browsers keep and send secure cookies on http://localhost too.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
-# TLS ends at the proxy in front, and it is the proxy that redirects to it (W008) and promises it
-# for the future (W004): here it would lock out http://localhost and the health checks.
+# TLS ends at the proxy in front, which also redirects to https (W008) and sends the HSTS header
+# (W004). Here they would lock out http://localhost and the health checks.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
-# The image makes a key to publish with, so that a first try needs no other (docs/security.md).
+# The image creates a publish key, so that a first try needs no other key (docs/security.md).
 SILENCED_SYSTEM_CHECKS += ["carillon.W012"]
 
 LOG_FORMAT = env("LOG_FORMAT", one_of("text", "json"), default="text")
@@ -189,7 +198,7 @@ LOGGING = {
             "fmt": "%(levelname)s %(name)s %(message)s",
             "rename_fields": {"levelname": "level", "name": "logger"},
             "timestamp": "time",
-            # A request of Django's shows its whole URL.
+            # Django logs its request object, whose text holds the whole URL.
             "reserved_attrs": [*RESERVED_ATTRS, "request"],
         },
     },

@@ -1,4 +1,7 @@
-"""WhiteNoise, without keeping every other request in a thread: it is only synchronous itself."""
+"""WhiteNoise as asynchronous middleware.
+
+WhiteNoise itself is only synchronous, so that every request would be handled in a thread.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from inspect import iscoroutinefunction, markcoroutinefunction
@@ -8,12 +11,12 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from notifications.asgi.routes import runs_on_loop
+from notifications.asgi.marker import nonblocking
 
 
-@runs_on_loop
+@nonblocking
 class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
-    """Only what is asked for under `STATIC_URL` is looked for, and read, in a thread."""
+    """Only files below `STATIC_URL` are looked up and read in a thread."""
 
     async_capable = True
 
@@ -24,28 +27,28 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if not iscoroutinefunction(self):
-            answer: HttpResponseBase = super().__call__(request)
-            return answer
+            response: HttpResponseBase = super().__call__(request)
+            return response
         if request.path_info.startswith(self.static_prefix):
-            return self._from_disk(request)
-        passed: Awaitable[HttpResponseBase] = self.get_response(request)
-        return passed
+            return self._serve_file(request)
+        awaitable: Awaitable[HttpResponseBase] = self.get_response(request)
+        return awaitable
 
-    async def _from_disk(self, request: HttpRequest) -> HttpResponseBase:
-        response = await sync_to_async(self._found)(request)
+    async def _serve_file(self, request: HttpRequest) -> HttpResponseBase:
+        response = await sync_to_async(self._file_response)(request)
         if response is None:
-            passed: HttpResponseBase = await self.get_response(request)
-            return passed
+            not_a_file: HttpResponseBase = await self.get_response(request)
+            return not_a_file
         response.streaming_content = _read(iter(response))
         return response
 
-    def _found(self, request: HttpRequest) -> StreamingHttpResponse | None:
+    def _file_response(self, request: HttpRequest) -> StreamingHttpResponse | None:
         path = request.path_info
         file = self.find_file(path) if self.autorefresh else self.files.get(path)
         return None if file is None else self.serve(file, request)
 
 
 async def _read(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    take = sync_to_async(lambda: next(chunks, b""))
-    while chunk := await take():
+    read_chunk = sync_to_async(lambda: next(chunks, b""))
+    while chunk := await read_chunk():
         yield chunk

@@ -1,9 +1,9 @@
-"""Static files by the name of their content, modules that import each other included."""
+"""Static files whose names contain a hash of their content, in imports between modules too."""
 
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class ModuleStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
-    """Just after a deploy no browser mixes a module of before with one of now."""
+    """After a deployment no browser mixes an old module with a new one."""
 
     support_js_module_import_aggregation = True

@@ -1,4 +1,4 @@
-"""Where everything is: the page, the service, its health, and the admin."""
+"""The project's URLs: the page, the service, its health checks, and the admin."""
 
 from django.contrib import admin
 from django.urls import include, path

@@ -1,1 +1,1 @@
-"""Pages that stream, to look at and to copy."""
+"""Example pages that stream, to look at and to copy."""

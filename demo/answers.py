@@ -1,11 +1,10 @@
-"""Answers that need no network, word by word, as a language model gives them."""
+"""Canned answers to the chat's questions, word by word, as a language model writes them."""
 
 import asyncio
 import re
 from collections.abc import AsyncGenerator
 
-PAUSE = 0.06
-"""Seconds from one word to the next."""
+WORD_PAUSE_SECONDS = 0.06
 
 ANSWERS = {
     r"script|javascript|how": (
@@ -15,14 +14,13 @@ ANSWERS = {
         "answer, which is still to come."
     ),
     r"screen ?reader|accessib|blind": (
-        "The answer is a log in the sense of ARIA: what is added to it is read out, when "
-        "there is nothing else to say. The focus stays in the question, ready for the "
+        "The answer is a log in the sense of ARIA: new words are read out when the "
+        "screen reader has nothing else to read. The focus stays in the question, ready for the "
         "next, and a status says when the answer is whole."
     ),
     r"stop|leave|close": (
         "Follow the link that says Stop, or go anywhere else. The connection closes, the "
-        "server notices, and the generator that finds these words is closed where it "
-        "stands."
+        "server notices, and the generator of these words is closed where it is."
     ),
     r"[<>&]|inject|safe|xss": (
         "Whatever you write, and whatever I answer, goes through the template's "
@@ -30,23 +28,25 @@ ANSWERS = {
         "Content-Security-Policy would not let it run either."
     ),
 }
-OTHERWISE = (
+FALLBACK_ANSWER = (
     "I know four things: how this works without JavaScript, what a screen reader makes "
     "of it, how to stop me, and whether <b>markup</b> is safe here. Ask about one of "
     "them, or give this page a source of words that knows more."
 )
 
 
-async def answer(question: str) -> AsyncGenerator[str]:
+async def answer(
+    question: str, *, pause_seconds: float = WORD_PAUSE_SECONDS
+) -> AsyncGenerator[str]:
     """The words of an answer, each with the space before it."""
-    said = f"You asked: “{question}” " + _knowledge(question)
-    for word in re.findall(r"\s*\S+", said):
-        await asyncio.sleep(PAUSE)
+    text = f"You asked: “{question}” " + _canned_answer(question)
+    for word in re.findall(r"\s*\S+", text):
+        await asyncio.sleep(pause_seconds)
         yield word
 
 
-def _knowledge(question: str) -> str:
-    for about, text in ANSWERS.items():
-        if re.search(about, question, re.IGNORECASE):
+def _canned_answer(question: str) -> str:
+    for pattern, text in ANSWERS.items():
+        if re.search(pattern, question, re.IGNORECASE):
             return text
-    return OTHERWISE
+    return FALLBACK_ANSWER

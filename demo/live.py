@@ -1,8 +1,8 @@
 """`/examples/chat/?live=1`: answers that are written into a topic, for any number of readers.
 
-The writing is a task of the event loop, and not of the request that asked: whoever leaves stops
-nothing, and whoever reloads, or opens the address elsewhere, has the whole answer once. It is known
-by a secret in that address, which is also what it takes to stop it.
+A task of the event loop writes the answer, not the request that asked for it. So a reader who
+leaves stops nothing, and a reader who reloads the page, or opens its address elsewhere, gets the
+whole answer once. The address holds a secret, which is all it takes to read or stop the answer.
 """
 
 import asyncio
@@ -26,39 +26,54 @@ from notifications.views.security_headers import protect
 
 logger = logging.getLogger("carillon")
 
-MOST = 100
-"""Answers that one process writes at the same time: nobody has to log in to ask."""
+MAX_ANSWERS = 100
+"""Answers that one process writes at the same time: a question needs no login."""
 
 _SECRET = re.compile(r"[\w-]{22}", re.ASCII)
-_writing: set[asyncio.Task[None]] = set()
 
 
-async def answer_live(
-    request: HttpRequest, question: str, words: AsyncIterable[str] | None
-) -> HttpResponseBase:
-    """The page, or what one of its forms asks for. `words` are the answer to the question."""
-    try:
-        if request.method != "POST":
-            return _page(request, question)
-        if "stop" in request.POST:
-            await apublish(stop_topic(_topic(request.POST["stop"])), "", type=STOP)
-            return HttpResponse(status=204)
-        return _begin(question, words)
-    except CarillonError as error:
-        return problem_or_page(request, error)
+class LiveAnswers:
+    """The live page, and the answers that this process is writing."""
 
+    def __init__(self, *, max_answers: int = MAX_ANSWERS) -> None:
+        self._max_answers = max_answers
+        self._tasks: set[asyncio.Task[None]] = set()
 
-def _begin(question: str, words: AsyncIterable[str] | None) -> HttpResponseRedirect:
-    if words is None:
-        raise BadRequest("There is no question.")
-    if len(_writing) >= MOST:
-        raise Unavailable("Too many answers are being written.", outcome="not_sent")
-    secret = secrets.token_urlsafe(16)
-    task = asyncio.create_task(_write(_topic(secret), words))
-    _writing.add(task)
-    task.add_done_callback(_writing.discard)
-    query = urlencode([("live", "1"), ("answer", secret), ("question", question)])
-    return HttpResponseRedirect(f"{reverse('demo:chat')}?{query}")
+    def show_page(self, request: HttpRequest, question: str) -> HttpResponseBase:
+        try:
+            secret = request.GET.get("answer", "")
+            events = events_url(_topic(secret), since="all") if secret else ""
+        except CarillonError as error:
+            return problem_or_page(request, error)
+        context = {"question": question, "answer": secret, "events": events}
+        return protect(render(request, "demo/live.html", context))
+
+    async def handle_form(
+        self, request: HttpRequest, question: str, words: AsyncIterable[str] | None
+    ) -> HttpResponseBase:
+        """Begin to write `words`, which answer the question, or stop an answer."""
+        try:
+            if "stop" in request.POST:
+                await apublish(stop_topic(_topic(request.POST["stop"])), "", type=STOP)
+                return HttpResponse(status=204)
+            return self._begin(question, words)
+        except CarillonError as error:
+            return problem_or_page(request, error)
+
+    async def wait_until_written(self) -> None:
+        await asyncio.gather(*self._tasks)
+
+    def _begin(self, question: str, words: AsyncIterable[str] | None) -> HttpResponseRedirect:
+        if words is None:
+            raise BadRequest("There is no question.")
+        if len(self._tasks) >= self._max_answers:
+            raise Unavailable("Too many answers are being written.", outcome="not_sent")
+        secret = secrets.token_urlsafe(16)
+        task = asyncio.create_task(_write(_topic(secret), words))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        query = urlencode([("live", "1"), ("answer", secret), ("question", question)])
+        return HttpResponseRedirect(f"{reverse('demo:chat')}?{query}")
 
 
 async def _write(topic: str, words: AsyncIterable[str]) -> None:
@@ -67,14 +82,7 @@ async def _write(topic: str, words: AsyncIterable[str]) -> None:
             async for word in words:
                 await out.send(word)
     except Unavailable as error:
-        logger.warning("example.unanswered error=%r", error.detail)
-
-
-def _page(request: HttpRequest, question: str) -> HttpResponse:
-    secret = request.GET.get("answer", "")
-    events = events_url(_topic(secret), since="all") if secret else ""
-    context = {"question": question, "answer": secret, "events": events}
-    return protect(render(request, "demo/live.html", context))
+        logger.warning("demo.answer_failed error=%r", error.detail)
 
 
 def _topic(secret: str) -> str:

@@ -1,4 +1,4 @@
-"""`/examples/loader/`: a page that is there at once, and whose parts come as they are ready."""
+"""`/examples/loader/`: a page that is shown at once; its parts arrive when they are ready."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 from django.views import View
 
-from demo import tower
+from demo import slow_data
 from notifications.streaming import UnbufferedResponse, stream_template
 from notifications.views.security_headers import protect
 
@@ -17,7 +17,7 @@ logger = logging.getLogger("carillon")
 
 @dataclass(frozen=True)
 class Part:
-    """What is slow, and what to call it until it is there."""
+    """A slow part of the page, and the title that stands for it until it is loaded."""
 
     name: str
     title: str
@@ -25,45 +25,45 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedPart:
     part: Part
     lines: Iterable[str] | None
-    """None if it could not be loaded: the rest of the page does not fail with it."""
+    """None if the part could not be loaded: the other parts do not fail with it."""
 
 
 class Loader(View):
     """`Loader.as_view(parts=…)` shows any parts."""
 
     parts = (
-        Part("peal", "The peal", tower.peal),
-        Part("hour", "The hour", tower.hour),
-        Part("ringers", "The ringers", tower.ringers),
-        Part("clock", "The clock", tower.clock),
+        Part("peal", "The peal", slow_data.peal),
+        Part("hour", "The hour", slow_data.hour),
+        Part("ringers", "The ringers", slow_data.ringers),
+        Part("clock", "The clock", slow_data.clock),
     )
 
     async def get(self, request: HttpRequest) -> UnbufferedResponse:
         if request.method == "HEAD":
             return protect(UnbufferedResponse())
-        context = {"parts": self.parts, "loaded": as_they_finish(self.parts)}
+        context = {"parts": self.parts, "loaded_parts": load_as_completed(self.parts)}
         stream = stream_template(request, "demo/loader.html", context)
         return protect(UnbufferedResponse(stream))
 
 
-async def as_they_finish(parts: Iterable[Part]) -> AsyncGenerator[Loaded]:
-    """All are loaded at once, and whoever leaves ends what is not there yet."""
+async def load_as_completed(parts: Iterable[Part]) -> AsyncGenerator[LoadedPart]:
+    """Load all parts at once. Closing the generator cancels those that are not loaded yet."""
     tasks = [asyncio.create_task(_load(part)) for part in parts]
     try:
-        for finished in asyncio.as_completed(tasks):
-            yield await finished
+        for completed in asyncio.as_completed(tasks):
+            yield await completed
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _load(part: Part) -> Loaded:
+async def _load(part: Part) -> LoadedPart:
     try:
-        return Loaded(part, await part.load())
+        return LoadedPart(part, await part.load())
     except Exception:
-        logger.exception("examples.part_failed name=%s", part.name)
-        return Loaded(part, None)
+        logger.exception("demo.part_failed name=%s", part.name)
+        return LoadedPart(part, None)

@@ -1,5 +1,7 @@
-"""Carillon: Server-Sent Events for Django. What an application needs is here."""
+"""Carillon: Server-Sent Events for Django. This is the public interface for applications."""
 
+from notifications.asgi.responses import EventStreamResponse
+from notifications.compat import moved
 from notifications.errors import CarillonError, Conflict, Invalid, TooLarge, Unavailable
 from notifications.events import Event
 from notifications.publishing.control import kick, recheck
@@ -19,6 +21,7 @@ __all__ = [
     "CarillonError",
     "Conflict",
     "Event",
+    "EventStreamResponse",
     "Invalid",
     "TooLarge",
     "Unavailable",
@@ -34,3 +37,5 @@ __all__ = [
     "recheck",
     "user_topic",
 ]
+
+moved.install()

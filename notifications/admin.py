@@ -1,4 +1,4 @@
-"""API keys in Django's admin: made, shown once, changed in what they allow, and revoked."""
+"""API keys in Django's admin: create a key and see it once, change its patterns, revoke it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from notifications.models import ApiKey, KeyState
 if TYPE_CHECKING:
     KeyForm = forms.ModelForm[ApiKey]
     KeyAdmin = admin.ModelAdmin[ApiKey]
-else:  # which are generic in their stubs alone
+else:  # these are generic only in the type stubs
     KeyForm = forms.ModelForm
     KeyAdmin = admin.ModelAdmin
 
@@ -36,10 +36,13 @@ class ApiKeyForm(KeyForm):
     subscribe = PatternsField(
         label="May subscribe to",
         required=False,
-        help_text="A pattern on each line: <code>news</code> is news and what is beneath it, "
-        "<code>orders.*.paid</code> has any one segment at the star, <code>*</code> is all.",
+        help_text="A pattern on each line: <code>news</code> covers news and all topics below it, "
+        "<code>orders.*.paid</code> takes any one segment for the star, <code>*</code> covers "
+        "every topic.",
     )
-    publish = PatternsField(label="May publish to", required=False, help_text="Likewise.")
+    publish = PatternsField(
+        label="May publish to", required=False, help_text="A pattern on each line."
+    )
 
 
 @admin.register(ApiKey)
@@ -74,35 +77,35 @@ class ApiKeyAdmin(KeyAdmin):
         return self.fields if obj is None else (*self.fields, *self.readonly_fields)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        """A key that was revoked stays as it was, for whoever asks what it was allowed."""
+        """All fields of a revoked key, so that the record of what it allowed stays."""
         revoked = obj is not None and obj.state is KeyState.REVOKED
         return (*self.fields, *self.readonly_fields) if revoked else self.readonly_fields
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        """Whoever may delete keys may delete those that have ended: others are revoked first."""
-        living = obj is not None and obj.state is KeyState.ACTIVE
-        return not living and super().has_delete_permission(request, obj)
+        """Only keys that have ended can be deleted: revoke an active key first."""
+        active = obj is not None and obj.state is KeyState.ACTIVE
+        return not active and super().has_delete_permission(request, obj)
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        # After "Save" comes the key, whatever else was to come.
-        plain = {"show_save_and_add_another": False, "show_save_and_continue": False}
-        return super().add_view(request, form_url, {**(extra_context or {}), **plain})
+        # These buttons would lead past the page that shows the key.
+        hidden = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, {**(extra_context or {}), **hidden})
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if not change:
-            # In this request alone: nothing that could be read later, such as a session, has it.
+            # Only this request holds the secret: a session could be read later.
             request.issued_key = issue(obj)  # type: ignore[attr-defined]
         super().save_model(request, obj, form, change)
 
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Not a redirect: the message with the key would be kept, in a cookie or a session, until
-        the next page."""
+        """Renders the key, without a redirect: a redirect would need to keep the key in a cookie or
+        a session until the next page."""
         text = request.issued_key  # type: ignore[attr-defined]
-        messages.success(request, f"The API key “{obj.name}” was made.")
+        messages.success(request, f"The API key “{obj.name}” was created.")
         context = {
             **self.admin_site.each_context(request),
             "title": "Copy this key now",
@@ -114,8 +117,8 @@ class ApiKeyAdmin(KeyAdmin):
 
     @admin.action(description="Revoke the selected API keys, for good", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        living = [key for key in queryset if key.state is not KeyState.REVOKED]
-        for key in living:
+        unrevoked = [key for key in queryset if key.state is not KeyState.REVOKED]
+        for key in unrevoked:
             key.revoke()
             self.log_change(request, key, "Revoked.")
-        messages.success(request, f"Revoked: {', '.join(map(str, living)) or 'none that lived'}.")
+        messages.success(request, f"Revoked: {', '.join(map(str, unrevoked)) or 'none'}.")

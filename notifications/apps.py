@@ -20,11 +20,12 @@ class CarillonConfig(AppConfig):
         from notifications import checks  # noqa: F401 - registers the checks, once models are loaded
         from notifications.access import signals
         from notifications.hub import runtime
-        from notifications.publishing.outbox.threads import relay_in_process
+        from notifications.publishing.outbox.relay_threads import relay_in_process
 
         runtime.services.append(relay_in_process)
         redaction.install()
         signals.connect()
         if getattr(settings, "EVENTSTREAM_STORAGE_CLASS", "").startswith(EVENTSTREAM):
-            # Also where nothing is sent nor served, and a permission is ended.
+            # A process that ends a permission kicks streams, even if it never sends nor serves, and
+            # only the import makes a kick of django-eventstream reach our log.
             import_module(EVENTSTREAM)

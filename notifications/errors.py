@@ -1,6 +1,6 @@
-"""Every error Carillon raises, each knowing its code, its HTTP status and what to do about it.
+"""The errors of Carillon: each has a code, an HTTP status, and a detail that says what to do.
 
-`code` is permanent: it is the last part of the problem's `type` and what programs compare.
+`code` is permanent: it is the last part of the problem's `type`, and programs compare it.
 The translation to a response (RFC 9457) is in `views/problems.py`, and only there.
 """
 
@@ -63,7 +63,7 @@ class UnsupportedMediaType(CarillonError):
 
 
 class Invalid(CarillonError, ValueError):
-    """A value that cannot be an event, a topic or a cursor. `errors`, if any, lists each fault."""
+    """A value that is no valid event, topic or cursor. `errors`, if any, lists every fault."""
 
     code, status, title = "invalid", 422, "The event is not valid"
 
@@ -91,8 +91,8 @@ class TooMany(CarillonError):
 class Unavailable(CarillonError):
     """The log did not acknowledge in time.
 
-    `outcome` is `not_sent` where the event is known not to have been kept and `unknown` where it
-    may have been: publishing again with the same idempotency key is safe in both cases.
+    `outcome` is `not_sent` where the log certainly did not keep the event, and `unknown` where it
+    may have kept it. Publishing again with the same idempotency key is safe in both cases.
     """
 
     code, status, title = "unavailable", 503, "The log cannot be reached"

@@ -1,4 +1,4 @@
-"""Events: what is published. One that could break the stream cannot be built."""
+"""Events: data that is published to topics. An event that could break the stream cannot exist."""
 
 import os
 import re
@@ -9,24 +9,23 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 
 from notifications.errors import Invalid
-from notifications.topics import topics as check_topics
+from notifications.topics import parse_topics
 
 MAX_NAME_BYTES = 255
-MIN_RETRY, MAX_RETRY = 500, 24 * 60 * 60 * 1000
+MIN_RETRY_MS, MAX_RETRY_MS = 500, 24 * 60 * 60 * 1000
 RESERVED_PREFIX = "stream."
 RESERVED_TYPES = frozenset({"open", "error"})
-
-
 _NOT_ONE_LINE = re.compile(r"[\r\n\0]")
 _compact = DjangoJSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _name_event() -> str:
-    """A random UUID (RFC 9562 §5.4), at a quarter of what Python's own costs."""
-    drawn = os.urandom(16).hex()
-    variant = "89ab"[int(drawn[16], 16) & 3]
+def _random_id() -> str:
+    """A random UUID (RFC 9562 §5.4), at a quarter of what `uuid.uuid4` costs."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
     return (
-        f"urn:uuid:{drawn[:8]}-{drawn[8:12]}-4{drawn[13:16]}-{variant}{drawn[17:20]}-{drawn[20:]}"
+        f"urn:uuid:{digits[:8]}-{digits[8:12]}-4{digits[13:16]}"
+        f"-{variant}{digits[17:20]}-{digits[20:]}"
     )
 
 
@@ -34,31 +33,33 @@ def _name_event() -> str:
 class Event:
     """Data for everyone subscribed to one of its topics.
 
-    `data` is text, sent as it is, or anything `DjangoJSONEncoder` can encode, sent as compact JSON.
-    `type` is what a browser's `addEventListener` is given; without one, `onmessage` gets the event.
-    `id` only names the event: order and de-duplication never depend on it. `retry` (milliseconds)
-    tells the browsers that receive the event how long to wait before they reconnect. `cursor` is
-    set once the log has the event. Raises `Invalid`.
+    `data` is text, which is sent as it is, or any value that `DjangoJSONEncoder` can encode, which
+    is sent as compact JSON. Browsers dispatch the event to the listeners of its `type`; without a
+    `type`, to `onmessage`. `id` only names the event: order and de-duplication never depend on it.
+    `retry` (milliseconds) sets how long the browsers that receive the event wait before they
+    reconnect. `cursor` is set once the log has the event. Raises `Invalid`.
     """
 
     topics: Sequence[str]
     data: Any
     type: str | None = None
-    id: str = field(default_factory=_name_event)
+    id: str = field(default_factory=_random_id)
     retry: int | None = None
     cursor: str | None = None
     encoded: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         topics = (self.topics,) if isinstance(self.topics, str) else self.topics
-        object.__setattr__(self, "topics", check_topics(topics))
+        object.__setattr__(self, "topics", parse_topics(topics))
         object.__setattr__(self, "encoded", _encode(self.data))
         _check_name("id", self.id)
         if self.type is not None:
             _check_name("type", self.type)
             _check_type(self.type)
-        if self.retry is not None and not MIN_RETRY <= self.retry <= MAX_RETRY:
-            raise Invalid(f"retry is milliseconds, from {MIN_RETRY} to {MAX_RETRY}.", field="retry")
+        if self.retry is not None and not MIN_RETRY_MS <= self.retry <= MAX_RETRY_MS:
+            raise Invalid(
+                f"retry is milliseconds, from {MIN_RETRY_MS} to {MAX_RETRY_MS}.", field="retry"
+            )
 
     @property
     def is_text(self) -> bool:
@@ -66,7 +67,7 @@ class Event:
 
 
 def compact_json(value: Any) -> str:
-    """One line of JSON. Raises `ValueError` or `TypeError` for what JSON cannot hold."""
+    """One line of JSON. Raises `ValueError` or `TypeError` for a value that JSON cannot hold."""
     return _compact.encode(value)
 
 
@@ -81,17 +82,17 @@ def _encode(data: Any) -> bytes:
         raise Invalid(f"data cannot be written as JSON: {error}.", field="data") from None
 
 
-def _check_name(what: str, value: str) -> None:
+def _check_name(name: str, value: str) -> None:
     if not value:
-        raise Invalid(f"{what} cannot be empty: leave it out instead.", field=what)
+        raise Invalid(f"{name} cannot be empty: leave it out instead.", field=name)
     if _NOT_ONE_LINE.search(value):
-        raise Invalid(f"{what} cannot have a line break or NUL: it is one line.", field=what)
+        raise Invalid(f"{name} cannot have a line break or NUL: it is one line.", field=name)
     try:
         size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
-        raise Invalid(f"{what} is not valid Unicode.", field=what) from None
+        raise Invalid(f"{name} is not valid Unicode.", field=name) from None
     if size > MAX_NAME_BYTES:
-        raise Invalid(f"{what} has at most {MAX_NAME_BYTES} bytes; this has {size}.", field=what)
+        raise Invalid(f"{name} has at most {MAX_NAME_BYTES} bytes; this has {size}.", field=name)
 
 
 def _check_type(value: str) -> None:

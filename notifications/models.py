@@ -1,4 +1,4 @@
-"""What the database holds: the permission to publish, API keys, and the outbox."""
+"""The models: the permission to publish, API keys, and the outbox."""
 
 import json
 import uuid
@@ -10,18 +10,18 @@ from django.db import models
 from django.utils import timezone
 
 from notifications.errors import Invalid
-from notifications.topics import patterns
+from notifications.topics import parse_patterns
 
 if TYPE_CHECKING:
     ListField = models.Field[list[str], list[str]]
-else:  # which is generic in its stubs alone
+else:  # `Field` is generic only in the type stubs
     ListField = models.Field
 
 
 class TextListField(ListField):
-    """Kept as JSON, in any database.
+    """A list of texts, stored as JSON text in any database.
 
-    Not a `JSONField`: where SQLite is the database, its system check opens that at every start.
+    Not a `JSONField`: its system check opens an SQLite database at every start.
     """
 
     def get_internal_type(self) -> str:
@@ -46,7 +46,7 @@ class TextListField(ListField):
 
 
 class Event(models.Model):
-    """Not a table: events are in the log. It is what the permission is about."""
+    """The content type of the permission to publish. It has no table: events are in the log."""
 
     class Meta:
         managed = False
@@ -64,13 +64,12 @@ class KeyState(StrEnum):
 
 
 class ApiKey(models.Model):
-    """What is known of a key: enough to recognise it, and not enough to use it.
+    """An API key: its hash, which recognises the key and cannot be used in its place.
 
-    Whatever ends one, or changes what it allows, goes through `save()` or `delete()`, whose signals
-    end its streams.
+    Revoke or change a key by `save()` or `delete()`, because their signals end its streams.
     """
 
-    name = models.CharField(max_length=100, help_text="Whose key it is, or what for.")
+    name = models.CharField(max_length=100, help_text="The owner of the key, or its purpose.")
     prefix = models.CharField("key", max_length=8, unique=True, editable=False)
     digest = models.CharField(max_length=64, editable=False)
     subscribe = TextListField("may subscribe to", default=list, blank=True)
@@ -89,16 +88,16 @@ class ApiKey(models.Model):
         return f"{self.name} (crl_{self.prefix}_…)"
 
     def clean(self) -> None:
-        faults = {}
+        errors = {}
         for field in ("subscribe", "publish"):
             try:
-                patterns(getattr(self, field))
+                parse_patterns(getattr(self, field))
             except Invalid as error:
-                faults[field] = error.detail
-        if not (faults or self.subscribe or self.publish):
-            faults["subscribe"] = "A key needs a pattern to subscribe to, or one to publish to."
-        if faults:
-            raise ValidationError(faults)
+                errors[field] = error.detail
+        if not (errors or self.subscribe or self.publish):
+            errors["subscribe"] = "A key needs a pattern to subscribe to, or one to publish to."
+        if errors:
+            raise ValidationError(errors)
 
     @property
     def state(self) -> KeyState:
@@ -110,20 +109,20 @@ class ApiKey(models.Model):
 
     @property
     def subject(self) -> str:
-        """The name under which control entries end its streams."""
+        """The name under which a control entry ends the key's streams."""
         return f"key:{self.pk}"
 
     def revoke(self) -> None:
-        """For good. A key that was revoked before keeps its date."""
+        """Ends the key for good. A key that was revoked before keeps its date."""
         if self.revoked_at is None:
             self.revoked_at = timezone.now()
             self.save(update_fields=["revoked_at"])
 
 
 class OutboxEvent(models.Model):
-    """An event that waits to be published, or that could not be: one that was is deleted.
+    """An event that waits to be published, or that was refused. A published one is deleted.
 
-    Its columns hold whatever an event may be, and reading them never fails.
+    The columns can hold any valid event, and reading them never fails.
     """
 
     key = models.UUIDField(default=uuid.uuid4)
@@ -145,7 +144,7 @@ class OutboxEvent(models.Model):
 
 
 class OutboxLease(models.Model):
-    """Who relays this database's outbox, and until when: one row."""
+    """The process that relays this database's outbox, and until when: one row."""
 
     holder = models.CharField(max_length=32, blank=True)
     expires_at = models.DateTimeField()

@@ -1,4 +1,4 @@
-"""For Channels' `URLRouter`: the same streams over WebSocket, at `ws/events/`."""
+"""Routes for Channels' `URLRouter`: the same streams over WebSocket, at `ws/events/`."""
 
 from typing import Any, cast
 

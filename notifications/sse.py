@@ -6,18 +6,20 @@ WHATWG HTML §9.2 (https://html.spec.whatwg.org/multipage/server-sent-events.htm
 from dataclasses import dataclass
 
 CONTENT_TYPE = "text/event-stream"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def block(
+def encode(
     data: bytes,
     *,
     id: bytes | None = None,
     type: bytes | None = None,
     retry: int | None = None,
 ) -> bytes:
-    """One event. `data` is UTF-8; CR, LF and CRLF end a line of it, and reach the reader as LF.
+    """One event as a block of the stream.
 
-    `id` and `type` are one line each; an `id` must not hold NUL: the caller has seen to that.
+    `data` is UTF-8. CR, LF and CRLF each end a line of `data`, and a client reads them all as LF.
+    The caller makes sure that `id` and `type` are one line each and that `id` has no NUL.
     `retry` is milliseconds.
     """
     parts = []
@@ -37,7 +39,10 @@ def block(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSentEvent:
-    """What a reader is told. `id` is the last one seen, which an event need not repeat."""
+    """An event as a client reads it.
+
+    `id` is the last id of the stream so far: an event that has no id keeps the one before.
+    """
 
     data: str
     type: str = "message"
@@ -46,10 +51,10 @@ class ServerSentEvent:
 
 
 class Decoder:
-    """Reads a stream in pieces of any size, as an EventSource does (WHATWG §9.2.6)."""
+    """Parses a stream in pieces of any size, as an EventSource does (WHATWG §9.2.6)."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._buffer = b""
         self._started = False
         self._last_id = ""
         self._reset()
@@ -61,22 +66,22 @@ class Decoder:
 
     def feed(self, piece: bytes) -> list[ServerSentEvent]:
         """The events that this piece completes."""
-        text = self._rest + piece
+        text = self._buffer + piece
         if not self._started:
-            if len(text) < 3 and b"\xef\xbb\xbf".startswith(text):
-                self._rest = text
+            if len(text) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(text):
+                self._buffer = text
                 return []
-            text = text.removeprefix(b"\xef\xbb\xbf")
+            text = text.removeprefix(_BYTE_ORDER_MARK)
             self._started = True
         # A CR at the very end may be half of a CRLF.
-        held = b"\r" if text.endswith(b"\r") else b""
-        text = text.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *lines, rest = text.split(b"\n")
-        self._rest = rest + held
-        events = (self._line(line.decode(errors="replace")) for line in lines)
+        trailing_cr = b"\r" if text.endswith(b"\r") else b""
+        text = text.removesuffix(trailing_cr).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *lines, unfinished = text.split(b"\n")
+        self._buffer = unfinished + trailing_cr
+        events = (self._parse_line(line.decode(errors="replace")) for line in lines)
         return [event for event in events if event is not None]
 
-    def _line(self, line: str) -> ServerSentEvent | None:
+    def _parse_line(self, line: str) -> ServerSentEvent | None:
         if not line:
             return self._dispatch()
         name, _, value = line.partition(":")

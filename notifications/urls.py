@@ -1,4 +1,4 @@
-"""`path("", include("notifications.urls"))`: events/, publish/ and history."""
+"""The URLs of streams, history and publishing: `path("", include("notifications.urls"))`."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""What every test has at hand: one Redis for the session, emptied for each test that asks."""
+"""Fixtures for every test: Redis, a log of its own, and the end of what a test has started."""
 
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +18,7 @@ _numbers = count(1)
 
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_is_not_ignored() -> Iterator[None]:
-    """As it is where the tests run in the background of a shell, and so for all that they start."""
+    """Handle SIGINT. A shell makes its background jobs, and all their children, ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -26,6 +26,7 @@ def ctrl_c_is_not_ignored() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def session_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis for all tests."""
     folder: Path = tmp_path_factory.mktemp("redis")
     with redis_server(folder, options=("--appendfsync", "no")) as server:
         yield server
@@ -33,7 +34,7 @@ def session_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSer
 
 @pytest.fixture
 def redis(session_redis: RedisServer) -> RedisServer:
-    """A Redis with nothing in it."""
+    """A Redis that is empty."""
     with session_redis.client() as client:
         client.flushall()
     return session_redis
@@ -47,12 +48,15 @@ def own_log(settings: DjangoSettings) -> None:
 
 @pytest_asyncio.fixture
 async def runtime_ends() -> AsyncIterator[None]:
-    """Whatever the test started in its event loop ends with the test."""
+    """The runtime of the test's event loop ends with the test."""
     yield
     await runtime.stop()
 
 
 @pytest.fixture
 def no_request_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests with a database, which a WebSocket's own threads would outlive."""
+    """WebSocket commands run in the test's thread, where the test's database connection is.
+
+    The threads of the pool, with connections of their own, would outlive the test.
+    """
     monkeypatch.setattr("notifications.websocket.session.in_request_thread", nullcontext)

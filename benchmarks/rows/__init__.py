@@ -1,4 +1,4 @@
-"""The rows of the table."""
+"""The rows of the table, by subject."""
 
 from benchmarks.rows import bursts, connecting, fanout, publishing, replaying, working
 from benchmarks.table import Row

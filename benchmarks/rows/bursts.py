@@ -1,18 +1,18 @@
-"""Many events at once, and many events for long."""
+"""Many events at once, and many events a second for a minute."""
 
 from benchmarks import peers
+from benchmarks.batches import batching
 from benchmarks.peers import SERVERS, Peer
-from benchmarks.publisher import gathering
 from benchmarks.rows.fanout import MICRO, nchan_cell, sample
 from benchmarks.table import Bench, Line, Row, Sample, under_each
 
-# What a publisher with much to say gathers before it sends.
-GATHERED = 500
-GATHER_SECONDS = 0.02
+# The batches of a publisher with many events.
+BATCH_EVENTS = 500
+BATCH_SECONDS = 0.02
 
 
 def _separate(bench: Bench, peer: Peer, *, port: int | None = None) -> Sample:
-    """As fast as the publishes are answered."""
+    """Publish as fast as the requests are answered."""
     scale = bench.scale
     return sample(
         bench.referee.deliver(
@@ -34,7 +34,7 @@ def _one_by_one_nchan(bench: Bench, *, server: str) -> Sample:
 def _one_batch(bench: Bench, *, server: str) -> Sample:
     with (
         bench.carillon(server) as peer,
-        gathering(peer, size=bench.scale.burst, pause=5) as port,
+        batching(peer, size=bench.scale.burst, pause=5) as port,
     ):
         return _separate(bench, peer, port=port)
 
@@ -43,7 +43,7 @@ def _steady(bench: Bench, *, server: str) -> Sample:
     scale = bench.scale
     with (
         bench.carillon(server) as peer,
-        gathering(peer, size=GATHERED, pause=GATHER_SECONDS) as port,
+        batching(peer, size=BATCH_EVENTS, pause=BATCH_SECONDS) as port,
     ):
         return sample(
             bench.referee.deliver(

@@ -1,4 +1,4 @@
-"""What an open stream costs: to open it, to keep it, and while nothing happens."""
+"""The cost of a stream: to open it, to keep it, and while nothing happens."""
 
 from benchmarks import processes
 from benchmarks.peers import SERVERS, Peer
@@ -6,7 +6,7 @@ from benchmarks.table import Bench, Line, Row, Sample, under_each
 
 KIB = 1 / 1024
 MILLI = 1e3
-SETTLED = 2
+IDLE_SECONDS = 2
 DATABASE = "db.sqlite3"
 
 
@@ -27,14 +27,19 @@ def _bare(bench: Bench, *, server: str) -> Sample:
 
 
 def _opened(
-    bench: Bench, peer: Peer, *, path: str | None = None, headers: str = "", idle: int = SETTLED
+    bench: Bench,
+    peer: Peer,
+    *,
+    path: str | None = None,
+    headers: str = "",
+    idle: int = IDLE_SECONDS,
 ) -> Sample:
     pids = peer.pids
     threads = processes.thread_count(pids)
     most, latest = 0, (0, 0)
 
     def watch() -> None:
-        """Threads and database connections, the last time that the most streams were open."""
+        """Threads and database connections, the last time when the most streams were open."""
         nonlocal most, latest
         files = processes.open_files(pids)
         sockets = sum(name.startswith("socket:") for name in files)

@@ -1,4 +1,4 @@
-"""What it costs to bring one event to its subscribers, of one topic or of as many as there are."""
+"""The cost of delivering one event to its subscribers, on one topic or on one for each."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ from benchmarks.table import Bench, Cell, Line, Measure, Row, Sample, under_each
 
 MICRO = 1e6
 KIB = 1 / 1024
-EACH_THEIR_OWN = "/events/?topic=demo.user.%d&topic=demo.t"
+OWN_AND_COMMON_TOPIC = "/events/?topic=demo.user.%d&topic=demo.t"
 
 
 def sample(delivered: Delivered) -> Sample:
@@ -104,7 +104,7 @@ def _audiences(bench: Bench, *, server: str) -> Sample:
                 streams=streams,
                 events=bench.scale.crowd_fanouts,
                 rate=1,
-                path=EACH_THEIR_OWN,
+                path=OWN_AND_COMMON_TOPIC,
                 everyone_of=streams,
             )
         )
@@ -114,7 +114,7 @@ CROWD = under_each("crowd", _crowd, 16)
 
 DELIVER = Row(
     name="deliver",
-    title="CPU per delivery, one event to everyone who listens",
+    title="CPU per delivery, one event to all subscribers",
     cells=[
         *under_each("many", _many, 10),
         nchan_cell("many", _many_nchan, 9),

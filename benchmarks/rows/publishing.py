@@ -1,12 +1,12 @@
-"""What it costs to publish, and to read what nobody here wants."""
+"""The cost of publishing, and of reading events without a subscriber in the process."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import monotonic
 
 from benchmarks import peers, processes
+from benchmarks.batches import ndjson, open_stream, post, read_until
 from benchmarks.peers import SERVERS, Peer
-from benchmarks.publisher import listening, ndjson, post, read_until
 from benchmarks.table import Bench, Line, Row, Sample, under_each
 
 BATCH = 500
@@ -21,8 +21,8 @@ def _single(bench: Bench, *, server: str) -> Sample:
     events = bench.scale.posts
     with peers.redis(bench.folder) as store, peers.carillon(bench.folder, store, server) as peer:
         bench.referee.deliver(peer, streams=1, events=events // 10, rate=0)
-        told = bench.referee.deliver(peer, streams=1, events=events, rate=0)
-    return {"post": told.cpu, "posts": told.got / told.seconds}
+        delivered = bench.referee.deliver(peer, streams=1, events=events, rate=0)
+    return {"post": delivered.cpu, "posts": delivered.got / delivered.seconds}
 
 
 def _batches(count: int, topic: str) -> list[bytes]:
@@ -35,13 +35,13 @@ def _finish(peer: Peer) -> None:
 
 
 def _batched(bench: Bench, *, server: str) -> Sample:
-    """Several publishers, as many batches each, until the process has read all of them back."""
+    """Several publishers, until the process has read all their batches back from the log."""
     batches = _batches(bench.scale.batched, "demo.t")
     share = max(1, len(batches) // PUBLISHERS)
     with (
         peers.redis(bench.folder) as store,
         peers.carillon(bench.folder, store, server) as peer,
-        listening(peer, END_PATH) as end,
+        open_stream(peer, END_PATH) as end,
         ThreadPoolExecutor(PUBLISHERS) as pool,
     ):
         post(peer, batches[:2])
@@ -59,13 +59,13 @@ def _batched(bench: Bench, *, server: str) -> Sample:
 
 
 def _foreign(bench: Bench, *, server: str) -> Sample:
-    """What the process reads that another one published, for nobody who is here."""
+    """The process reads events from another process, and has no subscriber for them."""
     batches = _batches(bench.scale.retained, "demo.nobody")
     with (
         peers.redis(bench.folder) as store,
         peers.carillon(bench.folder, store, "uvicorn") as elsewhere,
         peers.carillon(bench.folder, store, server) as peer,
-        listening(peer, END_PATH) as end,
+        open_stream(peer, END_PATH) as end,
     ):
         pids = peer.pids
         cpu, memory = processes.cpu_seconds(pids), processes.memory_bytes(pids)
@@ -109,7 +109,7 @@ PUBLISH = Row(
 
 TAIL = Row(
     name="tail",
-    title="an event of 200 bytes that nobody here wants",
+    title="reading an event of 200 bytes that has no subscriber in the process",
     cells=FOREIGN,
     lines=[
         Line(

@@ -1,4 +1,4 @@
-"""A storm: every client comes back at once, each with a cursor, and none of them asks Redis."""
+"""A storm: every client comes back at once with a cursor, and none causes a Redis command."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from redis import Redis
 
 from benchmarks import peers
+from benchmarks.batches import ndjson, open_stream, post, read_until
 from benchmarks.peers import SERVERS, Peer
-from benchmarks.publisher import listening, ndjson, post, read_until
 from benchmarks.table import Bench, Line, Row, Sample, under_each
 
 BATCH = 500
@@ -18,7 +18,7 @@ PATH = "/events/?topic=demo.user.%d"
 
 
 def _history(users: int, retained: int) -> Iterator[bytes]:
-    """The retained log: the last of it is what each user missed."""
+    """The retained log, which ends with the events that each user missed."""
     others = retained - users * MISSED
     numbers = [*(users + number for number in range(others)), *(list(range(users)) * MISSED)]
     for first in range(0, len(numbers), BATCH):
@@ -40,8 +40,8 @@ def _storm(bench: Bench, *, server: str) -> Sample:
     ):
         [start] = post(peer, [ndjson([{"topic": "demo.start", "data": "x"}])])
         post(peer, _history(users, bench.scale.retained))
-        back = {"Last-Event-ID": str(start["cursor"])}
-        _check(peer, users, back)
+        cursor = {"Last-Event-ID": str(start["cursor"])}
+        _check(peer, users, cursor)
         fresh = bench.referee.connect(peer, streams=users, path=PATH, shards=users)
         before = _commands(client)
         resumed = bench.referee.connect(
@@ -49,23 +49,23 @@ def _storm(bench: Bench, *, server: str) -> Sample:
             streams=users,
             path=PATH,
             shards=users,
-            headers="".join(f"{name}: {value}\r\n" for name, value in back.items()),
+            headers="".join(f"{name}: {value}\r\n" for name, value in cursor.items()),
         )
-        asked = _commands(client) - before
-        _check(peer, users, back)
+        commands = _commands(client) - before
+        _check(peer, users, cursor)
     return {
         "fresh": fresh.seconds,
         "fresh cpu": fresh.cpu,
         "resumed": resumed.seconds,
         "resumed cpu": resumed.cpu,
-        "asked": asked / users,
+        "asked": commands / users,
     }
 
 
-def _check(peer: Peer, users: int, back: dict[str, str]) -> None:
-    """That what is measured is a replay: some clients get all that they missed."""
+def _check(peer: Peer, users: int, cursor: dict[str, str]) -> None:
+    """Check that a replay is measured: some clients get all the events that they missed."""
     for user in range(0, users, max(1, users // PROBES)):
-        with listening(peer, PATH % user, **back) as stream:
+        with open_stream(peer, PATH % user, **cursor) as stream:
             read_until(stream, b"xxxx", times=MISSED)
 
 

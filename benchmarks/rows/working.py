@@ -1,4 +1,4 @@
-"""Several processes on one port: what a second one brings."""
+"""Several processes on one port: the gain by a second one."""
 
 import os
 
@@ -6,8 +6,8 @@ from benchmarks.peers import SERVERS
 from benchmarks.rows.fanout import CROWD, sample
 from benchmarks.table import Bench, Line, Row, Sample, under_each
 
-# The referee takes one, and Redis a little.
-CORES = 3
+# The referee uses one of them, and Redis a little.
+CORES_NEEDED = 3
 
 
 def _two(bench: Bench, *, server: str) -> Sample:
@@ -19,8 +19,8 @@ def _two(bench: Bench, *, server: str) -> Sample:
 
 
 def _bound(limit: float) -> float | None:
-    """Where there is no core for the second process there is nothing to expect of it."""
-    return limit if (os.cpu_count() or 1) >= CORES else None
+    """No bound without a core for the second process."""
+    return limit if (os.cpu_count() or 1) >= CORES_NEEDED else None
 
 
 WORKERS = Row(

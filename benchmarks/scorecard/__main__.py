@@ -1,4 +1,4 @@
-"""`./run scorecard`: the same faults for Carillon and its peers, and who held what."""
+"""`./run scorecard`: the same faults for Carillon and its peers, and a table of the losses."""
 
 import argparse
 import asyncio
@@ -19,37 +19,36 @@ django.setup()
 
 from benchmarks import machine  # noqa: E402
 from benchmarks.processes import ROOT, Broken  # noqa: E402
-from benchmarks.scorecard import report as cards  # noqa: E402
-from benchmarks.scorecard.contestants import CONTESTANTS, Contestant, forget_databases  # noqa: E402
-from benchmarks.scorecard.report import Card  # noqa: E402
-from benchmarks.scorecard.run import RECOVERY, hold  # noqa: E402
+from benchmarks.scorecard.contestants import CONTESTANTS, Contestant, delete_databases  # noqa: E402
+from benchmarks.scorecard.report import Report, summary  # noqa: E402
+from benchmarks.scorecard.run import RECOVERY_SECONDS, run_scenario  # noqa: E402
 from benchmarks.scorecard.scenarios import SCENARIOS, Scenario  # noqa: E402
 
 INTERRUPTED = 130
 RESULTS = ROOT / "benchmarks" / "results"
 
 DESCRIPTION = """\
-Does the same to Carillon, to django-eventstream and to nchan, each at its documented best, with two
-workers and a Redis of its own: connections, servers and Redis are cut, killed, stopped and filled
-while events are published. Writes a table of what subscribers missed, got twice or out of order,
-and of what publishers were told. About five minutes.
+Runs the same faults against Carillon, django-eventstream and nchan, each at its documented best,
+with two workers and its own Redis: connections are cut, servers and Redis are killed, stopped and
+filled, while events are published. Writes a table of the events that subscribers missed or received
+twice or out of order, and of the outcomes that publishers received. It takes about five minutes.
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
     scenarios = "\n".join(f"  {each.name:20}{each.title}" for each in SCENARIOS)
     contestants = "\n".join(f"  {each.name:20}{each.configuration}" for each in CONTESTANTS)
-    made = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="./run scorecard",
         description=DESCRIPTION,
         epilog=f"scenarios:\n{scenarios}\n\npeers:\n{contestants}\n\n"
         "It needs redis-server, and nginx with nchan to be compared with that:\n"
         "  apt install redis-server nginx libnginx-mod-nchan\n\n"
-        "The exit status is 1 where Carillon lost, repeated or disordered anything, or lied.",
+        "The exit status is 1 if Carillon lost, repeated, disordered or wrongly refused any event.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     names = [each.name for each in (*SCENARIOS, *CONTESTANTS)]
-    made.add_argument(
+    parser.add_argument(
         "--only",
         action="append",
         default=[],
@@ -57,79 +56,81 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a peer or a scenario; may be repeated",
     )
-    made.add_argument("--results", type=Path, default=RESULTS, help="the folder for the table")
-    made.add_argument("--logs", type=Path, help="keep what the servers said in this folder")
-    return made
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder for the table")
+    parser.add_argument("--logs", type=Path, help="keep the logs of the servers in this folder")
+    return parser
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     if shutil.which("redis-server") is None:
-        say("there is no redis-server: apt install redis-server")
+        log("redis-server is not installed: apt install redis-server")
         return 1
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    scenarios = [each for each in SCENARIOS if each.name in given.only] or list(SCENARIOS)
-    contestants = [each for each in CONTESTANTS if each.name in given.only] or list(CONTESTANTS)
-    # What is quoted elsewhere is a whole run.
-    name = "scorecard-some" if given.only else "scorecard"
-    card = Card(scenarios, contestants)
-    folder = given.logs or Path(tempfile.mkdtemp(prefix="carillon-scorecard-"))
+    scenarios = [each for each in SCENARIOS if each.name in options.only] or list(SCENARIOS)
+    contestants = [each for each in CONTESTANTS if each.name in options.only] or list(CONTESTANTS)
+    # Only a whole run overwrites the file that the documentation quotes.
+    name = "scorecard-some" if options.only else "scorecard"
+    report = Report(scenarios, contestants)
+    folder = options.logs or Path(tempfile.mkdtemp(prefix="carillon-scorecard-"))
     try:
-        return score(card, folder=folder, path=given.results / f"{name}.md")
+        return score(report, folder=folder, path=options.results / f"{name}.md")
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
-        forget_databases()
-        if given.logs is None:
+        delete_databases()
+        if options.logs is None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def score(card: Card, *, folder: Path, path: Path) -> int:
-    """Run all of it, write and print; the exit status."""
-    for contestant in card.contestants:
+def score(report: Report, *, folder: Path, path: Path) -> int:
+    """Run all scenarios, write and print the report; return the exit status."""
+    for contestant in report.contestants:
         if reason := contestant.missing():
-            card.absent[contestant.name] = reason
-            say(f"{contestant.name} is left out: {reason}")
-    about = {**machine.described(), "load before": f"{machine.load():.1f}"}
-    asyncio.run(run(card, folder))
-    text = cards.markdown(card, about, recovery=RECOVERY)
+            report.absent[contestant.name] = reason
+            log(f"{contestant.name} is left out: {reason}")
+    about = {**machine.description(), "load before": f"{machine.load():.1f}"}
+    asyncio.run(run(report, folder))
+    text = report.markdown(about, recovery_seconds=RECOVERY_SECONDS)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     print(text)
-    say(f"written to {path}")
-    losses = card.losses()
+    log(f"written to {path}")
+    losses = report.losses()
     for loss in losses:
-        say(f"Carillon FAILED {loss}")
+        log(f"Carillon FAILED {loss}")
     return 1 if losses else 0
 
 
-async def run(card: Card, folder: Path) -> None:
-    """Scenario by scenario, in each all contestants side by side: most of it is waiting."""
-    present = [each for each in card.contestants if each.name not in card.absent]
+async def run(report: Report, folder: Path) -> None:
+    """One scenario after the other, each with all contestants at once: most of it is waiting."""
+    present = [each for each in report.contestants if each.name not in report.absent]
     began = time.monotonic()
-    for number, scenario in enumerate(card.scenarios, 1):
-        say(f"[{number}/{len(card.scenarios)}, {time.monotonic() - began:.0f} s] {scenario.title}")
+    for number, scenario in enumerate(report.scenarios, 1):
+        log(
+            f"[{number}/{len(report.scenarios)}, {time.monotonic() - began:.0f} s] {scenario.title}"
+        )
         async with asyncio.TaskGroup() as tasks:
             for each in present:
                 tasks.create_task(
-                    _one(card, scenario, each, folder / f"{scenario.name}-{each.name}")
+                    _run(report, scenario, each, folder / f"{scenario.name}-{each.name}")
                 )
 
 
-async def _one(card: Card, scenario: Scenario, contestant: Contestant, folder: Path) -> None:
-    at = scenario.name, contestant.name
+async def _run(report: Report, scenario: Scenario, contestant: Contestant, folder: Path) -> None:
+    key = scenario.name, contestant.name
     try:
-        card.verdicts[at] = verdict = await hold(contestant, scenario.play, folder)
+        report.verdicts[key] = verdict = await run_scenario(contestant, scenario.steps, folder)
     except Broken as error:
-        card.broken[at] = str(error)
-        say(f"    {contestant.name}: could not be run: {error}")
+        report.broken[key] = str(error)
+        log(f"    {contestant.name}: could not be run: {error}")
         return
-    say(f"    {contestant.name}: {cards.summary(verdict)}")
+    log(f"    {contestant.name}: {summary(verdict)}")
     for violation in verdict.violations[:5]:
-        say(f"    {violation}")
+        log(f"    {violation}")
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(f"scorecard: {text}", file=sys.stderr, flush=True)
 
 

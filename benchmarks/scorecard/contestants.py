@@ -1,4 +1,4 @@
-"""Who is compared: how each is started at its documented best, and what its streams say."""
+"""The contestants: how each is started at its documented best, and how its streams are read."""
 
 import os
 import shutil
@@ -16,13 +16,13 @@ from pathlib import Path
 from benchmarks import peers
 from benchmarks.peers import Peer, Store
 from benchmarks.processes import ROOT, Broken, family, free_port
-from benchmarks.scorecard.judge import TOLD, Item
+from benchmarks.scorecard.judge import RESET, Item
 from notifications.sse import ServerSentEvent
 from tests.harness.servers import migrate
 
 WORKERS = 2
-DEADLINE = 60.0
-POLL = 0.05
+DEADLINE_SECONDS = 60.0
+POLL_SECONDS = 0.05
 MIGRATE = """
 from benchmarks.sites import stored
 from django.core.management import call_command
@@ -35,11 +35,11 @@ class Contestant:
     name: str
     configuration: str
     start: Callable[[Path, Store, int], AbstractContextManager[Peer]]
-    """In a folder of its own, which has what an earlier life of it left, at this port."""
+    """Starts it at this port, in its folder, which keeps the files of an earlier start."""
     prepare: Callable[[Path], None]
     read: Callable[[ServerSentEvent], Item | None]
     missing: Callable[[], str | None] = lambda: None
-    """Why it cannot be run here, if it cannot."""
+    """The reason why it cannot be run on this machine, or None."""
     ours: bool = False
 
 
@@ -53,7 +53,7 @@ def _start_carillon(folder: Path, store: Store, port: int) -> AbstractContextMan
 
 def _read_carillon(event: ServerSentEvent) -> Item | None:
     if event.type == "stream.reset":
-        return TOLD
+        return RESET
     return None if event.type.startswith("stream.") else _number(event)
 
 
@@ -67,7 +67,7 @@ def _site_database() -> Path:
         env=variables,
         capture_output=True,
         text=True,
-        timeout=DEADLINE,
+        timeout=DEADLINE_SECONDS,
         check=False,
     )
     if done.returncode:
@@ -85,7 +85,7 @@ def _start_eventstream(folder: Path, store: Store, port: int) -> AbstractContext
 
 def _read_eventstream(event: ServerSentEvent) -> Item | None:
     if event.type == "stream-reset":
-        return TOLD
+        return RESET
     return _number(event) if event.type == "message" else None
 
 
@@ -122,42 +122,42 @@ CONTESTANTS = (
 )
 
 
-def forget_databases() -> None:
+def delete_databases() -> None:
     if _site_database.cache_info().currsize:
         shutil.rmtree(_site_database(), ignore_errors=True)
         _site_database.cache_clear()
 
 
 class Server:
-    """A contestant that runs, at one address over all its lives. All of it blocks."""
+    """A contestant that runs, at the same port after each start. All methods block."""
 
     def __init__(self, contestant: Contestant, folder: Path, store: Store) -> None:
         self.port = free_port()
         self._contestant = contestant
         self._folder = folder
         self._store = store
-        self._life = ExitStack()
+        self._running = ExitStack()
         self._pid: int | None = None
 
     def start(self) -> None:
-        begin = self._contestant.start(self._folder, self._store, self.port)
-        self.peer = self._life.enter_context(begin)
+        starting = self._contestant.start(self._folder, self._store, self.port)
+        self.peer = self._running.enter_context(starting)
         self._pid = self.peer.pid
 
     def kill(self) -> None:
-        """All of its processes at once, by force."""
-        with self._life:
+        """Kill all its processes at once (`SIGKILL`)."""
+        with self._running:
             if self._pid is not None:
                 with suppress(ProcessLookupError):
                     os.killpg(self._pid, signal.SIGKILL)
             self._pid = None
 
     def roll(self) -> None:
-        """A rolling restart, as each of the three offers one by the same signal."""
+        """A rolling restart, which each of the three contestants does at SIGHUP."""
         before = set(self.peer.pids)
         os.kill(self.peer.pid, signal.SIGHUP)
-        deadline = time.monotonic() + DEADLINE
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while len(set(family(self.peer.pid)) - before) < WORKERS:
             if time.monotonic() > deadline:
                 raise Broken("its workers were not replaced")
-            time.sleep(POLL)
+            time.sleep(POLL_SECONDS)

@@ -1,113 +1,116 @@
-"""What befalls a server, its Redis and its subscribers. When each returns, all is well again."""
+"""The scenarios: faults of a server, its Redis and its subscribers, each over when it returns."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
-from benchmarks.scorecard.run import Match, Play, in_thread
-from tests.harness.redis_faults import Place, full, killed, read_only, restart_empty, stopped
+from benchmarks.scorecard.run import Run, Steps, in_thread
+from tests.harness.redis_faults import FaultyRedis, full, killed, read_only, restart_empty, stopped
 
-ENOUGH = 20
+EVENTS_BEFORE = 20
 BURST = 1000
 BURST_BYTES = 4096
 NEWCOMERS = 10
-MOMENT = 3.0
-OUTAGE = 15.0
-STOPPED = 6.0
-STALLED = 3.0
+SHORT_OUTAGE_SECONDS = 3.0
+LONG_OUTAGE_SECONDS = 15.0
+STOPPED_SECONDS = 6.0
+STALLED_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
     name: str
     title: str
-    play: Play
+    steps: Steps
 
 
-async def _cut(match: Match) -> None:
+async def _cut(run: Run) -> None:
     for _ in range(2):
-        for subscriber in match.subscribers:
+        for subscriber in run.subscribers:
             subscriber.cut()
-            await match.publisher.attempts(1)
-        await match.together()
+            await run.publisher.wait_for_attempts(1)
+        await run.wait_until_all_receive()
 
 
-async def _kill(match: Match) -> None:
-    await match.publisher.more(ENOUGH)
-    match.server.kill()
-    await in_thread(match.server.start)
+async def _kill(run: Run) -> None:
+    await run.publisher.wait_for_acknowledged(EVENTS_BEFORE)
+    run.server.kill()
+    await in_thread(run.server.start)
 
 
-async def _roll(match: Match) -> None:
-    await match.publisher.more(ENOUGH)
-    await in_thread(match.server.roll)
+async def _roll(run: Run) -> None:
+    await run.publisher.wait_for_acknowledged(EVENTS_BEFORE)
+    await in_thread(run.server.roll)
 
 
-def _lasting(
-    fault: Callable[[Place], AbstractContextManager[None]], *, seconds: float, attempts: int = 0
-) -> Play:
-    """A fault of Redis, while events are published as before. With `attempts`, until so many."""
+def _redis_fault(
+    fault: Callable[[FaultyRedis], AbstractContextManager[None]],
+    *,
+    seconds: float,
+    attempts: int = 0,
+) -> Steps:
+    """A fault of Redis for so many seconds, or until so many `attempts` to publish."""
 
-    async def play(match: Match) -> None:
-        await match.publisher.more(ENOUGH)
-        with fault(match.place), suppress(TimeoutError):
+    async def apply(run: Run) -> None:
+        await run.publisher.wait_for_acknowledged(EVENTS_BEFORE)
+        with fault(run.faulty_redis), suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 if attempts:
-                    await match.publisher.attempts(attempts)
+                    await run.publisher.wait_for_attempts(attempts)
                 else:
                     await asyncio.Event().wait()
 
-    return play
+    return apply
 
 
-def _losing(*, server: bool) -> Play:
-    """Half of the subscribers are away while events are published, and Redis loses them all."""
+def _loss(*, server: bool) -> Steps:
+    """Redis loses the events that were published while half of the subscribers were away."""
 
-    async def play(match: Match) -> None:
-        away = match.subscribers[::2]
+    async def apply(run: Run) -> None:
+        away = run.subscribers[::2]
         for subscriber in away:
             subscriber.leave()
-        await match.publisher.more(ENOUGH)
+        await run.publisher.wait_for_acknowledged(EVENTS_BEFORE)
         if server:
-            match.server.kill()
-        restart_empty(match.place)
+            run.server.kill()
+        restart_empty(run.faulty_redis)
         if server:
-            await in_thread(match.server.start)
+            await in_thread(run.server.start)
         with suppress(TimeoutError):
-            async with asyncio.timeout(MOMENT):
-                await match.publisher.more(ENOUGH)
+            async with asyncio.timeout(SHORT_OUTAGE_SECONDS):
+                await run.publisher.wait_for_acknowledged(EVENTS_BEFORE)
         for subscriber in away:
-            subscriber.at_home.set()
+            subscriber.come_back()
 
-    return play
+    return apply
 
 
-async def _burst(match: Match) -> None:
-    slow = match.join(slow=True)
-    match.let_in(slow)
-    await match.seated([slow])
-    slow.reading.clear()
-    match.publisher.padding, match.publisher.pause = BURST_BYTES, 0
-    await match.publisher.attempts(BURST)
-    match.publisher.padding = 0
+async def _burst(run: Run) -> None:
+    slow = run.add_subscriber(slow=True)
+    run.start(slow)
+    await run.wait_for_new_event([slow])
+    slow.stop_reading()
+    run.publisher.padding, run.publisher.pause_seconds = BURST_BYTES, 0
+    await run.publisher.wait_for_attempts(BURST)
+    run.publisher.padding = 0
     with suppress(TimeoutError):
-        async with asyncio.timeout(STALLED):
-            await match.publisher.attempts(10 * BURST)
-    slow.reading.set()
+        async with asyncio.timeout(STALLED_SECONDS):
+            await run.publisher.wait_for_attempts(10 * BURST)
+    slow.resume_reading()
 
 
-async def _join(match: Match) -> None:
-    first = match.subscribers[0]
+async def _join(run: Run) -> None:
+    first = run.subscribers[0]
     start = min(first.cursors)
-    await match.publisher.more(ENOUGH)
-    match.publisher.pause = 0
+    await run.publisher.wait_for_acknowledged(EVENTS_BEFORE)
+    run.publisher.pause_seconds = 0
     for _ in range(NEWCOMERS):
-        newcomer = match.join()
+        newcomer = run.add_subscriber()
         newcomer.resume(first, start)
-        match.let_in(newcomer)
-        await match.publisher.attempts(2)
-    await match.together()
+        run.start(newcomer)
+        await run.publisher.wait_for_attempts(2)
+    await run.wait_until_all_receive()
 
 
 SCENARIOS = (
@@ -116,38 +119,38 @@ SCENARIOS = (
     Scenario("restart", "its workers are replaced in a rolling restart", _roll),
     Scenario(
         "redis-kill",
-        f"Redis is killed, and is back with its data after {MOMENT:g} s",
-        _lasting(killed, seconds=MOMENT),
+        f"Redis is killed, and is back with its data after {SHORT_OUTAGE_SECONDS:g} s",
+        _redis_fault(killed, seconds=SHORT_OUTAGE_SECONDS),
     ),
     Scenario(
         "redis-outage",
-        f"Redis is killed, and is back with its data after {OUTAGE:g} s",
-        _lasting(killed, seconds=OUTAGE),
+        f"Redis is killed, and is back with its data after {LONG_OUTAGE_SECONDS:g} s",
+        _redis_fault(killed, seconds=LONG_OUTAGE_SECONDS),
     ),
     Scenario(
         "redis-loss",
         "half of the subscribers are away; Redis is killed and comes back without its data",
-        _losing(server=False),
+        _loss(server=False),
     ),
     Scenario(
         "reboot",
         "the same, and the server is killed with it",
-        _losing(server=True),
+        _loss(server=True),
     ),
     Scenario(
         "redis-stop",
-        f"Redis stands still (`SIGSTOP`) for {STOPPED:g} s",
-        _lasting(stopped, seconds=STOPPED),
+        f"Redis stands still (`SIGSTOP`) for {STOPPED_SECONDS:g} s",
+        _redis_fault(stopped, seconds=STOPPED_SECONDS),
     ),
     Scenario(
         "redis-full",
         "Redis is full (`maxmemory`), and then is not",
-        _lasting(full, seconds=STOPPED, attempts=ENOUGH),
+        _redis_fault(full, seconds=STOPPED_SECONDS, attempts=EVENTS_BEFORE),
     ),
     Scenario(
         "redis-read-only",
         "Redis is a replica for a while (read-only), and then a master again",
-        _lasting(read_only, seconds=STOPPED, attempts=ENOUGH),
+        _redis_fault(read_only, seconds=STOPPED_SECONDS, attempts=EVENTS_BEFORE),
     ),
     Scenario(
         "burst",

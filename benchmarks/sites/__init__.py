@@ -1,1 +1,1 @@
-"""Peers in Python, one module each: a whole site, as small as it can be."""
+"""Peers in Python: each module is a whole site, as small as possible."""

@@ -1,4 +1,4 @@
-"""An ASGI application without a framework: opens a stream, and waits until its client leaves."""
+"""An ASGI application without a framework: it opens a stream, and waits for the disconnect."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What tutorials write: an async generator, and pub/sub for each subscriber."""
+"""The site of the tutorials: an async generator with a Redis pub/sub for each subscriber."""
 
 import os
 from collections.abc import AsyncIterator

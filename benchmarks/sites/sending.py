@@ -1,4 +1,4 @@
-"""What the sites with django-eventstream share: a topic, a way to publish, and their settings."""
+"""The common part of the sites with django-eventstream: settings, a topic, a way to publish."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 
 def configure(urls: str, **more: Any) -> None:
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "SECRET_KEY": "for the benchmark alone",
         "ALLOWED_HOSTS": ["*"],
         "ROOT_URLCONF": urls,
@@ -21,12 +21,12 @@ def configure(urls: str, **more: Any) -> None:
         ],
         "DATABASES": {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     }
-    settings.configure(**given | more)
+    settings.configure(**defaults | more)
 
 
 @csrf_exempt
 def publish(request: HttpRequest) -> HttpResponse:
-    # Its modules read the settings when they are imported.
+    # The modules of django-eventstream read the settings when they are imported.
     from django_eventstream import send_event
 
     send_event("news", "message", request.body.decode(), json_encode=False)

@@ -8,6 +8,7 @@ import secrets
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
@@ -16,43 +17,45 @@ import django
 
 django.setup()
 
-from contextlib import closing  # noqa: E402
-
-from benchmarks.soak.faults import Storm  # noqa: E402
-from notifications.log.base import Retention  # noqa: E402
-from notifications.log.redis_sync import RedisAppender  # noqa: E402
-from tests.harness.crowd import Code, Http, Listener, Talker, crowd  # noqa: E402
-from tests.harness.service import Service, service  # noqa: E402
+from benchmarks.soak.faults import RandomFaults  # noqa: E402
+from notifications.log.entries import Retention  # noqa: E402
+from notifications.log.redis_sync import RedisSyncLog  # noqa: E402
+from tests.harness.load import Subscriber, running_load  # noqa: E402
+from tests.harness.publisher import HttpSender, LogSender, Publisher  # noqa: E402
+from tests.harness.service import Service, running_service  # noqa: E402
 
 TOPICS = "demo.one", "demo.two", "demo.three"
 SUBSCRIBERS = 8
 RETENTION = Retention(events=100_000, bytes=64 * 1024 * 1024, age=86_400)
+VIOLATIONS_SHOWN = 50
 
 began = time.monotonic()
 
 
-def say(what: str) -> None:
-    print(f"{time.monotonic() - began:8.1f} s  {what}", flush=True)
+def log(text: str) -> None:
+    print(f"{time.monotonic() - began:8.1f} s  {text}", flush=True)
 
 
-async def soak(service: Service, chance: random.Random, *, seconds: float) -> Storm:
-    retention, url = RETENTION, service.place.network.url
-    appender = RedisAppender(url, prefix="carillon", retention=retention, timeout=1)
+async def soak(service: Service, chance: random.Random, *, seconds: float) -> RandomFaults:
+    url = service.faulty_redis.network.url
+    appender = RedisSyncLog(url, prefix="carillon", retention=RETENTION, timeout=1)
     with closing(appender):
-        listeners = [
-            Listener(f"subscriber {number}", [service.port], chance.sample(TOPICS, 1 + number % 2))
+        subscribers = [
+            Subscriber(
+                f"subscriber {number}", [service.port], chance.sample(TOPICS, 1 + number % 2)
+            )
             for number in range(SUBSCRIBERS)
         ]
-        talkers = [
-            Talker("with keys", TOPICS[0], Http(service.port), keys=True),
-            Talker("without", TOPICS[1], Http(service.port), keys=False),
-            Talker("code with keys", TOPICS[2], Code(appender), keys=True),
-            Talker("code without", TOPICS[0], Code(appender), keys=False),
+        publishers = [
+            Publisher("with keys", TOPICS[0], HttpSender(service.port), keys=True),
+            Publisher("without", TOPICS[1], HttpSender(service.port), keys=False),
+            Publisher("code with keys", TOPICS[2], LogSender(appender), keys=True),
+            Publisher("code without", TOPICS[0], LogSender(appender), keys=False),
         ]
-        async with crowd(listeners, talkers) as people:
-            storm = Storm(service, people, chance, say)
-            await storm.rage(seconds=seconds)
-        return storm
+        async with running_load(subscribers, publishers) as load:
+            faults = RandomFaults(service, load, chance, log)
+            await faults.run(seconds=seconds)
+        return faults
 
 
 def main() -> int:
@@ -60,19 +63,20 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     parser.add_argument("--server", choices=["daphne", "uvicorn"])
-    parser.add_argument("--folder", type=Path, help="where logs are kept, if it fails")
-    given = parser.parse_args()
-    chance = random.Random(given.seed)
-    server = given.server or chance.choice(["daphne", "uvicorn"])
-    folder = given.folder or Path(tempfile.mkdtemp(prefix="carillon-soak-"))
-    say(f"seed {given.seed}, {server}, {given.minutes:g} minutes, logs in {folder}")
-    with service(folder, server) as soaked:
-        storm = asyncio.run(soak(soaked, chance, seconds=given.minutes * 60))
-    for violation in storm.violations[:50]:
-        say(f"VIOLATION {violation}")
-    verdict = "FAILED" if storm.violations else "PASSED"
-    say(f"{verdict}: {storm.faults} faults, {storm.published} acknowledged, seed {given.seed}")
-    return 1 if storm.violations else 0
+    parser.add_argument("--folder", type=Path, help="the folder for the logs of the processes")
+    options = parser.parse_args()
+    chance = random.Random(options.seed)
+    server = options.server or chance.choice(["daphne", "uvicorn"])
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="carillon-soak-"))
+    log(f"seed {options.seed}, {server}, {options.minutes:g} minutes, logs in {folder}")
+    with running_service(folder, server) as service:
+        faults = asyncio.run(soak(service, chance, seconds=options.minutes * 60))
+    for violation in faults.violations[:VIOLATIONS_SHOWN]:
+        log(f"VIOLATION {violation}")
+    verdict = "FAILED" if faults.violations else "PASSED"
+    figures = f"{faults.faults} faults, {faults.acknowledged} acknowledged"
+    log(f"{verdict}: {figures}, seed {options.seed}")
+    return 1 if faults.violations else 0
 
 
 if __name__ == "__main__":

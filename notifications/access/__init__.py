@@ -1,4 +1,4 @@
-"""Who may hear and who may speak."""
+"""Access rules: which users may subscribe to a topic, and which may publish to it."""
 
 from notifications.access.base import Access, Answer
 from notifications.access.rules import (

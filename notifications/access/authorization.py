@@ -1,4 +1,7 @@
-"""What a request may hear, as a grant."""
+"""Authorization of requests: a grant for a request that subscribes, a check for one that publishes.
+
+Both raise `Forbidden` or `Unauthenticated` with a detail that says what to do.
+"""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -9,16 +12,16 @@ from django.conf import settings as django_settings
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
-from notifications.access.decision import PUBLISH_PERMISSION, decide, history_limits, rules_in_force
+from notifications.access.decision import PUBLISH_PERMISSION, active_rules, decide, history_limits
 from notifications.access.identities.authentication import (
-    identify,
-    lightened,
-    renewed,
-    shows_credentials,
+    authenticate,
+    has_explicit_credentials,
+    reauthenticate,
+    without_user,
 )
 from notifications.access.identities.base import Identity, Kind, Verb
 from notifications.access.identities.session import ANONYMOUS
-from notifications.access.origins import is_foreign
+from notifications.access.origins import has_disallowed_origin
 from notifications.errors import BadRequest, Forbidden, Unauthenticated
 from notifications.hub import runtime
 from notifications.hub.grants import Grant
@@ -28,43 +31,56 @@ from notifications.topics import user_topic
 
 logger = logging.getLogger("carillon")
 
+MAX_LISTED_TOPICS = 3
 
-async def grant_for(request: HttpRequest, asked: Sequence[str]) -> Grant:
-    """The grant for those of the topics that this request may hear. Raises `Forbidden` without any.
 
-    Who names no topic hears those of their link, or the one of their own. The session is read only
-    if it matters.
+# Subscribing
+
+
+async def authorize_subscribe(request: HttpRequest, topics: Sequence[str]) -> Grant:
+    """A grant for the topics that the request may subscribe to. Raises `Forbidden` if it is none.
+
+    A request that names no topic gets the topics of its link, or else the user's own topic. The
+    session is read only if the answer depends on the user.
     """
     with attempt(request, Verb.SUBSCRIBE) as attempted:
-        attempted.topics = asked
-        grant = await _grant_for(request, asked, attempted)
+        attempted.topics = topics
+        grant = await _grant_for_request(request, topics, attempted)
     attempted.topics = grant.topics
     attempted.accepted(level=logging.DEBUG, denied=grant.denied)
     return grant
 
 
-async def _grant_for(request: HttpRequest, asked: Sequence[str], attempted: Attempt) -> Grant:
+async def _grant_for_request(
+    request: HttpRequest, topics: Sequence[str], attempted: Attempt
+) -> Grant:
     as_of = _head()
-    if asked and not shows_credentials(request) and all(map(rules_in_force().is_public, asked)):
+    if (
+        topics
+        and not has_explicit_credentials(request)
+        and all(map(active_rules().is_public, topics))
+    ):
         attempted.by = ANONYMOUS.name
-        return Grant(topics=tuple(asked), as_of=as_of)
-    identity = await identify(request)
+        return Grant(topics=tuple(topics), as_of=as_of)
+    identity = await authenticate(request)
     attempted.by = identity.name
-    topics = attempted.topics = asked or _topics_of(identity)
-    if identity.kind is Kind.SESSION and is_foreign(request):
+    topics = attempted.topics = topics or _default_topics(identity)
+    if identity.kind is Kind.SESSION and has_disallowed_origin(request):
         raise Forbidden(
             "This page's origin may not use the session of this site's users: add it to "
             "CARILLON['CORS_ALLOWED_ORIGINS'], or give the page a signed link."
         )
-    grant = await _grant(identity, topics, as_of)
+    grant = await _grant_for_identity(identity, topics, as_of)
     if grant.denied:
-        _explain(identity, grant.denied)
+        _log_refusal(identity, grant.denied)
     if not grant.topics:
         raise Forbidden(f"You may not subscribe to {_listed(grant.denied)}.")
     return grant
 
 
-async def _grant(identity: Identity, topics: Sequence[str], as_of: Cursor | None) -> Grant:
+async def _grant_for_identity(
+    identity: Identity, topics: Sequence[str], as_of: Cursor | None
+) -> Grant:
     decision = await decide(identity, Verb.SUBSCRIBE, topics)
     since = await history_limits(identity, decision.allowed)
     return Grant(
@@ -74,32 +90,35 @@ async def _grant(identity: Identity, topics: Sequence[str], as_of: Cursor | None
         subjects=identity.subjects,
         until=decision.until,
         as_of=as_of,
-        renew=_Renewal(lightened(identity), topics),
+        renew=_GrantRenewal(without_user(identity), topics),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Renewal:
-    """Not a closure: every open stream that had to be allowed keeps one."""
+class _GrantRenewal:
+    """Computes the grant of an open stream anew: `Grant.renew`.
+
+    A slotted class and not a closure, because each open stream that has an identity keeps one.
+    """
 
     identity: Identity
     topics: Sequence[str]
 
     async def __call__(self) -> Grant | None:
         as_of = _head()
-        identity = await renewed(self.identity)
+        identity = await reauthenticate(self.identity)
         if identity is None:
             return None
-        grant = await _grant(identity, self.topics, as_of)
+        grant = await _grant_for_identity(identity, self.topics, as_of)
         return grant if grant.topics else None
 
 
 def _head() -> Cursor | None:
-    here = runtime.here()
-    return here.hub.head if here is not None and here.ready else None
+    running = runtime.current()
+    return running.hub.head if running is not None and running.ready else None
 
 
-def _topics_of(identity: Identity) -> tuple[str, ...]:
+def _default_topics(identity: Identity) -> tuple[str, ...]:
     if identity.scope is not None and identity.scope.topics:
         return identity.scope.topics
     if not identity.user.is_authenticated:
@@ -107,12 +126,8 @@ def _topics_of(identity: Identity) -> tuple[str, ...]:
     return (user_topic(identity.user),)
 
 
-def _listed(topics: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, topics[:3]))
-    return shown if len(topics) <= 3 else f"{shown} and {len(topics) - 3} more"
-
-
-def _explain(identity: Identity, denied: Sequence[str]) -> None:
+def _log_refusal(identity: Identity, denied: Sequence[str]) -> None:
+    """Shows a developer which setting to change. In production only the audit has refusals."""
     if django_settings.DEBUG:
         logger.warning(
             "subscribe.refused by=%s topics=%s: no rule allows it. Add a prefix to "
@@ -122,12 +137,16 @@ def _explain(identity: Identity, denied: Sequence[str]) -> None:
         )
 
 
-# Who publishes, and where they may.
+# Publishing
 
 
-async def publisher(request: HttpRequest) -> Identity:
-    """Whoever publishes. Raises `Unauthenticated`, or `Forbidden` where the CSRF check fails."""
-    identity = await identify(request)
+async def authenticate_publisher(request: HttpRequest) -> Identity:
+    """The identity that publishes.
+
+    Raises `Unauthenticated` without credentials that can publish, and `Forbidden` where a session
+    fails the CSRF check.
+    """
+    identity = await authenticate(request)
     if identity.kind in {Kind.ANONYMOUS, Kind.LINK}:
         raise Unauthenticated("Publish with 'Authorization: Bearer <key>', or log in.")
     if identity.kind is Kind.SESSION:
@@ -135,20 +154,18 @@ async def publisher(request: HttpRequest) -> Identity:
     return identity
 
 
-async def check_publishing(identity: Identity, topics: Iterable[str]) -> None:
-    """Raises `Forbidden`, naming the topics, unless all of them are allowed."""
+async def authorize_publish(identity: Identity, topics: Iterable[str]) -> None:
+    """Raises `Forbidden`, which names the denied topics, unless all topics are allowed."""
     decision = await decide(identity, Verb.PUBLISH, tuple(dict.fromkeys(topics)))
     if decision.denied:
-        named = ", ".join(map(repr, decision.denied[:3]))
-        more = f" and {len(decision.denied) - 3} more" if len(decision.denied) > 3 else ""
         raise Forbidden(
-            f"You may not publish to {named}{more}. Without rules of the site's own, publishing "
-            f"needs the permission {PUBLISH_PERMISSION!r}."
+            f"You may not publish to {_listed(decision.denied)}. Without rules of the site's own, "
+            f"publishing needs the permission {PUBLISH_PERMISSION!r}."
         )
 
 
 class _CsrfCheck(CsrfViewMiddleware):
-    """Django's own check, for one request, answering with the reason instead of a page."""
+    """Django's own check for one request. It raises the reason instead of rendering a page."""
 
     def _reject(self, request: HttpRequest, reason: str) -> HttpResponse:
         raise Forbidden(f"The CSRF check failed: {reason}")
@@ -158,3 +175,9 @@ def _check_csrf(request: HttpRequest) -> None:
     check = _CsrfCheck(lambda _: HttpResponse())
     check.process_request(request)
     check.process_view(request, HttpResponse, (), {})
+
+
+def _listed(topics: Sequence[str]) -> str:
+    listed = ", ".join(map(repr, topics[:MAX_LISTED_TOPICS]))
+    more = len(topics) - MAX_LISTED_TOPICS
+    return f"{listed} and {more} more" if more > 0 else listed

@@ -1,4 +1,4 @@
-"""What an application says about who may hear and who may speak."""
+"""The interface of access rules: what an application implements to allow topics to users."""
 
 from collections.abc import Awaitable
 from datetime import datetime
@@ -6,20 +6,20 @@ from datetime import datetime
 from notifications.access.identities.base import User
 
 type Answer = bool | datetime
-"""Yes, no, or yes until then (an aware time)."""
+"""Whether something is allowed; a time (aware) means: allowed until then."""
 
 
 class Access:
-    """Denies everything: override what is to be allowed.
+    """Denies everything: override the methods that should allow something.
 
     `can_subscribe` and `can_publish` may be ordinary methods, which run in a thread and may use the
-    database, or `async` ones. They are asked about one topic at a time, when a stream opens, when
-    somebody publishes, and again whenever the answer may have changed; keys, tokens and links,
-    which say themselves what they allow, are not asked about here.
+    database, or `async` methods. They get one topic at a time: when a stream opens, when a user
+    publishes, and again whenever the answer may have changed. They are not called for keys, tokens
+    and links, whose scope decides alone.
     """
 
     def is_public(self, topic: str) -> bool:
-        """Whether everybody may hear it, so that nobody needs to be asked who they are."""
+        """Whether everybody may subscribe, so that no credentials have to be read."""
         del topic
         return False
 
@@ -32,14 +32,15 @@ class Access:
         return False
 
     def history_since(self, user: User, topic: str) -> datetime | None:
-        """From when on its history may be replayed to this user, as an aware time; None: all of it.
+        """The time (aware) from which the topic may be replayed to this user; None: all of it.
 
-        Asked about topics that they may subscribe to and that are not public, in a thread.
+        Called in a thread, for topics that the user may subscribe to and that are not public.
         """
         del user, topic
         return None
 
     def can_link(self, topic: str) -> bool:
-        """Whether a signed link opens it. The application signed it, so that it does."""
+        """Whether a signed link opens the topic. By default yes: the application signs its links
+        itself."""
         del topic
         return True

@@ -1,4 +1,4 @@
-"""What the rules say about somebody and some topics."""
+"""Decisions: which of some topics an identity may subscribe or publish to, by the active rules."""
 
 import inspect
 import math
@@ -20,114 +20,20 @@ from notifications.access.identities.base import Identity, Kind, Verb
 from notifications.access.rules import Rules, linked, own, permission, public
 from notifications.conf import get_settings
 
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """`until`: when the first of what was allowed ends, in seconds since 1970."""
-
-    allowed: tuple[str, ...]
-    denied: tuple[str, ...]
-    until: float | None
-
-
-async def decide(identity: Identity, verb: Verb, topics: Sequence[str]) -> Decision:
-    access = rules_in_force()
-    said: dict[str, Answer | None] = {
-        topic: _said_already(access, identity, verb, topic) for topic in topics
-    }
-    open_questions = [topic for topic, answer in said.items() if answer is None]
-    if open_questions:
-        ask = access.can_subscribe if verb is Verb.SUBSCRIBE else access.can_publish
-        answers = await _asked(ask, identity, open_questions)
-        said |= dict(zip(open_questions, answers, strict=True))
-    now = timezone.now()
-    allowed = tuple(topic for topic, answer in said.items() if _is_yes(answer, now))
-    ends = [said[topic] for topic in allowed]
-    until = [end.timestamp() for end in ends if isinstance(end, datetime)]
-    until += [identity.until] if identity.until is not None else []
-    denied = tuple(topic for topic, answer in said.items() if not _is_yes(answer, now))
-    return Decision(allowed, denied, min(until, default=None))
-
-
-async def history_limits(identity: Identity, topics: Sequence[str]) -> dict[str, int]:
-    """From when on each topic may be replayed, in ms since 1970, where it is not all of it.
-
-    Credentials with a scope say themselves what they allow, and that has no such limit.
-    """
-    access = rules_in_force()
-    if identity.scope is not None or type(access).history_since is Access.history_since:
-        return {}
-    asked = [topic for topic in topics if not access.is_public(topic)]
-    ask = access.history_since
-    begins = await _in_thread(ask, identity, asked)
-    for begin in begins:
-        _need_zone(ask, begin)
-    return {
-        topic: math.ceil(begin.timestamp() * 1000)
-        for topic, begin in zip(asked, begins, strict=True)
-        if begin is not None
-    }
-
-
-def _is_yes(answer: Answer | None, now: datetime) -> bool:
-    return answer > now if isinstance(answer, datetime) else answer is True
-
-
-def _said_already(access: Access, identity: Identity, verb: Verb, topic: str) -> bool | None:
-    """What is known without asking about the user; None if that has to be asked."""
-    if verb is Verb.SUBSCRIBE and access.is_public(topic):
-        return True
-    if identity.scope is None:
-        return None
-    linked = identity.kind is not Kind.LINK or access.can_link(topic)
-    return linked and identity.scope.allows(verb, topic)
-
-
-async def _asked(
-    ask: Callable[..., Any], identity: Identity, topics: Sequence[str]
-) -> list[Answer]:
-    if inspect.iscoroutinefunction(ask):
-        answers = [await ask(identity.user, topic) for topic in topics]
-    else:
-        answers = await _in_thread(ask, identity, topics)
-    for answer in answers:
-        if not isinstance(answer, bool | datetime):
-            raise TypeError(
-                f"{ask.__qualname__} answered {answer!r}, and not True, False or a time."
-            )
-        _need_zone(ask, answer)
-    return answers
-
-
-async def _in_thread(
-    ask: Callable[..., Any], identity: Identity, topics: Sequence[str]
-) -> list[Any]:
-    """One visit, whatever the number of topics."""
-    return await sync_to_async(lambda: [ask(identity.user, topic) for topic in topics])()
-
-
-def _need_zone(ask: Callable[..., Any], answer: object) -> None:
-    if isinstance(answer, datetime) and timezone.is_naive(answer):
-        raise ValueError(f"{ask.__qualname__} answered with a time that has no time zone.")
-
-
-# Which rules are in force.
-
-
 PUBLISH_PERMISSION = "carillon.publish_event"
 
 
 @cache
-def rules_in_force() -> Access:
-    """`CARILLON["ACCESS"]`, or what it is without. Raises `ImproperlyConfigured`."""
+def active_rules() -> Access:
+    """The rules that `CARILLON["ACCESS"]` names, or the default. Raises `ImproperlyConfigured`."""
     path = get_settings().ACCESS
     if path is None:
         return default_rules()
     try:
-        found = import_string(path)
+        target = import_string(path)
     except ImportError as error:
         raise ImproperlyConfigured(f"CARILLON['ACCESS']: {error}") from error
-    rules = found() if isinstance(found, type) else found
+    rules = target() if isinstance(target, type) else target
     if not isinstance(rules, Access):
         raise ImproperlyConfigured(
             f"CARILLON['ACCESS']: {path} is no notifications.access.Access: make it "
@@ -137,7 +43,7 @@ def rules_in_force() -> Access:
 
 
 def default_rules() -> Rules:
-    """What is public, what is a user's own, what was linked to; publishing by the permission."""
+    """Subscribe to public topics, to one's own, and by a link; publish by the permission."""
     prefixes = get_settings().PUBLIC_TOPICS
     return Rules(
         subscribe=[*([public(*prefixes)] if prefixes else []), own("user.{id}"), linked("*")],
@@ -146,6 +52,102 @@ def default_rules() -> Rules:
 
 
 @receiver(setting_changed)
-def _forget(*, setting: str, **_: Any) -> None:
+def _reload_rules(*, setting: str, **_: Any) -> None:
     if setting == "CARILLON":
-        rules_in_force.cache_clear()
+        active_rules.cache_clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The topics of a request, split into allowed and denied.
+
+    `until` is when the first permission among them ends, in seconds since 1970.
+    """
+
+    allowed: tuple[str, ...]
+    denied: tuple[str, ...]
+    until: float | None
+
+
+async def decide(
+    identity: Identity, verb: Verb, topics: Sequence[str], *, access: Access | None = None
+) -> Decision:
+    """Splits the topics into allowed and denied, by `access` (by default the active rules)."""
+    access = access or active_rules()
+    answers: dict[str, Answer | None] = {
+        topic: _answer_without_user(access, identity, verb, topic) for topic in topics
+    }
+    undecided = [topic for topic, answer in answers.items() if answer is None]
+    if undecided:
+        rule = access.can_subscribe if verb is Verb.SUBSCRIBE else access.can_publish
+        answers |= zip(undecided, await _answers_of(rule, identity, undecided), strict=True)
+    now = timezone.now()
+    allowed = tuple(topic for topic, answer in answers.items() if _is_yes(answer, now))
+    denied = tuple(topic for topic, answer in answers.items() if not _is_yes(answer, now))
+    ends = [end.timestamp() for topic in allowed if isinstance(end := answers[topic], datetime)]
+    if identity.until is not None:
+        ends.append(identity.until)
+    return Decision(allowed, denied, min(ends, default=None))
+
+
+async def history_limits(
+    identity: Identity, topics: Sequence[str], *, access: Access | None = None
+) -> dict[str, int]:
+    """For each topic that may not be replayed in full: from when on, in ms since 1970.
+
+    Credentials with a scope have no such limit, because the rules are about users.
+    """
+    access = access or active_rules()
+    if identity.scope is not None or type(access).history_since is Access.history_since:
+        return {}
+    limited = [topic for topic in topics if not access.is_public(topic)]
+    starts = await _call_in_thread(access.history_since, identity, limited)
+    for start in starts:
+        _require_time_zone(access.history_since, start)
+    return {
+        topic: math.ceil(start.timestamp() * 1000)
+        for topic, start in zip(limited, starts, strict=True)
+        if start is not None
+    }
+
+
+def _is_yes(answer: Answer | None, now: datetime) -> bool:
+    return answer > now if isinstance(answer, datetime) else answer is True
+
+
+def _answer_without_user(access: Access, identity: Identity, verb: Verb, topic: str) -> bool | None:
+    """The answer where it does not depend on the user; None where the rules have to be called."""
+    if verb is Verb.SUBSCRIBE and access.is_public(topic):
+        return True
+    if identity.scope is None:
+        return None
+    may_link = identity.kind is not Kind.LINK or access.can_link(topic)
+    return may_link and identity.scope.allows(verb, topic)
+
+
+async def _answers_of(
+    rule: Callable[..., Any], identity: Identity, topics: Sequence[str]
+) -> list[Answer]:
+    if inspect.iscoroutinefunction(rule):
+        answers = [await rule(identity.user, topic) for topic in topics]
+    else:
+        answers = await _call_in_thread(rule, identity, topics)
+    for answer in answers:
+        if not isinstance(answer, bool | datetime):
+            raise TypeError(
+                f"{rule.__qualname__} answered {answer!r}, and not True, False or a time."
+            )
+        _require_time_zone(rule, answer)
+    return answers
+
+
+async def _call_in_thread(
+    rule: Callable[..., Any], identity: Identity, topics: Sequence[str]
+) -> list[Any]:
+    """All topics in one visit to the thread."""
+    return await sync_to_async(lambda: [rule(identity.user, topic) for topic in topics])()
+
+
+def _require_time_zone(rule: Callable[..., Any], answer: object) -> None:
+    if isinstance(answer, datetime) and timezone.is_naive(answer):
+        raise ValueError(f"{rule.__qualname__} answered with a time that has no time zone.")

@@ -10,26 +10,26 @@ from notifications.conf import get_settings
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def is_allowed(origin: str) -> bool:
-    """Whether pages of another origin may read what a user here may hear."""
+def is_allowed_origin(origin: str) -> bool:
+    """Whether pages of another origin may read the streams of this site's users."""
     if origin in get_settings().CORS_ALLOWED_ORIGINS:
         return True
-    return django_settings.DEBUG and _parts(origin)[0] in LOOPBACK
+    return django_settings.DEBUG and _host_and_netloc(origin)[0] in LOOPBACK
 
 
-def is_foreign(request: HttpRequest) -> bool:
-    """Whether a page of another origin asks, which is not allowed to.
+def has_disallowed_origin(request: HttpRequest) -> bool:
+    """Whether the request comes from a page of another origin, which is not allowed.
 
-    A cookie says who the user is and nothing of who asks in their name. The scheme is not compared:
-    behind a proxy that ends TLS it is often not known here.
+    A session cookie names the user and not the page that sends the request. Schemes are not
+    compared: behind a proxy that ends TLS, this process often does not know the scheme.
     """
     origin = request.META.get("HTTP_ORIGIN")
-    if origin is None or is_allowed(origin):
+    if origin is None or is_allowed_origin(origin):
         return False
-    return _parts(origin)[1] != request.get_host().lower()
+    return _host_and_netloc(origin)[1] != request.get_host().lower()
 
 
-def _parts(origin: str) -> tuple[str | None, str]:
+def _host_and_netloc(origin: str) -> tuple[str | None, str]:
     try:
         parts = urlsplit(origin)
         return parts.hostname, parts.netloc.lower()

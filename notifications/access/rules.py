@@ -1,4 +1,4 @@
-"""Rules by pattern, ready-made: what most applications need to say."""
+"""Ready-made rules by topic pattern, which cover the needs of most applications."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,30 +15,30 @@ from notifications.access.identities.base import User
 from notifications.topics import Pattern
 
 type Captured = Mapping[str, str]
-type Allows = Callable[[User, Captured], Awaitable[Answer]]
+type Predicate = Callable[[User, Captured], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """Allows some users the topics that its patterns cover. No rule ever forbids."""
+    """Allows some users the topics that its patterns cover. A rule never forbids anything."""
 
     patterns: tuple[Pattern, ...]
-    allows: Allows
+    allows: Predicate
     public: bool = False
     link: bool = False
-    about_objects: bool = False
+    checks_objects: bool = False
 
 
 class Rules(Access):
-    """Allows what one of its rules allows, and nothing else."""
+    """Allows what at least one of its rules allows, and nothing else."""
 
     def __init__(self, *, subscribe: Sequence[Rule] = (), publish: Sequence[Rule] = ()) -> None:
         self._subscribe = tuple(subscribe)
         self._publish = tuple(publish)
 
     @property
-    def asks_about_objects(self) -> bool:
-        return any(rule.about_objects for rule in (*self._subscribe, *self._publish))
+    def checks_objects(self) -> bool:
+        return any(rule.checks_objects for rule in (*self._subscribe, *self._publish))
 
     def is_public(self, topic: str) -> bool:
         return any(rule.public and _match(rule, topic) for rule in self._subscribe)
@@ -47,13 +47,13 @@ class Rules(Access):
         return any(rule.link and _match(rule, topic) for rule in self._subscribe)
 
     async def can_subscribe(self, user: User, topic: str) -> Answer:
-        return await _first_allowance(self._subscribe, user, topic)
+        return await _first_permission(self._subscribe, user, topic)
 
     async def can_publish(self, user: User, topic: str) -> Answer:
-        return await _first_allowance(self._publish, user, topic)
+        return await _first_permission(self._publish, user, topic)
 
 
-async def _first_allowance(rules: Sequence[Rule], user: User, topic: str) -> Answer:
+async def _first_permission(rules: Sequence[Rule], user: User, topic: str) -> Answer:
     for rule in rules:
         for captured in _match(rule, topic):
             if answer := await rule.allows(user, captured):
@@ -62,30 +62,31 @@ async def _first_allowance(rules: Sequence[Rule], user: User, topic: str) -> Ans
 
 
 def _match(rule: Rule, topic: str) -> list[Captured]:
-    return [found for each in rule.patterns if (found := each.match(topic)) is not None]
+    matches = (pattern.match(topic) for pattern in rule.patterns)
+    return [captured for captured in matches if captured is not None]
 
 
-def _rule(patterns: Sequence[str], allows: Allows, **kinds: bool) -> Rule:
+def _rule(patterns: Sequence[str], allows: Predicate, **flags: bool) -> Rule:
     if not patterns:
         raise TypeError("A rule needs at least one pattern.")
-    return Rule(tuple(Pattern(each) for each in patterns), allows, **kinds)
+    return Rule(tuple(map(Pattern, patterns)), allows, **flags)
 
 
-async def _everybody(_: User, __: Captured) -> Answer:
+async def _always(_: User, __: Captured) -> Answer:
     return True
 
 
-async def _nobody(_: User, __: Captured) -> Answer:
+async def _never(_: User, __: Captured) -> Answer:
     return False
 
 
 def public(*patterns: str) -> Rule:
-    """Everybody, known or not."""
-    return _rule(patterns, _everybody, public=True)
+    """Everybody, with or without credentials."""
+    return _rule(patterns, _always, public=True)
 
 
 def authenticated(*patterns: str) -> Rule:
-    """Everybody who is logged in."""
+    """All users who are logged in."""
 
     async def allows(user: User, _: Captured) -> Answer:
         return user.is_authenticated
@@ -104,7 +105,7 @@ def staff(*patterns: str) -> Rule:
 
 def permission(name: str, *patterns: str) -> Rule:
     """Users with a permission, such as `shop.view_order`."""
-    _codename(name)
+    _split_permission(name)
 
     async def allows(user: User, _: Captured) -> Answer:
         return await _has_perm(user, name)
@@ -124,63 +125,64 @@ def group(name: str, *patterns: str) -> Rule:
 
 
 def own(*patterns: str) -> Rule:
-    """Users whose own topic it is: `user.{id}`, or by another of their fields, `team.{team_id}`."""
+    """The user whose own topic it is: `user.{id}`, or by another field, `team.{team_id}`."""
 
     async def allows(user: User, captured: Captured) -> Answer:
         return user.is_authenticated and all(
-            (mine := getattr(user, "pk" if name == "id" else name)) is not None
-            and value == str(mine)
+            (own_value := getattr(user, "pk" if name == "id" else name)) is not None
+            and value == str(own_value)
             for name, value in captured.items()
         )
 
     rule = _rule(patterns, allows)
-    _need_names(rule)
+    _require_captures(rule)
     return rule
 
 
 def object_permission(name: str, *patterns: str, model: str | None = None) -> Rule:
-    """Users for whom `user.has_perm(name, object)`, the object being found by what is captured.
+    """Users for whom `user.has_perm(name, object)`, where the captured fields find the object.
 
-    `orders.{pk}` with `shop.view_order` is about the `shop.Order` of that key; `model` names
-    another. Django's own backend knows no permissions of objects: it takes one that does.
+    `orders.{pk}` with `shop.view_order` checks the `shop.Order` with that primary key; `model`
+    names another model. Django's own backend knows no permissions of objects: configure one that
+    does.
     """
-    app, _, codename = _codename(name)
+    app, _, codename = _split_permission(name)
     label = model or f"{app}.{codename.partition('_')[2]}"
 
     async def allows(user: User, captured: Captured) -> Answer:
-        found = await _object(apps.get_model(label), captured)
-        return found is not None and await _has_perm(user, name, found)
+        instance = await _get_object(apps.get_model(label), captured)
+        return instance is not None and await _has_perm(user, name, instance)
 
-    rule = _rule(patterns, allows, about_objects=True)
-    _need_names(rule)
+    rule = _rule(patterns, allows, checks_objects=True)
+    _require_captures(rule)
     return rule
 
 
 def linked(*patterns: str) -> Rule:
-    """Whoever has a link that this application signed for that very topic."""
-    return _rule(patterns, _nobody, link=True)
+    """Clients with a signed link of this application that names exactly the topic."""
+    return _rule(patterns, _never, link=True)
 
 
-async def _has_perm(user: User, name: str, found: Model | None = None) -> bool:
-    # Not `ahas_perm`: it passes over backends that have no asynchronous form of it.
-    return isinstance(user, PermissionsMixin) and await sync_to_async(user.has_perm)(name, found)
+async def _has_perm(user: User, name: str, instance: Model | None = None) -> bool:
+    # Not `ahas_perm`: that ignores backends which have no asynchronous `has_perm`.
+    return isinstance(user, PermissionsMixin) and await sync_to_async(user.has_perm)(name, instance)
 
 
-async def _object(model: type[Model], captured: Captured) -> Model | None:
+async def _get_object(model: type[Model], captured: Captured) -> Model | None:
     try:
-        lookup: dict[str, Any] = dict(captured)
-        return await model._default_manager.filter(**lookup).afirst()  # noqa: SLF001 - Django's name
+        fields: dict[str, Any] = dict(captured)
+        return await model._default_manager.filter(**fields).afirst()  # noqa: SLF001 - documented
     except (ValueError, ValidationError):
-        return None  # such a key nothing can have
+        return None  # no object can have such a key
 
 
-def _codename(name: str) -> tuple[str, str, str]:
+def _split_permission(name: str) -> tuple[str, str, str]:
     if "." not in name:
         raise ValueError(f"The permission {name!r} has no app: write 'app.codename'.")
     return name.partition(".")
 
 
-def _need_names(rule: Rule) -> None:
+def _require_captures(rule: Rule) -> None:
     for pattern in rule.patterns:
         if "{" not in pattern.text:
             raise ValueError(f"The pattern {pattern.text!r} captures nothing: write '{{id}}'.")

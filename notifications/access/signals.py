@@ -1,4 +1,7 @@
-"""What in Django ends a permission: its signals, as orders to every process."""
+"""Handlers of Django's signals: a permission that may have ended becomes a control entry.
+
+A control entry reaches every process, which then ends or rechecks the streams of its subjects.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,43 +16,45 @@ from notifications.access.identities import api_keys
 from notifications.hub import runtime
 from notifications.hub.grants import session_subject, user_subject
 from notifications.hub.subscribers import CloseReason
-from notifications.log.base import EVERYONE, Control
+from notifications.log.entries import EVERYONE, ControlEntry
 from notifications.models import ApiKey
-from notifications.publishing import control as control_module
+from notifications.publishing.control import end_streams, recheck_streams_on_commit
 
-_CHANGES = {"post_add", "post_remove", "post_clear"}
+_M2M_CHANGES = {"post_add", "post_remove", "post_clear"}
 
 
 def connect() -> None:
-    """Once, when Django's applications are loaded."""
-    runtime.control_observers.append(_heed)
+    """Connects the handlers: call it once, when Django's applications are loaded."""
+    runtime.control_observers.append(_forget_keys)
     user = get_user_model()
-    user_logged_out.connect(_logged_out, dispatch_uid="carillon")
-    post_save.connect(_user_saved, sender=user, dispatch_uid="carillon")
-    post_delete.connect(_user_deleted, sender=user, dispatch_uid="carillon")
-    for saved_or_deleted in (post_save, post_delete):
-        saved_or_deleted.connect(_key_changed, sender=ApiKey, dispatch_uid="carillon")
-    post_delete.connect(_group_changed, sender=Group, dispatch_uid="carillon")
-    m2m_changed.connect(_group_changed, sender=Group.permissions.through, dispatch_uid="carillon")
+    user_logged_out.connect(_on_logout, dispatch_uid="carillon")
+    post_save.connect(_on_user_saved, sender=user, dispatch_uid="carillon")
+    post_delete.connect(_on_user_deleted, sender=user, dispatch_uid="carillon")
+    post_save.connect(_on_key_saved, sender=ApiKey, dispatch_uid="carillon")
+    post_delete.connect(_on_key_deleted, sender=ApiKey, dispatch_uid="carillon")
+    post_delete.connect(_on_group_deleted, sender=Group, dispatch_uid="carillon")
+    m2m_changed.connect(
+        _on_group_permissions_changed, sender=Group.permissions.through, dispatch_uid="carillon"
+    )
     if issubclass(user, PermissionsMixin):
         for name in ("groups", "user_permissions"):
             through: Any = getattr(user, name).through
-            m2m_changed.connect(_memberships_changed, sender=through, dispatch_uid="carillon")
+            m2m_changed.connect(_on_memberships_changed, sender=through, dispatch_uid="carillon")
 
 
-def _heed(control: Control) -> None:
-    """What this process remembers of keys may be true no longer."""
+def _forget_keys(control: ControlEntry) -> None:
+    """Another process may have changed these keys, so the next request reads them again."""
     for subject in control.subjects:
         api_keys.forget(subject)
 
 
-def _logged_out(*, request: HttpRequest, **_: Any) -> None:
+def _on_logout(*, request: HttpRequest, **_: Any) -> None:
     session = getattr(request, "session", None)
     if session is not None and session.session_key:
-        control_module.end(session_subject(session.session_key), reason=CloseReason.SIGNED_OUT)
+        end_streams(session_subject(session.session_key), reason=CloseReason.SIGNED_OUT)
 
 
-def _user_saved(
+def _on_user_saved(
     *,
     instance: AbstractBaseUser,
     created: bool,
@@ -57,26 +62,34 @@ def _user_saved(
     using: str,
     **_: Any,
 ) -> None:
-    # Every login saves the time of it, and that changes nothing.
+    # Each login saves `last_login`, which no permission depends on.
     if not created and set(update_fields or ()) != {"last_login"}:
-        control_module.ask_again_on_commit(user_subject(instance.pk), using=using)
+        recheck_streams_on_commit(user_subject(instance.pk), using=using)
 
 
-def _user_deleted(*, instance: AbstractBaseUser, using: str, **_: Any) -> None:
-    control_module.ask_again_on_commit(user_subject(instance.pk), using=using)
+def _on_user_deleted(*, instance: AbstractBaseUser, using: str, **_: Any) -> None:
+    recheck_streams_on_commit(user_subject(instance.pk), using=using)
 
 
-def _key_changed(*, instance: ApiKey, using: str, created: bool = False, **_: Any) -> None:
+def _on_key_saved(*, instance: ApiKey, created: bool, using: str, **_: Any) -> None:
     if not created:
-        control_module.ask_again_on_commit(instance.subject, using=using)
+        recheck_streams_on_commit(instance.subject, using=using)
 
 
-def _group_changed(*, using: str, action: str = "post_delete", **_: Any) -> None:
-    if action in _CHANGES | {"post_delete"}:
-        control_module.ask_again_on_commit(EVERYONE, using=using)
+def _on_key_deleted(*, instance: ApiKey, using: str, **_: Any) -> None:
+    recheck_streams_on_commit(instance.subject, using=using)
 
 
-def _memberships_changed(
+def _on_group_deleted(*, using: str, **_: Any) -> None:
+    recheck_streams_on_commit(EVERYONE, using=using)
+
+
+def _on_group_permissions_changed(*, action: str, using: str, **_: Any) -> None:
+    if action in _M2M_CHANGES:
+        recheck_streams_on_commit(EVERYONE, using=using)
+
+
+def _on_memberships_changed(
     *,
     instance: Any,
     action: str,
@@ -85,10 +98,14 @@ def _memberships_changed(
     using: str,
     **_: Any,
 ) -> None:
-    """Groups or permissions of users: `instance` is the user, or, in `reverse`, the other side."""
-    if action not in _CHANGES:
+    """Groups or permissions of users changed.
+
+    `instance` is the user, and `pk_set` the groups or permissions. With `reverse` it is the other
+    way round, and `pk_set` is None where a group or permission was taken from all its users.
+    """
+    if action not in _M2M_CHANGES:
         return
     users = pk_set if reverse else {instance.pk}
     subjects = [EVERYONE] if users is None else [user_subject(pk) for pk in users]
     if subjects:
-        control_module.ask_again_on_commit(*subjects, using=using)
+        recheck_streams_on_commit(*subjects, using=using)

@@ -1,68 +1,115 @@
-"""The ASGI application: streams handed off, and a cheap way in for what has many requests."""
+"""The ASGI application: it hands streams off, and has a fast path for views that never block."""
 
 import asyncio
+import logging
 from contextlib import closing
 from contextvars import copy_context
 from io import BytesIO
 from typing import IO, Any
 
-from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.cache import close_caches
-from django.core.exceptions import RequestAborted
+from django.core.exceptions import RequestAborted, TooManyFieldsSent
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.handlers.base import reset_urlconf
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, reset_queries
 from django.dispatch import Signal
+from django.http import JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
 from notifications.asgi import middleware
-from notifications.asgi.handoff import Handoff, Latch, carry
-from notifications.asgi.routes import is_for_loop, remembered_match
-from notifications.asgi.sanitize import readable
-from notifications.asgi.threads import RequestExecutor, ThreadPool
+from notifications.asgi.blocking import blocking_profile
+from notifications.asgi.handoff import DisconnectWatch, Handoff, run_stream
+from notifications.asgi.responses import EventStreamResponse
+from notifications.asgi.routes import cached_match, leads_to_nonblocking_view
+from notifications.asgi.sanitize import sanitized_scope
+from notifications.asgi.server_warnings import ServerWarnings
+from notifications.asgi.threads import ThreadPool, in_request_thread
+from notifications.errors import BadRequest
 from notifications.hub import runtime
 from notifications.transport.base import Message, Receive, Send
 
+logger = logging.getLogger("carillon")
+
 
 class CarillonASGIHandler(ASGIHandler):
-    """Django's, but for two things.
+    """Django's handler with two differences.
 
-    An `EventStreamResponse` of any view is handed off. And requests for a view that `runs_on_loop`
-    are swift: the same middleware, signals and exceptions, without a thread of their own.
+    The stream of an `EventStreamResponse` is handed off, whatever view returns it. And requests for
+    a `nonblocking` view take the fast path: the same middleware, signals and exceptions, without a
+    thread for each request.
+
+    It overrides methods of Django's handlers that are undocumented: `docs/extend.md` lists them.
     """
 
-    def __init__(self) -> None:
-        self._pool = ThreadPool()
+    def __init__(self, *, thread_pool: ThreadPool | None = None) -> None:
+        self._thread_pool = thread_pool or ThreadPool()
+        self._server_warnings = ServerWarnings()
+        self._reported: set[type] = set()
         self._all_async = True
-        self._all_known = True
-        super().__init__()
+        """Whether no middleware is only synchronous."""
+        self._all_profiled = True
+        """Whether every middleware has a `BlockingProfile`."""
+        super().__init__()  # builds the middleware chain, by `adapt_method_mode` below
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
             return
         handoff = Handoff(send)
-        if scope["type"] == "http" and self._all_async and is_for_loop(scope):
-            # In a task, so that what Django keeps in context variables ends with the request.
+        if scope["type"] == "http" and self._all_async and leads_to_nonblocking_view(scope):
+            # In a task, so that the context variables that Django sets end with the request.
             await asyncio.Task(
-                self._answer(scope, receive, handoff),
+                self._respond_fast(scope, receive, handoff),
                 loop=asyncio.get_running_loop(),
                 context=copy_context(),
                 eager_start=True,
             )
         else:
-            latch = Latch(receive)
-            await super().__call__(scope, latch, handoff)
-            if latch.disconnected:
+            watch = DisconnectWatch(receive)
+            await super().__call__(scope, watch, handoff)
+            if watch.disconnected:
                 return
         if handoff.stream is not None:
-            handoff.stream.comes_from(scope)
-            await carry(handoff.stream, receive, send)
+            handoff.stream.set_client(scope)
+            await run_stream(handoff.stream, receive, send, self._server_warnings)
 
-    # The chain
+    # For every request
+
+    def create_request(self, scope: Any, body_file: IO[bytes]) -> Any:
+        try:
+            return super().create_request(sanitized_scope(scope), body_file)
+        except TooManyFieldsSent as error:
+            # Django reads the query here if the content type has a charset, and does not catch it.
+            return None, _bad_request(BadRequest(f"The request cannot be read: {error}"))
+
+    async def send_response(self, response: HttpResponseBase, send: Any) -> None:
+        if not isinstance(send, Handoff):
+            await super().send_response(response, send)
+        elif isinstance(response, EventStreamResponse) and send.take(response):
+            await send(_start_message(response))
+        elif response.streaming:
+            if isinstance(response, EventStreamResponse):
+                self._report_wrapped(response)
+            with send.backpressure():
+                await super().send_response(response, send)
+        else:
+            await super().send_response(response, send)
+
+    def _report_wrapped(self, response: EventStreamResponse) -> None:
+        """Log once for each type of response that its streams cannot be handed off."""
+        if type(response) not in self._reported:
+            self._reported.add(type(response))
+            logger.warning(
+                "handoff.refused: a middleware wraps the iterator of streaming responses, so each "
+                "stream keeps a thread and a request. Let it pass those of type %s.",
+                response.headers["Content-Type"],
+            )
+
+    # The fast path
 
     def adapt_method_mode(
         self,
@@ -72,67 +119,55 @@ class CarillonASGIHandler(ASGIHandler):
         debug: bool = False,
         name: str | None = None,
     ) -> Any:
+        """Django calls this for each layer and each hook while it builds the middleware chain."""
         adapted = super().adapt_method_mode(is_async, method, method_is_async, debug, name)
         if not is_async:
             return adapted
         if method_is_async is None:
-            return middleware.swift_hook(method, adapted)
-        # Above a middleware that is only synchronous, all below it runs in one thread.
+            return middleware.fast_path_hook(method, adapted)
+        # Above a middleware that is only synchronous, everything below it runs in one thread.
         self._all_async &= method_is_async
-        layer = getattr(method, "__wrapped__", None)
-        # The innermost is this handler itself, which calls the view.
+        layer = middleware.wrapped_middleware(method)
+        # The innermost layer is a method of this handler, which calls the view.
         if getattr(layer, "__self__", None) is not self:
-            self._all_known &= middleware.blocks_of(layer) is not None
-        return middleware.swift_layer(method, adapted)
-
-    def create_request(self, scope: Any, body_file: IO[bytes]) -> Any:
-        return super().create_request(readable(scope), body_file)
-
-    # The cheap way in
+            self._all_profiled &= blocking_profile(layer) is not None
+        return middleware.fast_path_layer(method, adapted)
 
     def resolve_request(self, request: Any) -> Any:
-        if middleware.is_swift(request) and not hasattr(request, "urlconf"):
-            match = remembered_match(request.path_info)
+        if middleware.is_on_fast_path(request) and not hasattr(request, "urlconf"):
+            match = cached_match(request.path_info)
             if match is not None:
                 request.resolver_match = match
                 return match
         return super().resolve_request(request)
 
-    async def _answer(self, scope: Any, receive: Receive, send: Handoff) -> None:
-        executor = RequestExecutor(self._pool, kept=not self._all_known)
-        context = ThreadSensitiveContext()
-        SyncToAsync.thread_sensitive_context.set(context)
-        SyncToAsync.context_to_thread_executor[context] = executor
-        try:
-            await self._handle(scope, receive, send)
-        finally:
-            SyncToAsync.context_to_thread_executor.pop(context, None)
-            executor.close()
+    async def _respond_fast(self, scope: Any, receive: Receive, send: Handoff) -> None:
+        """`ASGIHandler.handle`, except that nothing awaits a disconnect meanwhile.
 
-    async def _handle(self, scope: Any, receive: Receive, send: Handoff) -> None:
-        """`ASGIHandler.handle`, but that nobody listens for a disconnect meanwhile.
-
-        A stream hears it once it is handed off, and a publication had better be finished.
+        A stream awaits the disconnect itself once it is handed off, and a publication that has
+        arrived should be finished even if its client has left.
         """
-        try:
-            body = await self._body(receive)
-        except RequestAborted:
-            return
-        with closing(body):
-            set_script_prefix(get_script_prefix(scope))
-            await start(type(self), scope)
-            request, refusal = self.create_request(scope, body)
-            if request is None:
-                response: Any = refusal
-            else:
-                middleware.make_swift(request)
-                response = await self.run_get_response(request)
+        with in_request_thread(self._thread_pool, keep_thread=not self._all_profiled):
             try:
-                await self.send_response(response, send)
-            finally:
-                await finish(response, type(self))
+                body = await self._read_body(receive)
+            except RequestAborted:
+                return
+            with closing(body):
+                set_script_prefix(get_script_prefix(scope))
+                await send_request_started(type(self), scope)
+                request, error_response = self.create_request(scope, body)
+                if request is None:
+                    response: Any = error_response
+                else:
+                    middleware.put_on_fast_path(request)
+                    response = await self.run_get_response(request)
+                try:
+                    await self.send_response(response, send)
+                finally:
+                    await finish_request(type(self), response)
 
-    async def _body(self, receive: Receive) -> IO[bytes]:
+    async def _read_body(self, receive: Receive) -> IO[bytes]:
+        """`read_body`, without its temporary file if the body is small and comes in one message."""
         message = await receive()
         if message["type"] == "http.disconnect":
             raise RequestAborted
@@ -140,26 +175,28 @@ class CarillonASGIHandler(ASGIHandler):
         if not message.get("more_body") and len(body) <= settings.FILE_UPLOAD_MAX_MEMORY_SIZE:
             return BytesIO(body)
 
-        seen = iter([message])
+        first = iter([message])
 
-        async def again() -> Message:
-            return next(seen, None) or await receive()
+        async def receive_from_first() -> Message:
+            return next(first, None) or await receive()
 
-        file: IO[bytes] = await self.read_body(again)
+        file: IO[bytes] = await self.read_body(receive_from_first)
         return file
 
-    async def send_response(self, response: HttpResponseBase, send: Any) -> None:
-        if isinstance(send, Handoff) and send.takes(response):
-            await send(_beginning(response))
-        elif isinstance(send, Handoff) and response.streaming:
-            with send.pacing():
-                await super().send_response(response, send)
-        else:
-            await super().send_response(response, send)
+
+def _bad_request(error: BadRequest) -> JsonResponse:
+    """A problem (RFC 9457) for a request that cannot even be created."""
+    body = {
+        "type": f"urn:carillon:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+    }
+    return JsonResponse(body, status=error.status, content_type="application/problem+json")
 
 
-def _beginning(response: HttpResponseBase) -> Message:
-    """As Django sends it."""
+def _start_message(response: HttpResponseBase) -> Message:
+    """The status and the headers, as Django sends them."""
     headers = [(name.encode("ascii"), text.encode("latin1")) for name, text in response.items()]
     for cookie in response.cookies.values():
         headers.append((b"Set-Cookie", cookie.OutputString().encode("ascii")))  # noqa: PERF401
@@ -167,7 +204,7 @@ def _beginning(response: HttpResponseBase) -> Message:
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
-    """Start and stop with the server, where it speaks ASGI's lifespan."""
+    """Start and stop the runtime with the server, if the server supports ASGI's lifespan."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -179,41 +216,41 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-# Django's signals of a request, sent where that costs the least.
+# The signals of a request on the fast path. Django sends them in a thread. Its own receivers clean
+# up what belongs to a thread: our pool does that for its threads, and the event loop's thread has
+# nothing of the kind. So a signal is sent only if somebody else receives it.
+
+DJANGO_RECEIVERS = frozenset({reset_queries, close_old_connections, close_caches, reset_urlconf})
+
+_receivers: dict[tuple[Signal, type], tuple[list[Any], bool]] = {}
+"""For each signal and sender: the receivers at the last look, and whether any is not Django's."""
 
 
-# What they look after is of their thread. Lanes do the same for theirs, and the loop's has nothing.
-DJANGOS_OWN = frozenset({reset_queries, close_old_connections, close_caches, reset_urlconf})
-
-
-async def start(sender: type, scope: object) -> None:
-    if _is_heard(request_started, sender):
+async def send_request_started(sender: type, scope: object) -> None:
+    if _has_other_receivers(request_started, sender):
         await request_started.asend(sender=sender, scope=scope)
 
 
-async def finish(response: HttpResponseBase, sender: type) -> None:
-    """Close the response, which says that the request is over."""
-    closers = vars(response)["_resource_closers"]
-    # Django's is one: the request's. What others have to close may block.
-    its_own = len(closers) > 1 or type(response).close is not HttpResponseBase.close
-    if its_own or _is_heard(request_finished, sender):
+async def finish_request(sender: type, response: HttpResponseBase) -> None:
+    """Close the response, which sends `request_finished`."""
+    # `close` calls these; nothing public lists them. One is Django's, for the request itself.
+    closers = response._resource_closers  # type: ignore[attr-defined]  # noqa: SLF001
+    may_block = len(closers) > 1 or type(response).close is not HttpResponseBase.close
+    if may_block or _has_other_receivers(request_finished, sender):
         await sync_to_async(response.close)()
-    else:  # all that `close` does, but for telling nobody
+    else:  # everything that `close` does except for the signal
         for closer in closers:
             closer()
         closers.clear()
         response.closed = True
 
 
-_known: dict[tuple[Signal, type], tuple[list[Any], bool]] = {}
-
-
-def _is_heard(signal: Signal, sender: type) -> bool:
-    """Whether anybody but Django listens."""
-    receivers, heard = _known.get((signal, sender), (None, True))
+def _has_other_receivers(signal: Signal, sender: type) -> bool:
+    receivers, has_others = _receivers.get((signal, sender), (None, True))
     if signal.receivers != receivers:
         receivers = list(signal.receivers)
+        # The public `Signal.has_listeners` does not tell Django's receivers from others.
         synchronous, asynchronous = signal._live_receivers(sender)  # noqa: SLF001
-        heard = bool(asynchronous) or not DJANGOS_OWN.issuperset(synchronous)
-        _known[signal, sender] = receivers, heard
-    return heard
+        has_others = bool(asynchronous) or not DJANGO_RECEIVERS.issuperset(synchronous)
+        _receivers[signal, sender] = receivers, has_others
+    return has_others

@@ -1,30 +1,78 @@
 """The hand-off: a stream leaves Django's request behind.
 
-Stock Django keeps a thread, a request and what hangs on them for as long as a response streams.
-Here an `EventStreamResponse` gives Django its headers and nothing more, so that the request ends in
-good order (`response.close`, `request_finished`, the thread released), and streams only then.
+Under Django's own ASGI handler, a streaming response keeps its request, a thread and a database
+connection for as long as it lasts. An `EventStreamResponse` lasts for hours. So our handler lets
+Django send the headers of the response, and nothing else. The request then ends as any other does
+(`response.close`, `request_finished`, the thread is released), and only after that the stream runs.
+
+    view ──▶ EventStreamResponse ──▶ Handoff.take     the stream is taken out of the response
+    Django ends the request ──▶ run_stream            the hub writes to the transport
 """
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.http.response import HttpResponseBase
-
 from notifications.asgi.responses import EventStreamResponse
-from notifications.asgi.server_warnings import look_once
+from notifications.asgi.server_warnings import ServerWarnings
 from notifications.hub.stream import EventStream
 from notifications.hub.subscribers import CloseReason
 from notifications.transport.base import Message, Receive, Send
 from notifications.transport.cancel import CancelScope
-from notifications.transport.daphne import paced
+from notifications.transport.daphne import daphne_backpressure
 from notifications.transport.select import select_transport
+from notifications.transport.uvicorn import is_connection_closed
 
-logger = logging.getLogger("carillon")
+
+class Handoff:
+    """The `send` that Django gets. It also holds the stream that the request has led to, if any."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.stream: EventStream | None = None
+
+    async def __call__(self, message: Message) -> None:
+        try:
+            await self._send(message)
+        except RuntimeError:
+            # uvloop raises it where uvicorn has closed the connection because of what the client
+            # pipelined. Nobody is left to receive the message.
+            if not is_connection_closed(self._send):
+                raise
+
+    def take(self, response: EventStreamResponse) -> bool:
+        """Take the stream out of its response. The caller then sends the headers and nothing else.
+
+        False if a middleware has wrapped the iterator of the response. Only that middleware knows
+        what the client is to receive, so Django has to iterate over the response.
+        """
+        self.stream = response.unwrapped_stream
+        return self.stream is not None
+
+    @contextmanager
+    def backpressure(self) -> Iterator[None]:
+        """Within the block, `send` waits for a slow client on every server.
+
+        It is for streaming responses that Django iterates over. If the block raises, the connection
+        is closed, because a proper end would make the client believe that it received everything.
+        """
+        paced = daphne_backpressure(self._send)
+        if paced is None:
+            yield
+            return
+        self._send = paced
+        try:
+            yield
+        except Exception:
+            paced.abort()
+            raise
 
 
-class Latch:
-    """`receive` that remembers a disconnect: Django listens too, and may be who hears it."""
+class DisconnectWatch:
+    """The `receive` that Django gets. It remembers whether the client has disconnected.
+
+    Django itself awaits `receive` while it sends a response, and may be the one that receives the
+    disconnect. A server need not send that message twice.
+    """
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -36,61 +84,20 @@ class Latch:
         return message
 
 
-class Handoff:
-    """`send` for Django, which knows the stream that its request has led to."""
+async def run_stream(
+    stream: EventStream, receive: Receive, send: Send, warnings: ServerWarnings
+) -> None:
+    """Keep a stream open until the client leaves or the hub ends it.
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.stream: EventStream | None = None
-
-    async def __call__(self, message: Message) -> None:
-        try:
-            await self._send(message)
-        except RuntimeError:
-            # uvloop's, where uvicorn has closed the connection over what the client pipelined.
-            if not _has_closed(self._send):
-                raise
-
-    @contextmanager
-    def pacing(self) -> Iterator[None]:
-        """What is sent meanwhile waits for the client; if it fails, it is cut and not ended."""
-        pace = paced(self._send)
-        if pace is None:
-            yield
-            return
-        self._send = pace
-        try:
-            yield
-        except Exception:
-            pace.cut()
-            raise
-
-    def takes(self, response: HttpResponseBase) -> bool:
-        """Take the stream out of its response, unless there is none or a middleware holds it.
-
-        Django then sends the headers and nothing else.
-        """
-        if isinstance(response, EventStreamResponse):
-            self.stream = response.untouched_stream
-            if self.stream is None:
-                _say_once(response)
-        return self.stream is not None
-
-
-def _has_closed(send: Send) -> bool:
-    transport = getattr(getattr(send, "__self__", None), "transport", None)
-    return transport is not None and bool(transport.is_closing())
-
-
-async def carry(stream: EventStream, receive: Receive, send: Send) -> None:
-    """Until the client leaves. The hub writes; this only waits."""
+    The hub writes to the transport by itself. This function only waits for the disconnect.
+    """
     refusal = await stream.refusal()
     if refusal is not None:
         await send({"type": "http.response.body", "body": refusal, "more_body": False})
         return
-    look_once(send)
-    with CancelScope() as giving_up:
-        hub, subscriber = stream.open(select_transport(send, give_up=giving_up.now))
+    warnings.check(send)
+    with CancelScope() as cancel_scope:
+        hub, subscriber = stream.open(select_transport(send, cancel=cancel_scope.cancel))
         try:
             while (await receive())["type"] != "http.disconnect":
                 pass
@@ -98,16 +105,3 @@ async def carry(stream: EventStream, receive: Receive, send: Send) -> None:
             hub.leave(subscriber, CloseReason.CLIENT_LEFT)
     if stream.end_notice is not None:
         await stream.end_notice()
-
-
-_said: set[type] = set()
-
-
-def _say_once(response: EventStreamResponse) -> None:
-    if type(response) not in _said:
-        _said.add(type(response))
-        logger.warning(
-            "handoff.refused: a middleware wraps the iterator of streaming responses, so each "
-            "stream keeps a thread and a request. Let it pass those of type %s.",
-            response.headers["Content-Type"],
-        )

@@ -1,4 +1,4 @@
-"""The response that a Django view returns for an event stream."""
+"""`EventStreamResponse`, which a Django view returns for an event stream."""
 
 from collections.abc import AsyncIterator, Iterable
 
@@ -7,26 +7,27 @@ from django.http import HttpResponse, StreamingHttpResponse
 from notifications import sse
 from notifications.hub.encoders import ENVELOPED, PLAIN, Encoder
 from notifications.hub.grants import Grant
-from notifications.hub.stream import EndNotice, EventStream, last_words
+from notifications.hub.stream import EndNotice, EventStream, refusal_block
 from notifications.hub.subscribers import CloseReason, Start
-from notifications.topics import topics as check_topics
+from notifications.topics import parse_topics
 
-HEADERS = {
+STREAM_HEADERS = {
     "Content-Type": sse.CONTENT_TYPE,
     "Cache-Control": "no-cache, no-store, no-transform",
-    # nginx holds back a response unless it is told not to.
+    # nginx buffers a response unless this header forbids it.
     "X-Accel-Buffering": "no",
 }
 
 
 class EventStreamResponse(StreamingHttpResponse):
-    """Streams the events of some topics, from `start` on. The view has seen to who may hear them.
+    """Streams the events of `topics`, from `start` on, or from now.
 
-    With a `Grant` in their place, the stream ends when that does.
+    The view is responsible for authorization: it must check that the user may subscribe to these
+    topics. If the view passes a `Grant` in place of topics, the stream ends when the grant does.
 
     Under `notifications.asgi.get_asgi_application()` the stream is handed off: Django's request
-    ends at once, and nothing of it is held. Under any other handler, and in the test client, it is
-    iterated over. Raises `Invalid` for what is no topic.
+    ends at once and is freed. Under any other handler, and in the test client, the response is
+    iterated over. Raises `Invalid` for an invalid topic.
     """
 
     def __init__(
@@ -38,32 +39,36 @@ class EventStreamResponse(StreamingHttpResponse):
         end_notice: EndNotice | None = None,
         encoder: Encoder | None = None,
     ) -> None:
-        grant = topics if isinstance(topics, Grant) else Grant(topics=check_topics(topics))
+        grant = topics if isinstance(topics, Grant) else Grant(topics=parse_topics(topics))
         encoder = encoder or (ENVELOPED if envelope else PLAIN)
         self._stream = EventStream(grant, start or Start(), encoder, end_notice=end_notice)
-        super().__init__(self._stream, headers=HEADERS)
+        super().__init__(self._stream, headers=STREAM_HEADERS)
 
     @property
     def stream(self) -> EventStream:
-        """The stream, whatever a middleware or a test client put around it."""
+        """The stream, even if a middleware or a test client has wrapped the iterator."""
         return self._stream
 
     @property
-    def untouched_stream(self) -> EventStream | None:
-        """The stream, unless a middleware put an iterator of its own around it."""
-        return self._stream if vars(self)["_iterator"] is self._stream else None
+    def unwrapped_stream(self) -> EventStream | None:
+        """The stream, or None if a middleware has replaced the response's iterator."""
+        # Django's public `streaming_content` returns a new iterator each time it is read, so only
+        # the private attribute tells whether a middleware has set it.
+        iterator = self._iterator  # type: ignore[attr-defined]
+        return self._stream if iterator is self._stream else None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        # Django's own wraps the source in a generator that is not closed when the client vanishes
-        # while a send is blocked (ticket 37066).
-        if self.untouched_stream is None:
+        # Django's own `__aiter__` wraps the source in a generator. That is not closed if the client
+        # vanishes while a send is blocked (ticket 37066).
+        if self.unwrapped_stream is None:
             return super().__aiter__()
         return self._stream
 
 
 def closing_response(reason: CloseReason, encoder: Encoder = PLAIN) -> HttpResponse:
-    """A stream that says why it ends at once: what is temporary must not be an HTTP error.
+    """A stream that ends at once and gives the reason, for refusals that are temporary.
 
-    A browser's EventSource gives up for good on any status but 200.
+    A temporary refusal must not be an HTTP error: a browser's EventSource does not connect again
+    after any status but 200.
     """
-    return HttpResponse(last_words(reason, encoder), headers=HEADERS)
+    return HttpResponse(refusal_block(reason, encoder), headers=STREAM_HEADERS)

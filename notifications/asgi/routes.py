@@ -1,7 +1,7 @@
-"""Which requests are for a view that runs on the event loop: told from the path, before Django.
+"""Whether a request is for a nonblocking view, judged by its path before Django sees it.
 
-A guess that turns out wrong costs time and nothing else: whatever the request is for, Django's own
-resolving decides.
+A wrong guess costs time and has no other effect: the view that runs is always the one that Django
+itself resolves.
 """
 
 from collections.abc import Mapping
@@ -14,65 +14,44 @@ from django.core.handlers.asgi import get_script_prefix
 from django.urls import ResolverMatch, get_resolver
 from django.utils import translation
 
-MAX_PATH = 256
-"""Longer ones are not remembered, and not worth it."""
+from notifications.asgi.marker import is_nonblocking
+
+MAX_CACHED_PATH = 256
+"""Characters. A longer path is not resolved here and takes Django's own way."""
 
 
-def is_for_loop(scope: Mapping[str, Any]) -> bool:
+def leads_to_nonblocking_view(scope: Mapping[str, Any]) -> bool:
     path = _path_info(scope["path"], get_script_prefix(scope).rstrip("/"))
-    return len(path) <= MAX_PATH and _leads_to_loop(settings.ROOT_URLCONF, path)
+    if len(path) > MAX_CACHED_PATH:
+        return False
+    match = _resolve(settings.ROOT_URLCONF, path)
+    return match is not None and is_nonblocking(match.func)
 
 
-def _path_info(path: str, prefix: str) -> str:
-    """As `ASGIRequest` has it."""
-    inside = prefix and (path.startswith(f"{prefix}/") or path == prefix)
-    return path[len(prefix) :] if inside else path
+def cached_match(path: str) -> ResolverMatch | None:
+    """The match of a path, where it is the same for every request and holds nothing mutable.
 
-
-def remembered_match(path: str) -> ResolverMatch | None:
-    """What the path resolves to, where that is certain and is nothing that could be changed."""
+    A path with a language prefix depends on the active language, and a match with keyword arguments
+    holds a dict that a view could change.
+    """
     urlconf = settings.ROOT_URLCONF
-    if len(path) > MAX_PATH or is_language_prefix_patterns_used(urlconf)[0]:
+    if len(path) > MAX_CACHED_PATH or is_language_prefix_patterns_used(urlconf)[0]:
         return None
-    match = _resolved(urlconf, path)
+    match = _resolve(urlconf, path)
     return None if match is None or match.kwargs else match
 
 
-def _leads_to_loop(urlconf: Any, path: str) -> bool:
-    match = _resolved(urlconf, path)
-    return match is not None and is_on_loop(match.func)
+def _path_info(path: str, prefix: str) -> str:
+    """The path below the script prefix, as `ASGIRequest` computes it."""
+    below = prefix and (path.startswith(f"{prefix}/") or path == prefix)
+    return path[len(prefix) :] if below else path
 
 
 @lru_cache(maxsize=1024)
-def _resolved(urlconf: Any, path: str) -> ResolverMatch | None:
+def _resolve(urlconf: Any, path: str) -> ResolverMatch | None:
     language = translation.get_language_from_path(path)
     with translation.override(language or translation.get_language()):
         try:
             return get_resolver(urlconf).resolve(path)
-        except Exception:  # noqa: BLE001 - Django will come across it again, and answer
+        except Exception:  # noqa: BLE001 - Django meets the same error again and answers it
             return None
-
-
-# What never blocks and says so: it runs on the event loop instead of in a thread.
-
-
-_MARK = "_carillon_on_loop"
-
-
-def runs_on_loop[Marked](marked: Marked) -> Marked:
-    """Mark an async view, so that its requests take the cheap way in, or a middleware class.
-
-    Of a class it promises that no hook of it blocks (no database, cache, file or network) nor
-    leaves anything in its thread or on a connection. A subclass has to promise for itself.
-    """
-    setattr(marked, _MARK, True)
-    return marked
-
-
-def is_on_loop(view: object) -> bool:
-    """Whether a view is marked, or whatever `functools.wraps` put around it."""
-    return getattr(view, _MARK, False) is True
-
-
-def is_class_on_loop(kind: type) -> bool:
-    return vars(kind).get(_MARK, False) is True

@@ -1,7 +1,10 @@
-"""What the server that runs us was told, seen from inside when the first stream opens.
+"""Warnings about options of the running server that harm streams.
 
-No system check runs in `daphne …`, `uvicorn …` or gunicorn, and there are many ways to tell them
-something: arguments, variables, files, code. What came of it is in their own objects.
+No system check runs under `daphne …`, `uvicorn …` or gunicorn, and each of them takes its options
+from arguments, environment variables, files and code. The options that result are attributes of
+the server's own objects, which the first stream of the process leads to.
+
+Those attributes are undocumented: `docs/extend.md` lists them.
 """
 
 import logging
@@ -13,28 +16,34 @@ from notifications.transport.base import Send
 
 logger = logging.getLogger("carillon")
 
-_looked = False
+
+class ServerWarnings:
+    """Checks the server's options once."""
+
+    def __init__(self) -> None:
+        self._checked = False
+
+    def check(self, send: Send) -> None:
+        """Log a warning for each harmful option of the server that `send` belongs to. Never raises.
+
+        After the first call it does nothing.
+        """
+        if not self._checked:
+            self._checked = True
+            try:
+                _check(send)
+            except Exception:  # a server version with other internals
+                logger.debug("server.unknown", exc_info=True)
 
 
-def look_once(send: Send) -> None:
-    """Warns of what will hurt streams; never fails, and never looks again."""
-    global _looked
-    if not _looked:
-        _looked = True
-        try:
-            _look(send)
-        except Exception:  # another version, with other insides
-            logger.debug("server.unknown", exc_info=True)
-
-
-def _look(send: Send) -> None:
+def _check(send: Send) -> None:
     if isinstance(send, partial):
-        _look_at_daphne(getattr(send.func, "__self__", None))
+        _check_daphne(getattr(send.func, "__self__", None))
     else:
-        _look_at_uvicorn(getattr(getattr(send, "__self__", None), "transport", None))
+        _check_uvicorn(getattr(getattr(send, "__self__", None), "transport", None))
 
 
-def _look_at_daphne(server: Any) -> None:
+def _check_daphne(server: Any) -> None:
     if type(server).__module__ == "daphne.server" and server.http_timeout:
         logger.warning(
             "server.http_timeout seconds=%g: Daphne ends every stream after that time. Leave "
@@ -43,7 +52,7 @@ def _look_at_daphne(server: Any) -> None:
         )
 
 
-def _look_at_uvicorn(transport: Any) -> None:
+def _check_uvicorn(transport: Any) -> None:
     config: Any = getattr(transport.get_protocol(), "config", None)
     if type(config).__module__ != "uvicorn.config":
         return

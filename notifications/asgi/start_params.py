@@ -1,4 +1,4 @@
-"""Where a subscriber wants to begin, as a request says it."""
+"""Parsing where a stream starts: the parameters of a request become a `Start`."""
 
 import re
 import time
@@ -10,18 +10,21 @@ from notifications.errors import BadRequest, Invalid
 from notifications.hub.subscribers import Start
 from notifications.log.cursors import Cursor
 
-# What clients append by themselves (polyfills, Mercure's), and then what pages write.
 RESUME_PARAMETERS = ("lastEventId", "lastEventID", "last_event_id")
-_DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d)", re.ASCII)
+"""Parameters with a cursor. Clients (polyfills, Mercure's) append the first two by themselves."""
 NOW = Start()
+
+_DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d)", re.ASCII)
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-def start_of(request: HttpRequest) -> Start:
-    """The header first, then the parameters; the first that is present and not empty.
+def requested_start(request: HttpRequest) -> Start:
+    """The start that a request asks for, in `Last-Event-ID`, a resume parameter or `since`.
 
-    Only an unreadable `since` raises (`BadRequest`): a cursor is never an HTTP error, since a
-    browser would give up on it for good.
+    The first of these that is present and not empty counts, in this order.
+
+    Raises `BadRequest` if `since` cannot be parsed. A cursor that cannot be parsed is never an HTTP
+    error, because a browser that gets one does not connect again.
     """
     if cursor := request.META.get("HTTP_LAST_EVENT_ID"):
         return Start(cursor=cursor)
@@ -29,11 +32,11 @@ def start_of(request: HttpRequest) -> Start:
     for name in RESUME_PARAMETERS:
         if name in query and (cursor := query[name]):
             return Start(cursor=cursor)
-    return since(query["since"]) if query.get("since") else NOW
+    return parse_since(query["since"]) if query.get("since") else NOW
 
 
-def since(text: str) -> Start:
-    """A cursor, an ISO 8601 time, a duration back from now (`10m`), `all` or `earliest`.
+def parse_since(text: str) -> Start:
+    """The start for a cursor, an ISO 8601 time, a duration before now (`10m`), `all` or `earliest`.
 
     Raises `BadRequest` for anything else.
     """
@@ -45,13 +48,14 @@ def since(text: str) -> Start:
     try:
         Cursor.parse(text)
     except Invalid:
-        return Start(since_ms=_time(text))
+        return Start(since_ms=_parse_time(text))
     return Start(cursor=text)
 
 
-def _time(text: str) -> int:
+def _parse_time(text: str) -> int:
+    """Milliseconds since 1970, never negative."""
     try:
-        # A plus sign in a query is a space, unless it was escaped.
+        # An unescaped plus sign in a query arrives as a space.
         moment = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)

@@ -1,7 +1,8 @@
-"""Lanes: the few threads in which requests do what would block the event loop.
+"""A thread pool for the parts of a request that would block the event loop.
 
-Django makes a thread for each request, and with it a database connection. Here a request that needs
-a thread leases one of a few that live on, and is alone with its connections meanwhile.
+Django makes a thread for each request, and with the thread a database connection. Here a request
+that needs a thread borrows one of a few that live on, and until it returns the thread, no other
+request uses the thread's connections.
 """
 
 import asyncio
@@ -9,9 +10,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future
-from contextlib import asynccontextmanager
+from contextlib import contextmanager
 from contextvars import Context
 from queue import Empty, SimpleQueue
 
@@ -21,92 +22,121 @@ from django.db import OperationalError, close_old_connections, connections, rese
 
 logger = logging.getLogger("carillon")
 
-THREADS = 8
+MAX_THREADS = 8
 MAX_WAITING = 2_000
-"""Beyond this a request is refused at once: the database hangs, or cannot keep up."""
-PATIENCE = 0.02
-"""How long a request waits for a thread before there is one more."""
-LINGER = 1.0
-"""How long a connection that only this service has read from is kept for the next request."""
+"""If so many requests wait, another is refused at once: the database hangs or cannot keep up."""
+GROWTH_SECONDS = 0.02
+"""How long a request waits for one of the pool's threads before the pool starts another."""
+CLEANUP_SECONDS = 1.0
+"""How often a thread lets Django close unusable connections, if only this service has used them
+since; and how long a thread is idle before it ends."""
 
 type Work = Callable[[], None]
 type Inbox = SimpleQueue[RequestExecutor]
 
 
-class ThreadPool:
-    """No more threads than keep up, and never more than `THREADS`. They end when idle.
+def close_unusable_connections() -> None:
+    """What Django does between two requests."""
+    close_old_connections()
+    close_caches()
 
-    Who was idle last is asked first, so that its connection is still open, and the others can end.
+
+class ThreadPool:
+    """Runs each `RequestExecutor` in one thread at a time, in at most `max_threads` threads.
+
+    The first thread starts at once, and each further one only after a request has waited for
+    `growth_seconds`. Idle threads end. Of several idle threads the pool uses the one that was busy
+    last: its connection is still open, and the others can end.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        max_threads: int = MAX_THREADS,
+        max_waiting: int = MAX_WAITING,
+        growth_seconds: float = GROWTH_SECONDS,
+        cleanup_seconds: float = CLEANUP_SECONDS,
+        clean_up: Callable[[], None] = close_unusable_connections,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_threads = max_threads
+        self._max_waiting = max_waiting
+        self._growth_seconds = growth_seconds
+        self._cleanup_seconds = cleanup_seconds
+        self._clean_up = clean_up
+        self._clock = clock
         self._lock = threading.Lock()
         self._waiting: deque[tuple[float, RequestExecutor]] = deque()
         self._idle: list[Inbox] = []
         self._threads = 0
-        self._watched = False
+        self._growth_scheduled = False
 
     def lease(self, executor: "RequestExecutor") -> None:
-        """Run the lane in a thread, when one is free. Raises `OperationalError` if that is far."""
+        """Run the executor in a thread as soon as one is free.
+
+        Raises `OperationalError` if too many executors wait already.
+        """
         with self._lock:
             if self._idle:
                 self._idle.pop().put(executor)
                 return
-            if len(self._waiting) >= MAX_WAITING:
+            if len(self._waiting) >= self._max_waiting:
                 raise OperationalError("Too many requests wait for the database.")
-            self._waiting.append((time.monotonic(), executor))
-            if self._threads and self._watch():
+            self._waiting.append((self._clock(), executor))
+            if self._threads and self._schedule_growth():
                 return
-            self._start()
+            self._start_thread()
 
-    def _start(self) -> None:
-        if self._threads < THREADS:
+    def _start_thread(self) -> None:
+        if self._threads < self._max_threads:
             self._threads += 1
-            # A database that hangs must not keep the process from ending.
-            threading.Thread(target=self._work, name="carillon-lane", daemon=True).start()
+            # A daemon, so that a database that hangs does not keep the process from ending.
+            threading.Thread(target=self._run, name="carillon-request", daemon=True).start()
 
-    def _watch(self) -> bool:
-        """See to it that who waits does so for `PATIENCE`, and then gets a thread of its own."""
-        if not self._watched:
+    def _schedule_growth(self) -> bool:
+        """See to it that `_grow` is called. False if no event loop runs in this thread."""
+        if not self._growth_scheduled:
             try:
                 loop = asyncio.get_running_loop()
             except RuntimeError:
                 return False
-            self._watched = True
-            loop.call_later(PATIENCE, self._look, context=Context())
+            self._growth_scheduled = True
+            loop.call_later(self._growth_seconds, self._grow, context=Context())
         return True
 
-    def _look(self) -> None:
+    def _grow(self) -> None:
         with self._lock:
-            self._watched = False
+            self._growth_scheduled = False
             if self._waiting:
-                if time.monotonic() - self._waiting[0][0] >= PATIENCE:
-                    self._start()
-                if self._threads < THREADS:
-                    self._watch()
+                if self._clock() - self._waiting[0][0] >= self._growth_seconds:
+                    self._start_thread()
+                if self._threads < self._max_threads:
+                    self._schedule_growth()
 
-    def _work(self) -> None:
+    # In a thread of the pool
+
+    def _run(self) -> None:
         inbox: Inbox = SimpleQueue()
-        checked = time.monotonic()
+        cleaned_at = self._clock()
         while True:
-            while executor := self._next(inbox):
+            while executor := self._next_executor(inbox):
                 clean = executor.run()
-                if not clean or time.monotonic() - checked >= LINGER:
-                    _tidy()
-                    checked = time.monotonic()
+                if not clean or self._clock() - cleaned_at >= self._cleanup_seconds:
+                    self._try_clean_up()
+                    cleaned_at = self._clock()
                 del executor
-            _tidy()
-            if self._is_over():
+            self._try_clean_up()
+            if self._may_end():
                 return
 
-    def _next(self, inbox: "Inbox") -> "RequestExecutor | None":
-        """The next lane, or None when there was nothing to do for a while."""
+    def _next_executor(self, inbox: "Inbox") -> "RequestExecutor | None":
+        """The next executor, or None after `cleanup_seconds` without one."""
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()[1]
             self._idle.append(inbox)
         try:
-            return inbox.get(timeout=LINGER)
+            return inbox.get(timeout=self._cleanup_seconds)
         except Empty:
             with self._lock:
                 if inbox in self._idle:
@@ -114,9 +144,16 @@ class ThreadPool:
                     return None
             return inbox.get()
 
-    def _is_over(self) -> bool:
-        """Whether this thread, idle, may end: not while `CONN_MAX_AGE` keeps a connection open."""
-        if any(each.connection is not None for each in connections.all(initialized_only=True)):
+    def _try_clean_up(self) -> None:
+        """Clean up, and log an error instead of letting it end the thread."""
+        try:
+            self._clean_up()
+        except Exception:
+            logger.exception("thread.cleanup_failed")
+
+    def _may_end(self) -> bool:
+        """Whether this idle thread may end: not while `CONN_MAX_AGE` keeps a connection open."""
+        if any(db.connection is not None for db in connections.all(initialized_only=True)):
             return False
         with self._lock:
             if self._waiting:
@@ -125,26 +162,18 @@ class ThreadPool:
             return True
 
 
-def _tidy() -> None:
-    """As Django does between requests. Nothing that it comes across may end the thread."""
-    try:
-        close_old_connections()
-        close_caches()
-    except Exception:
-        logger.exception("lane.untidy")
-
-
 class RequestExecutor(Executor):
-    """What one request does in threads, in order.
+    """Runs what one request does in threads, one call at a time and in order.
 
-    A lane that is `kept` stays in one thread until it is closed, as code that keeps something there
-    or on a connection expects; any other is in a thread only while it has something to do.
+    With `keep_thread` all calls run in the same thread, and the executor occupies it until it is
+    closed. Code that keeps something in its thread or on a connection expects that. Without it, the
+    executor occupies a thread only while it has something to run.
     """
 
-    def __init__(self, thread_pool: ThreadPool, *, kept: bool) -> None:
+    def __init__(self, thread_pool: ThreadPool, *, keep_thread: bool) -> None:
         self._pool = thread_pool
-        self._kept = kept
-        self._todo: SimpleQueue[Work | None] = SimpleQueue()
+        self._keep_thread = keep_thread
+        self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._leased = False
 
@@ -155,54 +184,62 @@ class RequestExecutor(Executor):
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(fn(*args, **kwargs))
-                except BaseException as error:  # noqa: BLE001 - it is for who waits
+                except BaseException as error:  # noqa: BLE001 - raised where the future is awaited
                     future.set_exception(error)
 
         with self._lock:
             if not self._leased:
                 self._pool.lease(self)
                 self._leased = True
-            self._todo.put(work)
+            self._queue.put(work)
         return future
 
     def close(self) -> None:
-        """The request is over. What it left to do is still done."""
+        """The request is over. Calls that are queued still run."""
         with self._lock:
-            if self._leased and self._kept:
-                self._todo.put(None)
+            if self._leased and self._keep_thread:
+                self._queue.put(None)
 
     def run(self) -> bool:
-        """In the thread. Returns whether the connections may be left as they are."""
+        """Run the queued calls, in a thread of the pool.
+
+        Returns whether the next request may use the thread's connections as they are.
+        """
         reset_queries()
-        while (work := self._take()) is not None:
+        while (work := self._next_work()) is not None:
             work()
-        return not self._kept and not any(
-            each.errors_occurred or each.in_atomic_block or each.needs_rollback
-            for each in connections.all(initialized_only=True)
+        return not self._keep_thread and not any(
+            db.errors_occurred or db.in_atomic_block or db.needs_rollback
+            for db in connections.all(initialized_only=True)
         )
 
-    def _take(self) -> Work | None:
-        if self._kept:
-            return self._todo.get()
+    def _next_work(self) -> Work | None:
+        if self._keep_thread:
+            return self._queue.get()
         with self._lock:
             try:
-                return self._todo.get_nowait()
+                return self._queue.get_nowait()
             except Empty:
                 self._leased = False
                 return None
 
 
-# Threads for what commands ask the database: a lane, for as long as one is needed.
+_default_pool = ThreadPool()
 
 
-_pool = ThreadPool()
+@contextmanager
+def in_request_thread(
+    thread_pool: ThreadPool = _default_pool, *, keep_thread: bool = False
+) -> Generator[None]:
+    """Within the block, `sync_to_async` runs in a thread of the pool, as a request does.
 
-
-@asynccontextmanager
-async def in_request_thread() -> AsyncGenerator[None]:
-    """Without one, all of a process would share one thread, whose connection nobody looks after."""
-    executor = RequestExecutor(_pool, kept=False)
+    Without this, asgiref runs all such calls of a process in one shared thread, whose database
+    connection nobody closes.
+    """
+    executor = RequestExecutor(thread_pool, keep_thread=keep_thread)
     context = ThreadSensitiveContext()
+    # What asgiref's own `async with ThreadSensitiveContext()` does, but with an executor of ours;
+    # these two attributes are undocumented.
     token = SyncToAsync.thread_sensitive_context.set(context)
     SyncToAsync.context_to_thread_executor[context] = executor
     try:

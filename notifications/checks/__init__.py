@@ -1,4 +1,4 @@
-"""System checks, tagged `carillon`. Their ids are permanent; docs/install.md lists them."""
+"""System checks, tagged `carillon`. The ids are permanent; docs/install.md lists the checks."""
 
 from notifications.checks import (
     access,

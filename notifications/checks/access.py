@@ -1,4 +1,4 @@
-"""Checks of who may hear and who may speak, where a setting lets in more than anybody meant."""
+"""Checks of who may subscribe and publish: settings that allow more than they seem to."""
 
 import secrets
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 
 from notifications.access import Access, Rules
-from notifications.access.decision import rules_in_force
+from notifications.access.decision import active_rules
 from notifications.access.origins import LOOPBACK
 from notifications.checks.base import TAG, valid_settings
 from notifications.models import ApiKey
@@ -23,7 +23,7 @@ MODEL_BACKENDS = (
     "django.contrib.auth.backends.RemoteUserBackend",
     "django.contrib.auth.backends.AllowAllUsersRemoteUserBackend",
 )
-"""Those of Django's own: they know no permissions of objects."""
+"""Django's own backends, which know no permissions of objects."""
 
 
 @register(TAG)
@@ -32,14 +32,14 @@ def rules_can_be_read(**_: Any) -> list[CheckMessage]:
     if valid_settings() is None:
         return []
     try:
-        rules_in_force()
+        active_rules()
     except Exception as error:  # noqa: BLE001 - importing rules may do anything
         text = str(error) or repr(error)
         return [
             Error(
                 text if isinstance(error, ImproperlyConfigured) else f"CARILLON['ACCESS']: {text}",
-                hint="Without its rules Carillon answers nobody. docs/security.md shows how they "
-                "look.",
+                hint="Without its rules Carillon refuses every request. docs/security.md has "
+                "examples of rules.",
                 id="carillon.E002",
             )
         ]
@@ -51,13 +51,13 @@ def objects_have_a_backend(**_: Any) -> list[CheckMessage]:
     """carillon.W009"""
     rules = _rules()
     backends = set(django_settings.AUTHENTICATION_BACKENDS)
-    if not (isinstance(rules, Rules) and rules.asks_about_objects) or backends - {*MODEL_BACKENDS}:
+    if not (isinstance(rules, Rules) and rules.checks_objects) or backends - {*MODEL_BACKENDS}:
         return []
     return [
         CheckWarning(
-            "A rule is an object_permission, and no backend in AUTHENTICATION_BACKENDS knows "
-            "permissions of objects: only superusers are let in.",
-            hint="Add one that does, such as django-guardian's or your own.",
+            "A rule is an object_permission, and no backend in AUTHENTICATION_BACKENDS supports "
+            "permissions of objects: only superusers are allowed.",
+            hint="Add a backend that does, such as django-guardian's or your own.",
             id="carillon.W009",
         )
     ]
@@ -71,9 +71,9 @@ def not_everything_is_public(**_: Any) -> list[CheckMessage]:
         return []
     return [
         CheckWarning(
-            "A topic of any name is public: everybody may hear everything, what is published to "
-            "one user included.",
-            hint="Name what is for everybody in CARILLON['PUBLIC_TOPICS'], or by public(…) in the "
+            "Topics of any name are public: everybody may subscribe to everything, even to what is "
+            "published to one user.",
+            hint="List the public topics in CARILLON['PUBLIC_TOPICS'], or by public(…) in the "
             "rules of CARILLON['ACCESS'].",
             id="carillon.W010",
         )
@@ -82,7 +82,7 @@ def not_everything_is_public(**_: Any) -> list[CheckMessage]:
 
 @register(TAG, deploy=True)
 def origins_are_secure(**_: Any) -> list[CheckMessage]:
-    """carillon.W011. A `*` among them is an error already: it is no origin."""
+    """carillon.W011. A `*` is an error already (E001), since it is not an origin."""
     settings = valid_settings()
     insecure = [
         origin
@@ -93,9 +93,9 @@ def origins_are_secure(**_: Any) -> list[CheckMessage]:
         return []
     return [
         CheckWarning(
-            f"CARILLON['CORS_ALLOWED_ORIGINS'] has {', '.join(insecure)}: whoever is on the way "
-            "can change a page that comes without TLS, and hear with it as its users.",
-            hint="Serve these pages by https, and list that.",
+            f"CARILLON['CORS_ALLOWED_ORIGINS'] has {', '.join(insecure)}: an attacker on the "
+            "network can change a page without TLS, and read its users' streams with it.",
+            hint="Serve these pages by https, and list their https origins.",
             id="carillon.W011",
         )
     ]
@@ -109,9 +109,9 @@ def keys_of_the_settings_are_for_development(**_: Any) -> list[CheckMessage]:
         return []
     return [
         CheckWarning(
-            "CARILLON['PUBLISH_KEYS'] publish to every topic, never end, and cannot be revoked "
-            "without a restart.",
-            hint="Make keys with a scope and an end, by 'manage.py carillon keys create', and "
+            "CARILLON['PUBLISH_KEYS'] may publish to every topic, never expire, and cannot be "
+            "revoked without a restart.",
+            hint="Create keys with a scope and an expiry, by 'manage.py carillon keys create', and "
             "leave PUBLISH_KEYS out.",
             id="carillon.W012",
         )
@@ -126,9 +126,8 @@ def no_tokens_in_urls(**_: Any) -> list[CheckMessage]:
         return []
     return [
         CheckWarning(
-            "CARILLON['QUERY_TOKENS'] is on: keys and tokens in URLs are kept by whatever "
-            "logs them.",
-            hint="Use signed links for browsers, and the header Authorization for all else.",
+            "CARILLON['QUERY_TOKENS'] is on: whatever logs URLs keeps the keys and tokens in them.",
+            hint="Use signed links for browsers, and the Authorization header everywhere else.",
             id="carillon.W013",
         )
     ]
@@ -136,36 +135,36 @@ def no_tokens_in_urls(**_: Any) -> list[CheckMessage]:
 
 @register(TAG, deploy=True)
 def sessions_stay_on_their_site(**_: Any) -> list[CheckMessage]:
-    """carillon.W014. That cookies are secure is checked by Django itself."""
+    """carillon.W014. Django itself checks that cookies are secure."""
     if str(django_settings.SESSION_COOKIE_SAMESITE).lower() not in {"none", "false"}:
         return []
     return [
         CheckWarning(
-            "SESSION_COOKIE_SAMESITE lets browsers send the session along from pages of every "
-            "other site.",
-            hint="Leave it at 'Lax', and give pages elsewhere signed links.",
+            "SESSION_COOKIE_SAMESITE lets browsers send the session cookie with requests from "
+            "pages of every other site.",
+            hint="Leave it at 'Lax', and give pages of other sites signed links.",
             id="carillon.W014",
         )
     ]
 
 
-# Not under our own tag: by that, Django would have it ask a database that nobody named.
+# Not with our own tag: Django would run the check without `--database`, and it needs one.
 @register(Tags.database, deploy=True)
-def keys_end(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """carillon.W015: only with `check --deploy --database default`, since it asks the database."""
-    lasting = ApiKey.objects.filter(expires_at=None, revoked_at=None)
-    if lasting.db not in (databases or ()):
+def keys_expire(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """carillon.W015: only with `check --deploy --database default`, since it queries a database."""
+    unlimited = ApiKey.objects.filter(expires_at=None, revoked_at=None)
+    if unlimited.db not in (databases or ()):
         return []
     try:
-        prefixes = [f"crl_{each}_…" for each in lasting.values_list("prefix", flat=True)[:10]]
-    except DatabaseError:  # before its table was made
+        prefixes = [f"crl_{prefix}_…" for prefix in unlimited.values_list("prefix", flat=True)[:10]]
+    except DatabaseError:  # before the table was created
         return []
     if not prefixes:
         return []
     return [
         CheckWarning(
             f"API keys that never expire: {', '.join(prefixes)}.",
-            hint="Make others with an end, by 'manage.py carillon keys create … --expires 90d', "
+            hint="Create others that expire, by 'manage.py carillon keys create … --expires 90d', "
             "and revoke these.",
             id="carillon.W015",
         )
@@ -173,8 +172,8 @@ def keys_end(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMess
 
 
 def _rules() -> Access | None:
-    """None where there are none that could be checked; E001 or E002 says so."""
+    """The rules; None if they cannot be read, which only E001 or E002 reports."""
     try:
-        return rules_in_force()
+        return active_rules()
     except Exception:  # noqa: BLE001 - as above
         return None

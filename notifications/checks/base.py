@@ -1,4 +1,4 @@
-"""Checks of `CARILLON` itself."""
+"""The check of the setting `CARILLON`, and what all checks share."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ TAG = "carillon"
 
 
 def valid_settings() -> Settings | None:
-    """None where they are not valid: one check says so, and the others have nothing to go by."""
+    """The settings; None if they are invalid, which only `carillon.E001` reports."""
     try:
         return get_settings()
     except ImproperlyConfigured:
@@ -25,7 +25,7 @@ def settings_are_valid(**_: Any) -> list[CheckMessage]:
         get_settings()
     except ImproperlyConfigured as error:
         hint = (
-            "Every setting, with its limits, is in docs/run.md and notifications/conf/settings.py."
+            "All settings and their limits are in docs/run.md and notifications/conf/settings.py."
         )
         return [Error(line, hint=hint, id="carillon.E001") for line in str(error).splitlines()]
     return []

@@ -1,4 +1,4 @@
-"""Checks of database settings that mean something else under ASGI than they did under WSGI."""
+"""Checks of database settings whose effect under ASGI differs from that under WSGI."""
 
 from collections.abc import Iterator
 from inspect import iscoroutinefunction
@@ -10,9 +10,10 @@ from django.core.checks import Warning as CheckWarning
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from notifications.checks.base import TAG
-from notifications.checks.serving import streams_here
+from notifications.checks.serving import serves_streams
+from notifications.streaming.django_internals import non_atomic_databases
 
-SHOWN = 3
+MAX_NAMES = 3
 
 
 @register(TAG)
@@ -22,9 +23,9 @@ def connections_end_with_requests(**_: Any) -> list[CheckMessage]:
         return []
     return [
         CheckWarning(
-            f"DATABASES[{alias!r}] has CONN_MAX_AGE, and the site is served by ASGI: a connection "
-            "is kept in whichever thread a request happened to have, and nothing bounds how many.",
-            hint="Leave CONN_MAX_AGE at 0. To save connecting, use a pool: with PostgreSQL "
+            f"DATABASES[{alias!r}] has CONN_MAX_AGE, and the site is served by ASGI: each "
+            "thread that served a request keeps a connection, and nothing limits how many.",
+            hint="Leave CONN_MAX_AGE at 0. To reuse connections, use a pool: with PostgreSQL "
             'OPTIONS["pool"], or PgBouncer.',
             id="carillon.W024",
         )
@@ -34,13 +35,13 @@ def connections_end_with_requests(**_: Any) -> list[CheckMessage]:
 
 @register(TAG)
 def async_views_are_not_atomic(**_: Any) -> list[CheckMessage]:
-    """carillon.W025: Django refuses such a view when it is called, and not before."""
+    """carillon.W025: Django itself refuses such a view only when it is called."""
     if not _is_served_by_asgi():
         return []
     return [
         CheckWarning(
-            f"DATABASES[{alias!r}] has ATOMIC_REQUESTS, which no async view can have: "
-            f"{', '.join(names[:SHOWN])}{' and others are' if names[SHOWN:] else ' is'} "
+            f"DATABASES[{alias!r}] has ATOMIC_REQUESTS, which async views do not support: "
+            f"{', '.join(names[:MAX_NAMES])}{' and others are' if names[MAX_NAMES:] else ' is'} "
             "answered 500.",
             hint="Decorate those with django.db.transaction.non_atomic_requests, and publish by "
             "publish_on_commit where a transaction is open.",
@@ -52,26 +53,26 @@ def async_views_are_not_atomic(**_: Any) -> list[CheckMessage]:
 
 
 def _is_served_by_asgi() -> bool:
-    return streams_here() and bool(getattr(django_settings, "ASGI_APPLICATION", None))
+    return serves_streams() and bool(getattr(django_settings, "ASGI_APPLICATION", None))
 
 
 def _databases_with(key: str) -> list[str]:
-    # None, for a connection's age, is for ever.
-    given = {alias: each.get(key, 0) for alias, each in django_settings.DATABASES.items()}
-    return [alias for alias, value in given.items() if value is None or value]
+    values = {alias: options.get(key, 0) for alias, options in django_settings.DATABASES.items()}
+    # A CONN_MAX_AGE of None means no limit.
+    return [alias for alias, value in values.items() if value is None or value]
 
 
 def _refused_by(alias: str) -> Iterator[str]:
     for view in _views(get_resolver().url_patterns):
-        atomic = alias not in getattr(view, "_non_atomic_requests", set())
-        if atomic and _is_async(view):
-            named = getattr(view, "view_class", view)
-            yield f"{named.__module__}.{getattr(named, '__qualname__', type(named).__qualname__)}"
+        if alias not in non_atomic_databases(view) and _is_async(view):
+            target = getattr(view, "view_class", view)
+            name = getattr(target, "__qualname__", type(target).__qualname__)
+            yield f"{target.__module__}.{name}"
 
 
 def _is_async(view: Any) -> bool:
-    kind = getattr(view, "view_class", None)
-    return iscoroutinefunction(view) or bool(kind and getattr(kind, "view_is_async", False))
+    view_class = getattr(view, "view_class", None)
+    return iscoroutinefunction(view) or bool(getattr(view_class, "view_is_async", False))
 
 
 def _views(patterns: list[URLPattern | URLResolver]) -> Iterator[Any]:

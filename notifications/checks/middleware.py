@@ -1,4 +1,4 @@
-"""Checks of what middleware does to a stream, by trying it on one that ends."""
+"""Checks of what middleware does to a stream, by passing a short stream through each one."""
 
 import asyncio
 import threading
@@ -16,84 +16,85 @@ from django.test import AsyncRequestFactory
 from django.urls import reverse
 from django.utils.module_loading import import_string
 
-from notifications.asgi.responses import HEADERS
+from notifications.asgi.responses import STREAM_HEADERS
 from notifications.checks.base import TAG
-from notifications.checks.serving import imports_the_application, streams_here
+from notifications.checks.serving import may_import_application, serves_streams
+from notifications.streaming.django_internals import content_of
 
 GZIP = "django.middleware.gzip.GZipMiddleware"
-TIMEOUT = 2.0
+TIMEOUT_SECONDS = 2.0
 BLOCKS = 3
 
 
-class Specimen(StreamingHttpResponse):
-    """A short stream that remembers what was done to it."""
+class SampleStream(StreamingHttpResponse):
+    """A short stream that records how much of it was read, and whether it was wrapped."""
 
     def __init__(self) -> None:
-        self.read = 0
-        super().__init__(self._blocks(), headers=HEADERS)
-        self.iterator = vars(self)["_iterator"]
+        self.blocks_read = 0
+        super().__init__(self._blocks(), headers=STREAM_HEADERS)
+        self._content = content_of(self)
+
+    @property
+    def is_wrapped(self) -> bool:
+        return content_of(self) is not self._content
 
     async def _blocks(self) -> AsyncIterator[bytes]:
         for _ in range(BLOCKS):
-            self.read += 1
-            yield b"data: a block that is long enough for whoever compresses\n\n" * 10
-
-    @property
-    def is_untouched(self) -> bool:
-        return vars(self).get("_iterator") is self.iterator
+            self.blocks_read += 1
+            yield b"data: a block that is long enough for a compressor\n\n" * 10
 
 
 @dataclass
-class Finding:
-    """What became of the stream behind one middleware."""
+class Outcome:
+    """What one middleware does to a stream."""
 
-    touched: bool = False
-    withheld: bool = False
-    wrapped: bool = False
+    reads_content: bool = False
+    withholds: bool = False
+    wraps: bool = False
 
 
 @register(TAG)
 def middleware_lets_streams_pass(**_: Any) -> list[CheckMessage]:
     """carillon.W021, carillon.W022 and carillon.W023.
 
-    To try a middleware may do anything, so only what serves the application, or checks, does that.
+    Calling a middleware may have any effect, so only commands that serve or check do it.
     """
-    if not (imports_the_application() and streams_here()):
+    if not (may_import_application() and serves_streams()):
         return []
     return [
         message
         for path in django_settings.MIDDLEWARE
         if path == GZIP or not path.startswith("django.")
-        for message in _messages(path, tried(path))
+        for message in _messages(path, outcome_of(path))
     ]
 
 
-def _messages(path: str, finding: Finding) -> list[CheckMessage]:
-    way = "See 'The way in' in docs/install.md."
-    if finding.touched:
+def _messages(path: str, outcome: Outcome) -> list[CheckMessage]:
+    see = "See 'The way in' in docs/install.md."
+    if outcome.reads_content:
         return [
             CheckWarning(
-                f"{path} reads response.content, which a streaming response has not: every stream "
-                "is answered 500.",
-                hint=f"Have it leave a response alone where response.streaming is true. {way}",
+                f"{path} reads response.content, which a streaming response does not have: every "
+                "stream is answered 500.",
+                hint=f"Have it leave a response alone where response.streaming is true. {see}",
                 id="carillon.W021",
             )
         ]
-    if finding.withheld:
+    if outcome.withholds:
         return [
             CheckWarning(
                 f"{path} holds streams back: it reads more than one block before it passes any on, "
-                "so that nothing of an endless stream arrives.",
-                hint=f"{_leave_alone(path)} {way}",
+                "so an endless stream never arrives.",
+                hint=f"{_leave_alone(path)} {see}",
                 id="carillon.W022",
             )
         ]
-    if finding.wrapped:
+    if outcome.wraps:
         return [
             CheckWarning(
-                f"{path} puts an iterator of its own around streams: each holds a thread, a "
-                "request and whatever it works with, for as long as it is open.",
-                hint=f"{_leave_alone(path)} {way}",
+                f"{path} wraps streams in its own iterator: each open stream holds a thread, a "
+                "request and all that hangs on it.",
+                hint=f"{_leave_alone(path)} {see}",
                 id="carillon.W023",
             )
         ]
@@ -102,61 +103,60 @@ def _messages(path: str, finding: Finding) -> list[CheckMessage]:
 
 def _leave_alone(path: str) -> str:
     if path == GZIP:
-        return "Compress in the proxy, and there not what is text/event-stream."
+        return "Compress in the proxy, except for text/event-stream."
     return "Have it leave responses of the type text/event-stream alone."
 
 
-def tried(path: str) -> Finding:
-    """What it does, as far as it does it in time. In a thread, since it may block for ever."""
-    finding = Finding()
-    thread = threading.Thread(target=_try, args=(path, finding), daemon=True)
+def outcome_of(path: str) -> Outcome:
+    """What a middleware does within the timeout. It runs in a thread, since it may block."""
+    outcome = Outcome()
+    thread = threading.Thread(target=_try, args=(path, outcome), daemon=True)
     thread.start()
-    thread.join(TIMEOUT)
-    return finding
+    thread.join(TIMEOUT_SECONDS)
+    return outcome
 
 
-def _try(path: str, finding: Finding) -> None:
+def _try(path: str, outcome: Outcome) -> None:
     try:
         with warnings.catch_warnings(action="ignore"):
-            asyncio.run(_pass_one(import_string(path), finding))
-    except Exception as error:  # noqa: BLE001 - alone, it may miss what others bring it
-        finding.touched = isinstance(error, AttributeError) and "`content`" in str(error)
+            asyncio.run(_pass_stream(import_string(path), outcome))
+    except Exception as error:  # noqa: BLE001 - alone, a middleware may miss what others set
+        outcome.reads_content = isinstance(error, AttributeError) and "`content`" in str(error)
 
 
-async def _pass_one(middleware: Callable[..., Any], finding: Finding) -> None:
-    specimen = Specimen()
-    response = await _answered(middleware, specimen)
+async def _pass_stream(middleware: Callable[..., Any], outcome: Outcome) -> None:
+    stream = SampleStream()
+    response = await _response_of(middleware, stream)
     if not isinstance(response, StreamingHttpResponse):
-        # It answered itself, or, having read all of it, with another response.
-        finding.withheld = specimen.read > 0
+        # The middleware made a response of its own, perhaps of all that it read from the stream.
+        outcome.withholds = stream.blocks_read > 0
         return
-    if specimen.read:
-        finding.withheld = True
-    elif response is not specimen or not specimen.is_untouched:
-        finding.wrapped = True
-        finding.withheld = await _first_of(response) and specimen.read > 1
+    if stream.blocks_read:
+        outcome.withholds = True
+    elif response is not stream or stream.is_wrapped:
+        outcome.wraps = True
+        outcome.withholds = await _yields(response) and stream.blocks_read > 1
 
 
-async def _first_of(response: StreamingHttpResponse) -> bool:
-    """Whether anything comes out of it."""
+async def _yields(response: StreamingHttpResponse) -> bool:
     async for _ in response:
         return True
     return False
 
 
-async def _answered(middleware: Callable[..., Any], specimen: Specimen) -> object:
+async def _response_of(middleware: Callable[..., Any], stream: SampleStream) -> object:
     request = _request()
     if getattr(middleware, "async_capable", False):
 
-        async def respond(_: HttpRequest) -> Specimen:
-            return specimen
+        async def respond(_: HttpRequest) -> SampleStream:
+            return stream
 
         return await middleware(respond)(request)
-    return await asyncio.to_thread(lambda: middleware(lambda _: specimen)(request))
+    return await asyncio.to_thread(lambda: middleware(lambda _: stream)(request))
 
 
 def _request() -> HttpRequest:
-    """What an EventSource sends."""
+    """The request of a browser's EventSource."""
     request = AsyncRequestFactory().get(
         reverse("carillon:events"),
         headers={"accept": "text/event-stream", "accept-encoding": "gzip, deflate, br, zstd"},

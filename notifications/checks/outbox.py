@@ -1,4 +1,4 @@
-"""Checks of the outbox."""
+"""Checks of the outbox: its databases exist, and a relay publishes its events."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,17 +12,17 @@ from notifications.checks.base import TAG, valid_settings
 from notifications.models import OutboxEvent
 from notifications.publishing.outbox import backlog
 
-LATE = 60.0
+LATE_SECONDS = 60.0
 
 
 @register(TAG)
-def outbox_is_in_its_databases(**_: Any) -> list[CheckMessage]:
+def outbox_databases_have_its_table(**_: Any) -> list[CheckMessage]:
     """carillon.E003"""
     settings = valid_settings()
     return [
         Error(
             f"CARILLON['OUTBOX_DATABASES'] names {using!r}, {why}.",
-            hint="Name databases of DATABASES that have the tables of this application.",
+            hint="List databases of DATABASES that have this application's tables.",
             id="carillon.E003",
         )
         for using in (settings.OUTBOX_DATABASES if settings else ())
@@ -32,34 +32,34 @@ def outbox_is_in_its_databases(**_: Any) -> list[CheckMessage]:
 
 def _fault(using: str) -> str:
     if using not in connections:
-        # Without a database at all, nothing is written into an outbox either.
-        return "" if using == "default" else "which is none of the DATABASES"
+        # A project without any database writes nothing into an outbox either.
+        return "" if using == "default" else "which is not in DATABASES"
     if not router.allow_migrate_model(using, OutboxEvent):
-        return "from which a database router keeps the table of the outbox away"
+        return "where a database router does not allow the outbox's table"
     return ""
 
 
-# Not under our own tag: by that, Django would have it ask a database that nobody named.
+# Not with our own tag: Django would run the check without `--database`, and it needs one.
 @register(Tags.database, deploy=True)
 def outbox_is_relayed(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """carillon.W031: only with `check --deploy --database …`, since it asks the database."""
+    """carillon.W031: only with `check --deploy --database …`, since it queries the database."""
     settings = valid_settings()
-    asked = settings.OUTBOX_DATABASES if settings else ()
+    outboxes = settings.OUTBOX_DATABASES if settings else ()
     return [
         CheckWarning(
-            f"Events have waited in the outbox of {using!r} for more than a minute, and nothing "
-            "relays it.",
+            f"Events have waited in the outbox of {using!r} for more than a minute, and no relay "
+            "runs.",
             hint="Set CARILLON['OUTBOX'] to 'in-process', or run 'manage.py carillon relay'.",
             id="carillon.W031",
         )
-        for using in asked
-        if using in (databases or ()) and _is_left_alone(using)
+        for using in outboxes
+        if using in (databases or ()) and _is_unrelayed(using)
     ]
 
 
-def _is_left_alone(using: str) -> bool:
+def _is_unrelayed(using: str) -> bool:
     try:
-        found = backlog(using)
-    except DatabaseError:  # it may have to be migrated first
+        waiting = backlog(using)
+    except DatabaseError:  # the database may not be migrated yet
         return False
-    return found.age > LATE and not found.relayed
+    return waiting.age > LATE_SECONDS and not waiting.relayed

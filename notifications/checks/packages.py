@@ -1,4 +1,4 @@
-"""Checks of other packages whose ways cross ours."""
+"""Checks of other packages that conflict with Carillon or have to be configured for it."""
 
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
@@ -11,7 +11,7 @@ from django.core.checks import Warning as CheckWarning
 from notifications.checks.base import TAG
 
 NAMESAKE = "django-notifications-hq"
-RESUMING = "last-event-id"
+RESUME_HEADER = "last-event-id"
 
 
 @register(TAG)
@@ -23,8 +23,8 @@ def import_name_is_ours_alone(**_: Any) -> list[CheckMessage]:
         return []
     return [
         CheckWarning(
-            f"{NAMESAKE} is installed too, and is imported as `notifications` as well: the files "
-            "of the two are mixed in one folder.",
+            f"{NAMESAKE} is installed too, and has the same import name, `notifications`: one "
+            "folder holds the files of both packages.",
             hint=f"Keep one. For ours: pip uninstall {NAMESAKE}, "
             "then pip install --force-reinstall --no-deps django-carillon.",
             id="carillon.W003",
@@ -38,14 +38,14 @@ def preflights_allow_resuming(**_: Any) -> list[CheckMessage]:
     if not apps.is_installed("corsheaders"):
         return []
     allowed = getattr(django_settings, "CORS_ALLOW_HEADERS", ())
-    if any(str(header).lower() in (RESUMING, "*") for header in allowed):
+    if any(str(header).lower() in (RESUME_HEADER, "*") for header in allowed):
         return []
     return [
         CheckWarning(
-            f"CORS_ALLOW_HEADERS lacks {RESUMING}: a client elsewhere that fetches the stream "
-            "itself cannot come back to where it was.",
+            f"CORS_ALLOW_HEADERS lacks {RESUME_HEADER}: a client on another origin that uses "
+            "fetch cannot resume its stream.",
             hint="from corsheaders.defaults import default_headers; "
-            f'CORS_ALLOW_HEADERS = [*default_headers, "{RESUMING}"]',
+            f'CORS_ALLOW_HEADERS = [*default_headers, "{RESUME_HEADER}"]',
             id="carillon.W007",
         )
     ]
@@ -53,17 +53,17 @@ def preflights_allow_resuming(**_: Any) -> list[CheckMessage]:
 
 @register(TAG)
 def proxies_are_not_published_to(**_: Any) -> list[CheckMessage]:
-    """carillon.W041: a GRIP proxy takes a hole in the ids for a loss, and ours are not gapless."""
+    """carillon.W041: a GRIP proxy takes a gap in the ids for a loss, and our ids have gaps."""
     storage = getattr(django_settings, "EVENTSTREAM_STORAGE_CLASS", "")
     grip = [name for name in ("GRIP_URL", "GRIP_PROXIES") if getattr(django_settings, name, None)]
     if not grip or not storage.startswith("notifications.compat.eventstream"):
         return []
     return [
         CheckWarning(
-            f"{grip[0]} names a proxy, and nothing is published through it with this "
-            "EVENTSTREAM_STORAGE_CLASS.",
-            hint=f"Remove {grip[0]}, and have clients connect to this site: no proxy is needed for "
-            "several processes (docs/neighbours.md).",
+            f"{grip[0]} names a proxy, and with this EVENTSTREAM_STORAGE_CLASS nothing is "
+            "published through it.",
+            hint=f"Remove {grip[0]}, and let clients connect to this site: several processes "
+            "need no proxy (docs/neighbours.md).",
             id="carillon.W041",
         )
     ]

@@ -1,4 +1,4 @@
-"""Checks of the Redis that keeps the log, and of who else uses it."""
+"""Checks of the Redis that keeps the log: its configuration, its other users, its network."""
 
 import re
 import threading
@@ -20,14 +20,14 @@ from redis.retry import Retry
 from notifications.access.origins import LOOPBACK
 from notifications.checks.base import TAG, valid_settings
 from notifications.conf import redis_url
-from notifications.log.connections import pool
+from notifications.log.connections import sync_pool
 
-TIMEOUT = 1.0
-# Names that are none on the Internet: RFC 6761 and 6762, ICANN's choice, and those of Kubernetes.
+TIMEOUT_SECONDS = 1.0
+# Names that the Internet's DNS does not have: of RFC 6761 and 6762, of ICANN, and of Kubernetes.
 PRIVATE_NAMES = (".internal", ".local", ".localhost", ".svc")
 
-type Place = tuple[str, int | str, int]
-"""A database: host and port, or `unix` and path, and its number."""
+type Database = tuple[str, int | str, int]
+"""Host and port, or `unix` and path, and the number of the database."""
 
 
 @register(TAG)
@@ -36,23 +36,23 @@ def database_is_not_a_cache(**_: Any) -> list[CheckMessage]:
     settings = valid_settings()
     if settings is None or settings.LOG != "redis" or settings.REDIS_URL is None:
         return []
-    log = _place(settings.REDIS_URL)
+    log = _database_of(settings.REDIS_URL)
     return [
         CheckWarning(
-            f"CACHES[{alias!r}] is the Redis database in which the log is, and its clear() is a "
+            f"CACHES[{alias!r}] is the Redis database that keeps the log, and its clear() is a "
             "FLUSHDB: it empties the log, and resets every stream.",
-            hint="Give CARILLON['REDIS_URL'] a database of its own, such as "
-            "redis://localhost:6379/1, or the cache.",
+            hint="Give CARILLON['REDIS_URL'] or the cache another database, such as "
+            "redis://localhost:6379/1.",
             id="carillon.W005",
         )
         for alias, cache in getattr(django_settings, "CACHES", {}).items()
-        if log is not None and log in _places(cache)
+        if log is not None and log in _databases_of(cache)
     ]
 
 
 @register(TAG, deploy=True)
 def redis_evicts_nothing(**_: Any) -> list[CheckMessage]:
-    """carillon.W006: only with `check --deploy`, since it asks the server."""
+    """carillon.W006: only with `check --deploy`, since it queries the server."""
     settings = valid_settings()
     if settings is None or settings.LOG != "redis" or settings.REDIS_URL is None:
         return []
@@ -70,22 +70,22 @@ def redis_evicts_nothing(**_: Any) -> list[CheckMessage]:
 
 
 @register(TAG, deploy=True)
-def redis_is_reached_in_private(**_: Any) -> list[CheckMessage]:
-    """carillon.W016. A name without a dot is one of a private network, such as compose has."""
+def redis_is_reached_privately(**_: Any) -> list[CheckMessage]:
+    """carillon.W016. A name without a dot is of a private network, such as Docker Compose has."""
     settings = valid_settings()
     if settings is None or settings.LOG != "redis" or settings.REDIS_URL is None:
         return []
-    where = redis_url.parse(settings.REDIS_URL)
-    parts = urlsplit(where.server)
-    hosts = [host for host, _ in where.addresses] or [parts.hostname or "localhost"]
+    location = redis_url.parse(settings.REDIS_URL)
+    parts = urlsplit(location.server)
+    hosts = [host for host, _ in location.addresses] or [parts.hostname or "localhost"]
     if parts.scheme != "redis" or all(map(_is_private, hosts)):
         return []
     return [
         CheckWarning(
-            "CARILLON['REDIS_URL'] is redis:// to another host: its password and every event pass "
-            "the network in the clear.",
-            hint="Use rediss://, or a Redis that only a private network reaches; if a tunnel or "
-            "the network itself encrypts, silence this.",
+            "CARILLON['REDIS_URL'] is redis:// to another host: its password and every event cross "
+            "the network unencrypted.",
+            hint="Use rediss://, or a Redis on a private network; if a tunnel or the network "
+            "itself encrypts, silence this check.",
             id="carillon.W016",
         )
     ]
@@ -98,7 +98,7 @@ def _is_private(host: str) -> bool:
         return "." not in host or host.endswith(PRIVATE_NAMES)
 
 
-def _places(cache: dict[str, Any]) -> Iterator[Place]:
+def _databases_of(cache: dict[str, Any]) -> Iterator[Database]:
     """The databases that a cache of Django's or of django-redis uses."""
     if not str(cache.get("BACKEND", "")).endswith("RedisCache"):
         return
@@ -106,12 +106,11 @@ def _places(cache: dict[str, Any]) -> Iterator[Place]:
     urls = re.split(r"[,;]", location) if isinstance(location, str) else location
     database = cache.get("OPTIONS", {}).get("db")
     for url in urls:
-        place = _place(str(url).strip(), database)
-        if place is not None:
-            yield place
+        if used := _database_of(str(url).strip(), database):
+            yield used
 
 
-def _place(url: str, database: object = None) -> Place | None:
+def _database_of(url: str, database: object = None) -> Database | None:
     try:
         parts = parse_url(url)
     except ValueError:
@@ -124,28 +123,28 @@ def _place(url: str, database: object = None) -> Place | None:
 
 
 def _eviction_policy(url: str, prefix: str) -> str | None:
-    """None where the server does not answer in time, or does not tell.
+    """The policy; None if the server does not answer in time, or does not allow the query.
 
-    In a thread, since nothing else bounds how long a name takes to resolve.
+    The query runs in a thread, since nothing else limits how long a name takes to resolve.
     """
-    answers: list[str] = []
-    thread = threading.Thread(target=_ask, args=(url, prefix, answers), daemon=True)
+    policies: list[str] = []
+    thread = threading.Thread(target=_query_policy, args=(url, prefix, policies), daemon=True)
     thread.start()
-    thread.join(2 * TIMEOUT)
-    return answers[0] if answers else None
+    thread.join(2 * TIMEOUT_SECONDS)
+    return policies[0] if policies else None
 
 
-def _ask(url: str, prefix: str, answers: list[str]) -> None:
+def _query_policy(url: str, prefix: str, policies: list[str]) -> None:
     with (
         suppress(RedisError, OSError, KeyError),
         Redis.from_pool(
-            pool(
+            sync_pool(
                 url,
                 prefix=prefix,
-                socket_timeout=TIMEOUT,
-                socket_connect_timeout=TIMEOUT,
+                socket_timeout=TIMEOUT_SECONDS,
+                socket_connect_timeout=TIMEOUT_SECONDS,
                 retry=Retry(NoBackoff(), 0),
             )
         ) as client,
     ):
-        answers.append(str(client.info("memory")["maxmemory_policy"]))
+        policies.append(str(client.info("memory")["maxmemory_policy"]))

@@ -1,7 +1,7 @@
-"""Checks of how a server was told to serve, where that is written down.
+"""Checks of a server's options, as far as files and environment variables show them.
 
-What a server that runs was told otherwise is seen from inside it, when its first stream opens:
-`notifications.asgi.server_warnings`.
+Options from a command line are visible only inside the running server, when its first stream opens:
+see `notifications.asgi.server_warnings`.
 """
 
 import ast
@@ -17,30 +17,31 @@ from django.core.checks import CheckMessage, register
 from django.core.checks import Warning as CheckWarning
 
 from notifications.checks.base import TAG, valid_settings
-from notifications.checks.serving import streams_here
+from notifications.checks.serving import serves_streams
 
-# gunicorn's own, all of which are WSGI.
 WSGI_WORKERS = {"sync", "gthread", "eventlet", "gevent", "tornado"}
-CONFIGURATION = "gunicorn.conf.py"
-CONCURRENCY = "WEB_CONCURRENCY"
+"""gunicorn's own worker classes."""
+CONFIG_FILE = "gunicorn.conf.py"
+CONCURRENCY_VARIABLE = "WEB_CONCURRENCY"
 
 
 @register(TAG)
 def gunicorn_serves_asgi(**_: Any) -> list[CheckMessage]:
     """carillon.W026"""
-    told = gunicorn_settings()
-    # Where it is not written, it may stand in a command line, which nothing here can read.
-    kind = str(told.get("worker_class", ""))
-    if kind not in WSGI_WORKERS or not streams_here():
+    options = gunicorn_options()
+    # A worker class that is not in the options may be in a command line, which is not visible here.
+    worker_class = str(options.get("worker_class", ""))
+    if worker_class not in WSGI_WORKERS or not serves_streams():
         return []
-    timeout = told.get("timeout", 30)
-    cut = f", and ends whatever takes longer than {timeout} s" if kind == "sync" else ""
+    timeout = options.get("timeout", 30)
+    is_sync = worker_class == "sync"
+    cut = f", and responses that take longer than {timeout} s are cut" if is_sync else ""
     return [
         CheckWarning(
-            f"gunicorn is told ({told['from']}) to serve with {kind} workers: that is WSGI, under "
-            f"which streams are answered 501{cut}.",
+            f"gunicorn is configured ({options['from']}) with {worker_class} workers, which are "
+            f"WSGI: streams are answered 501{cut}.",
             hint='pip install uvicorn-worker, and worker_class = "uvicorn_worker.UvicornWorker"; '
-            "or send the streams alone to 'manage.py carillon serve' (docs/install.md).",
+            "or route only the streams to 'manage.py carillon serve' (docs/install.md).",
             id="carillon.W026",
         )
     ]
@@ -50,68 +51,74 @@ def gunicorn_serves_asgi(**_: Any) -> list[CheckMessage]:
 def memory_is_for_one_process(**_: Any) -> list[CheckMessage]:
     """carillon.W004"""
     settings = valid_settings()
-    where, processes = _processes()
-    if settings is None or settings.LOG != "memory" or not _several(processes):
+    source, processes = _processes()
+    if settings is None or settings.LOG != "memory" or not _is_several(processes):
         return []
     return [
         CheckWarning(
-            f"{processes} processes are to serve ({where}), and CARILLON['LOG'] is 'memory': each "
-            "has a log of its own, and hears only what it published itself.",
-            hint="Set CARILLON['REDIS_URL'] to a Redis server's, or serve with one process.",
+            f"{processes} processes serve ({source}), and CARILLON['LOG'] is 'memory': each has "
+            "its own log, and gets only the events that it published itself.",
+            hint="Set CARILLON['REDIS_URL'] to a Redis server's URL, or serve with one process.",
             id="carillon.W004",
         )
     ]
 
 
 def _processes() -> tuple[str, object]:
-    """How many there are to be, and where it says so. gunicorn and uvicorn read the variable."""
-    told = gunicorn_settings()
-    if "workers" in told:
-        return told["from"], told["workers"]
-    variable = os.environ.get(CONCURRENCY)
-    return CONCURRENCY, getattr(django_settings, CONCURRENCY, None) or variable
+    """Where the number of processes is configured, and the number.
+
+    gunicorn and uvicorn read the environment variable.
+    """
+    options = gunicorn_options()
+    if "workers" in options:
+        return options["from"], options["workers"]
+    variable = os.environ.get(CONCURRENCY_VARIABLE)
+    setting = getattr(django_settings, CONCURRENCY_VARIABLE, None)
+    return CONCURRENCY_VARIABLE, setting or variable
 
 
-def _several(processes: object) -> bool:
+def _is_several(processes: object) -> bool:
     return str(processes).isdecimal() and int(str(processes)) > 1
 
 
 @register(TAG)
-def runserver_lets_streams_live(**_: Any) -> list[CheckMessage]:
-    """carillon.W027: Daphne's runserver has the option too."""
+def runserver_does_not_end_streams(**_: Any) -> list[CheckMessage]:
+    """carillon.W027: the option is of Daphne's runserver."""
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--http_timeout", type=float)
     try:
         seconds = parser.parse_known_args(sys.argv[1:])[0].http_timeout
-    except SystemExit:  # argparse's, for what is no number: its own command will say so
+    except SystemExit:  # from argparse, for a value that is not a number: runserver reports it
         return []
     if sys.argv[1:2] != ["runserver"] or not seconds:
         return []
     return [
         CheckWarning(
             f"--http_timeout {seconds:g} ends every stream after {seconds:g} s.",
-            hint="Leave it out.",
+            hint="Leave the option out.",
             id="carillon.W027",
         )
     ]
 
 
-def gunicorn_settings() -> dict[str, Any]:
-    """What gunicorn.conf.py and GUNICORN_CMD_ARGS say, as far as it can be read without running it;
-    `from` names where. Empty where nothing is said."""
-    told: dict[str, Any] = {}
-    file = Path(CONFIGURATION)
+def gunicorn_options() -> dict[str, Any]:
+    """The options in gunicorn.conf.py, as far as they are constants, and in GUNICORN_CMD_ARGS.
+
+    `from` names the source of the options.
+    """
+    options: dict[str, Any] = {}
+    file = Path(CONFIG_FILE)
     if file.is_file():
-        told |= {"from": CONFIGURATION, **_constants(file)}
+        options |= {"from": CONFIG_FILE, **_constants(file)}
     if arguments := os.environ.get("GUNICORN_CMD_ARGS"):
-        told |= {"from": "GUNICORN_CMD_ARGS", **_options(arguments)}
-    return told
+        options |= {"from": "GUNICORN_CMD_ARGS", **_options(arguments)}
+    return options
 
 
 def _constants(file: Path) -> dict[str, Any]:
     try:
         tree = ast.parse(file.read_text())
-    except (OSError, SyntaxError, ValueError):  # gunicorn will say so
+    except (OSError, SyntaxError, ValueError):  # gunicorn reports the error
         return {}
     return {
         target.id: node.value.value

@@ -1,4 +1,4 @@
-"""Checks of what serves the streams."""
+"""Checks of the ASGI application and the server behind it."""
 
 import inspect
 import sys
@@ -19,16 +19,16 @@ from django.utils.module_loading import import_string
 from notifications.asgi.handler import CarillonASGIHandler
 from notifications.checks.base import TAG
 
-DJANGOS_OWN = ("django.core", "django.contrib.staticfiles")
+DJANGO_APPS = ("django.core", "django.contrib.staticfiles")
 
 
 @register(TAG)
 def handler_hands_off(**_: Any) -> list[CheckMessage]:
-    """carillon.W001. Where no handler is found in the application, nothing is known.
+    """carillon.W001. If no handler is found in the application, there is no warning.
 
-    Importing the application may do anything, so only what serves it, or checks, does that.
+    Importing the application may have any effect, so only commands that serve or check do it.
     """
-    if not (imports_the_application() and streams_here()):
+    if not (may_import_application() and serves_streams()):
         return []
     handlers = list(_handlers(_application()))
     if not handlers or any(isinstance(handler, CarillonASGIHandler) for handler in handlers):
@@ -36,7 +36,7 @@ def handler_hands_off(**_: Any) -> list[CheckMessage]:
     return [
         CheckWarning(
             f"{django_settings.ASGI_APPLICATION} is made by Django's own get_asgi_application(): "
-            "each open stream holds a thread, a request and whatever hangs on them.",
+            "each open stream holds a thread, a request and all that hangs on them.",
             hint="In that module: from notifications.asgi import get_asgi_application",
             id="carillon.W001",
         )
@@ -46,21 +46,21 @@ def handler_hands_off(**_: Any) -> list[CheckMessage]:
 @register(TAG)
 def streams_have_a_server(**_: Any) -> list[CheckMessage]:
     """carillon.W002"""
-    if not streams_here():
+    if not serves_streams():
         return []
     if not getattr(django_settings, "ASGI_APPLICATION", None):
         return [
             CheckWarning(
-                "ASGI_APPLICATION is not set, and under WSGI streams are answered 501.",
-                hint='Set it to "mysite.asgi.application" and serve that, or send the path '
-                f"{reverse('carillon:events')} alone to 'manage.py carillon serve'.",
+                "ASGI_APPLICATION is not set, and WSGI answers streams with 501.",
+                hint='Set it to "mysite.asgi.application" and serve that, or route only the path '
+                f"{reverse('carillon:events')} to 'manage.py carillon serve'.",
                 id="carillon.W002",
             )
         ]
-    if sys.argv[1:2] == ["runserver"] and _command_of("runserver") in DJANGOS_OWN:
+    if sys.argv[1:2] == ["runserver"] and _app_of_command("runserver") in DJANGO_APPS:
         return [
             CheckWarning(
-                "This runserver is Django's own, which is WSGI: streams are answered 501.",
+                "This runserver is Django's own, which is WSGI: it answers streams with 501.",
                 hint='Put "daphne" first in INSTALLED_APPS, or use another ASGI server.',
                 id="carillon.W002",
             )
@@ -71,12 +71,12 @@ def streams_have_a_server(**_: Any) -> list[CheckMessage]:
 @register(TAG)
 def middleware_is_asynchronous(**_: Any) -> list[CheckMessage]:
     """carillon.W008"""
-    if not (streams_here() and getattr(django_settings, "ASGI_APPLICATION", None)):
+    if not (serves_streams() and getattr(django_settings, "ASGI_APPLICATION", None)):
         return []
     return [
         CheckWarning(
-            f"{path} is only synchronous: every request below it is in a thread of its own.",
-            hint="Opening a stream costs several times what it could. Replace it, or see "
+            f"{path} is only synchronous: every request below it needs a thread.",
+            hint="Opening a stream costs several times as much. Replace the middleware, or see "
             "'The way in' in docs/install.md.",
             id="carillon.W008",
         )
@@ -88,12 +88,13 @@ def middleware_is_asynchronous(**_: Any) -> list[CheckMessage]:
 def _is_asynchronous(path: str) -> bool:
     try:
         middleware = import_string(path)
-    except ImportError:  # Django says so itself
+    except ImportError:  # Django reports it
         return True
     return bool(getattr(middleware, "async_capable", False))
 
 
-def streams_here() -> bool:
+def serves_streams() -> bool:
+    """Whether this project's URLs have event streams."""
     if not getattr(django_settings, "ROOT_URLCONF", None):
         return False
     try:
@@ -103,7 +104,7 @@ def streams_here() -> bool:
     return True
 
 
-def imports_the_application() -> bool:
+def may_import_application() -> bool:
     command = sys.argv[1:]
     return command[:1] in (["check"], ["runserver"]) or command[:2] in (
         ["carillon", "serve"],
@@ -111,8 +112,8 @@ def imports_the_application() -> bool:
     )
 
 
-def _command_of(name: str) -> str:
-    """The application that a command is of."""
+def _app_of_command(name: str) -> str:
+    """The Django application that a management command belongs to."""
     application = get_commands()[name]
     return application if isinstance(application, str) else type(application).__module__
 
@@ -121,21 +122,21 @@ def _application() -> object:
     path = getattr(django_settings, "ASGI_APPLICATION", None)
     try:
         return import_string(path) if path else None
-    except Exception:  # noqa: BLE001 - whatever the project's module does; its server will tell
+    except Exception:  # noqa: BLE001 - the module may raise anything; its server reports it
         return None
 
 
 def _handlers(application: object) -> Iterator[ASGIHandler]:
-    """Django's handlers in an ASGI application: itself, or what routers and wrappers hold."""
+    """Django's handlers in an ASGI application, inside routers, wrappers and closures too."""
     seen: set[int] = set()
-    todo = [application]
-    while todo:
-        part = todo.pop()
+    remaining = [application]
+    while remaining:
+        part = remaining.pop()
         if isinstance(part, ASGIHandler) and not isinstance(part, ASGIStaticFilesHandler):
             yield part
         elif id(part) not in seen:
             seen.add(id(part))
-            todo += _parts(part)
+            remaining += _parts(part)
 
 
 def _parts(holder: object) -> list[object]:
@@ -150,5 +151,8 @@ def _parts(holder: object) -> list[object]:
     if isinstance(holder, FunctionType):
         return [*inspect.getclosurevars(holder).nonlocals.values(), *vars(holder).values()]
     if callable(holder) and not isinstance(holder, type):
-        return list(getattr(holder, "__dict__", {}).values())
+        try:
+            return list(vars(holder).values())
+        except TypeError:  # an object with slots has no such dictionary
+            return []
     return []

@@ -1,1 +1,1 @@
-"""Ways in for sites that come from elsewhere, and keep their code and their clients."""
+"""APIs and protocols of other packages, for sites that migrate without changes to their code."""

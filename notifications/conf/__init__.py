@@ -1,4 +1,4 @@
-"""The settings: `CARILLON`, and the parts of it that have a form of their own."""
+"""The settings: the dict `CARILLON`, and the parsers of its values."""
 
 from notifications.conf.settings import Settings, get_settings
 

@@ -1,4 +1,4 @@
-"""Who may issue bearer tokens, as `CARILLON["JWT"]` names them: by keys, and for whom."""
+"""The setting `CARILLON["JWT"]`: the issuer of bearer tokens, its keys, and its audience."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -12,7 +12,7 @@ type Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
 class IssuerKey(BaseModel):
-    """A shared secret, for HS256, or a public key as PEM. It verifies with one algorithm only."""
+    """A shared secret for HS256, or a public key as PEM. A key verifies with one algorithm only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -53,23 +53,25 @@ class IssuerKey(BaseModel):
             ) from None
         match self.ALGORITHM:
             case "RS256":
-                fits = isinstance(key, rsa.RSAPublicKey) and key.key_size >= MIN_RSA_BITS
-                wanted = f"an RSA key of at least {MIN_RSA_BITS} bits"
+                is_usable = isinstance(key, rsa.RSAPublicKey) and key.key_size >= MIN_RSA_BITS
+                required = f"an RSA key of at least {MIN_RSA_BITS} bits"
             case "ES256":
-                fits = isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1"
-                wanted = "a key on the curve P-256"
+                is_usable = (
+                    isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1"
+                )
+                required = "a key on the curve P-256"
             case _:
-                fits = isinstance(key, ed25519.Ed25519PublicKey)
-                wanted = "an Ed25519 key"
-        if not fits:
-            raise ValueError(f"KEY is not {wanted}, which {self.ALGORITHM} needs")
+                is_usable = isinstance(key, ed25519.Ed25519PublicKey)
+                required = "an Ed25519 key"
+        if not is_usable:
+            raise ValueError(f"KEY is not {required}, which {self.ALGORITHM} needs")
         return key
 
 
 class Issuer(BaseModel):
-    """Tokens are taken from `ISSUER`, for `AUDIENCE`, signed by the one of `KEYS` that they name.
+    """Accepts tokens from `ISSUER` for `AUDIENCE`, signed with the key of `KEYS` that they name.
 
-    A token that names none (`kid`) is taken where there is only one.
+    A token that names no key (`kid`) is accepted where there is only one key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -78,7 +80,7 @@ class Issuer(BaseModel):
     AUDIENCE: Name
     ISSUER: Name
     LEEWAY: Annotated[float, Field(ge=0, le=300)] = 0
-    """By how many seconds the clocks of the two may differ."""
+    """How many seconds the issuer's clock and ours may differ."""
 
     def __hash__(self) -> int:
         return hash((tuple(sorted(self.KEYS)), self.AUDIENCE, self.ISSUER, self.LEEWAY))

@@ -1,4 +1,4 @@
-"""Audiences: who wants what, and who of them is concerned by a batch of events."""
+"""Audiences: which subscribers want the same bytes, and which ones a batch of events concerns."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,23 +8,27 @@ from itertools import batched
 from notifications.hub.encoders import PLAIN, Encoder
 from notifications.hub.scheduling import STRIDE, TimeSlice
 from notifications.hub.subscribers import Audience, Subscriber
-from notifications.log.base import Entry
+from notifications.log.entries import Entry
 
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """Those who get the same bytes of a batch: one audience or many, which share some topics."""
+    """The subscribers that get the same bytes of one batch, from one audience or from many.
+
+    Audiences that differ only in topics without an event in this batch are in one group.
+    """
 
     audience: Audience
-    """One of them, for what must be known to write the bytes."""
+    """One of the audiences: its encoder and topics determine the bytes."""
     entries: Sequence[Entry]
     members: list[Subscriber] = field(default_factory=list)
 
 
 class Audiences:
-    """All of a process, indexed by topic."""
+    """All audiences of a process, indexed by topic."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stride: int = STRIDE) -> None:
+        self._stride = stride
         self._all: dict[tuple[frozenset[str], Encoder], Audience] = {}
         self._by_topic: dict[str, dict[Audience, None]] = {}
 
@@ -32,7 +36,7 @@ class Audiences:
         return iter(self._all.values())
 
     def of(self, topics: frozenset[str], encoder: Encoder) -> Audience:
-        """The one that wants exactly this, made if need be: join it at once."""
+        """The audience for these topics and this encoder. A new one is empty: join it at once."""
         audience = self._all.get((topics, encoder))
         if audience is None:
             audience = self._all[topics, encoder] = Audience(topics, encoder)
@@ -40,8 +44,8 @@ class Audiences:
                 self._by_topic.setdefault(topic, {})[audience] = None
         return audience
 
-    def hearing(self, topic: str) -> Iterable[Audience]:
-        """Those who want this topic, among others."""
+    def subscribed_to(self, topic: str) -> Iterable[Audience]:
+        """The audiences that have this topic, perhaps among others."""
         return self._by_topic.get(topic, ())
 
     def leave(self, subscriber: Subscriber) -> None:
@@ -55,30 +59,30 @@ class Audiences:
                     del self._by_topic[topic]
 
     async def concerned(self, entries: Iterable[Entry], time_slice: TimeSlice) -> Iterable[Group]:
-        """The groups that entries are for; each member is in one of them.
+        """The groups that these entries are for; each subscriber is in one of them.
 
-        Whoever joins meanwhile may be missing, and whoever leaves may still be there.
+        A subscriber that joins meanwhile may be missing, and one that leaves may still be there.
         """
         by_topic = self._wanted(entries)
         touched = frozenset(by_topic)
         groups: dict[object, Group] = {}
         for topic in by_topic:
-            for some in batched(tuple(self.hearing(topic)), STRIDE):
-                for audience in some:
+            for audiences in batched(tuple(self.subscribed_to(topic)), self._stride):
+                for audience in audiences:
                     topics = touched if len(touched) == 1 else audience.topics & touched
                     if len(topics) > 1 and topic != min(topics):
-                        continue  # it is come across once for each of its topics
+                        continue  # the loop meets this audience once for each of its topics
                     key = topics if audience.encoder is PLAIN else _key(audience, topics)
                     group = groups.get(key)
                     if group is None:
-                        group = groups[key] = Group(audience, _joined(by_topic, topics))
+                        group = groups[key] = Group(audience, _merged(by_topic, topics))
                     group.members.extend(audience.members)
-                if time_slice.due:
-                    await time_slice.take()
+                if time_slice.expired:
+                    await time_slice.pause()
         return groups.values()
 
     def _wanted(self, entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-        """The entries by those of their topics that anybody wants."""
+        """The entries by topic, without the topics that nobody subscribes to."""
         by_topic: dict[str, list[Entry]] = defaultdict(list)
         for entry in entries:
             for topic in entry.topics:
@@ -88,12 +92,12 @@ class Audiences:
 
 
 def _key(audience: Audience, touched: frozenset[str]) -> object:
-    """What those have in common who get the same bytes of these topics."""
+    """Equal for the audiences that get the same bytes of the `touched` topics."""
     encoder = audience.encoder
-    return (encoder, touched, audience.topics if encoder.names_topics else None)
+    return (encoder, touched, audience.topics if encoder.depends_on_topics else None)
 
 
-def _joined(by_topic: dict[str, list[Entry]], topics: frozenset[str]) -> Sequence[Entry]:
+def _merged(by_topic: dict[str, list[Entry]], topics: frozenset[str]) -> Sequence[Entry]:
     """The entries of these topics, in order, each once."""
     if len(topics) == 1:
         (topic,) = topics

@@ -1,4 +1,4 @@
-"""Where a client is, as far as the proxies in between can be believed."""
+"""The client's IP address, as far as the proxies on the way to it are trusted."""
 
 from collections.abc import Collection, Iterator, Mapping
 from ipaddress import (
@@ -16,30 +16,30 @@ from notifications.conf import get_settings
 type Address = IPv4Address | IPv6Address
 type Network = IPv4Network | IPv6Network
 
-SITE_BITS = 64
-"""Of an IPv6 address: whoever has one has all that differ in the rest."""
+IPV6_SITE_BITS = 64
+"""A client with one IPv6 address has every address with the same first 64 bits."""
 MAX_HOPS = 32
 
 
 def client_address(scope: Mapping[str, Any]) -> str | None:
-    """The nearest that is none of `TRUSTED_PROXIES`, an IPv6 one as its /64."""
+    """The nearest address that is not in `TRUSTED_PROXIES`; an IPv6 address as its /64 network."""
     address = nearest(scope, get_settings().TRUSTED_PROXIES)
-    return None if address is None else _named(address)
+    return None if address is None else _formatted(address)
 
 
 def nearest(scope: Mapping[str, Any], trusted: Collection[Network]) -> Address | None:
-    """The nearest address that is of no trusted network.
+    """The nearest address that is in no trusted network; None where the server knows no peer.
 
-    `X-Forwarded-For` is read from the right: what is left of the first untrusted address may have
-    been made up by it. None where the server does not know the peer.
+    `X-Forwarded-For` is read from the right: the first untrusted address from there may have
+    invented all that is left of it.
     """
     client = scope.get("client")
     address = _parsed(client[0]) if client else None
     if address is not None and trusted:
         hops = _hops(scope)
-        while _is_among(trusted, address):
-            said = next(hops, None)
-            farther = None if said is None else _parsed(said)
+        while _is_in(trusted, address):
+            hop = next(hops, None)
+            farther = None if hop is None else _parsed(hop)
             if farther is None:
                 break
             address = farther
@@ -48,22 +48,22 @@ def nearest(scope: Mapping[str, Any], trusted: Collection[Network]) -> Address |
 
 def is_trusted(host: str, trusted: Collection[Network]) -> bool:
     address = _parsed(host)
-    return address is not None and _is_among(trusted, address)
+    return address is not None and _is_in(trusted, address)
 
 
-def _is_among(networks: Collection[Network], address: Address) -> bool:
+def _is_in(networks: Collection[Network], address: Address) -> bool:
     return any(address in network for network in networks)
 
 
 def _hops(scope: Mapping[str, Any]) -> Iterator[str]:
-    """What proxies added to `X-Forwarded-For`, the last of them first."""
+    """The addresses that proxies appended to `X-Forwarded-For`, from right to left."""
     lines = [value for name, value in scope["headers"] if name.lower() == b"x-forwarded-for"]
     hops = b",".join(lines).decode("latin1").rsplit(",", MAX_HOPS)
-    return (each.strip() for each in reversed(hops))
+    return (hop.strip() for hop in reversed(hops))
 
 
 def _parsed(text: str) -> Address | None:
-    """Some proxies append a port."""
+    """An address without the port that some proxies append and without an IPv6 zone."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -75,7 +75,7 @@ def _parsed(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _named(address: Address) -> str:
+def _formatted(address: Address) -> str:
     if address.version == 4:
         return str(address)
-    return str(ip_network((address, SITE_BITS), strict=False))
+    return str(ip_network((address, IPV6_SITE_BITS), strict=False))

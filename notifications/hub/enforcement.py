@@ -1,223 +1,193 @@
-"""Ending the streams whose grant has ended: told by a control entry, by the clock, or on asking."""
+"""Enforcement: ends streams with their grants, by a control entry, the clock or a recheck."""
 
 import asyncio
-import logging
-import random
-import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
 
-from notifications.hub.grants import Grant, topic_subject
+from notifications.hub.grants import Grant
 from notifications.hub.hub import Hub
-from notifications.hub.scheduling import TimerWheel, TimeSlice
+from notifications.hub.recheck import (
+    GrantEnd,
+    HeldGrant,
+    RecheckPolicy,
+    applies_to,
+    concerns,
+    ordered_end,
+)
+from notifications.hub.scheduling import TimerWheel
 from notifications.hub.subscribers import CloseReason, Subscriber
-from notifications.log.base import EVERYONE, Control, Order
 from notifications.log.cursors import Position, position_ms
+from notifications.log.entries import EVERYONE, ControlEntry
 
-logger = logging.getLogger("carillon")
-
-RECALL_MS = 10 * 60_000
-"""For how long orders are remembered, for grants that were asked for before they came."""
-
-TICK = 0.25
-JITTER = 0.25
-AT_ONCE = 8
-"""How many grants are asked about at the same time: a database has other work too."""
-
-RETRY = 5.0, 15.0
+REMEMBERED_MS = 10 * 60_000
+"""How long control entries are remembered, for grants that were requested before they came."""
+TICK_SECONDS = 0.25
+CONCURRENT_RECHECKS = 8
+"""Few, because the database has other work too."""
 
 
 @dataclass(slots=True)
-class _Held:
-    grant: Grant
-    confirmed: float
-    due: int = 0
+class _StreamGrant(HeldGrant):
+    tick: int = 0
+    """The tick of the timer wheel in which the stream is due."""
 
 
 class Enforcement:
-    """Knows the grant of each subscriber that has one; lives in one event loop, beside its hub."""
+    """Knows the grant of each subscriber that has one. Lives in one event loop, beside its hub."""
 
-    def __init__(self, hub: Hub, *, max_age: float) -> None:
+    def __init__(self, hub: Hub, *, max_age: float, tick_seconds: float = TICK_SECONDS) -> None:
+        timing = hub.timing
         self._hub = hub
-        self._max_age = max_age
-        self._held: dict[Subscriber, _Held] = {}
-        # Tuples, since nearly all have one member, and an open stream should cost little.
+        self._timing = timing
+        self._tick_seconds = tick_seconds
+        self._policy = RecheckPolicy(
+            max_age=max_age,
+            clock=timing.clock,
+            wall_clock=timing.wall_clock,
+            random=timing.random,
+        )
+        self._held: dict[Subscriber, _StreamGrant] = {}
+        # Tuples, because nearly all have one member and an open stream should cost little memory.
         self._by_subject: dict[str, tuple[Subscriber, ...]] = {}
-        self._timers: TimerWheel[Subscriber] = TimerWheel(TICK)
-        self._recent: deque[Control] = deque()
-        self._over: dict[str, Position] = {}
-        self._waiting: OrderedDict[Subscriber, None] = OrderedDict()
-        self._more = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        hub.left.append(self._forget)
+        self._timers: TimerWheel[Subscriber] = TimerWheel(tick_seconds, clock=timing.clock)
+        self._recent: deque[ControlEntry] = deque()
+        self._signed_out: dict[str, Position] = {}
+        self._unchecked: OrderedDict[Subscriber, None] = OrderedDict()
+        self._has_unchecked = asyncio.Event()
+        hub.on_leave.append(self._forget)
 
     def add(self, subscriber: Subscriber, grant: Grant) -> None:
-        """Hold a subscriber to its grant, with what was ordered since that was asked for."""
+        """Hold a subscriber to its grant, and apply what was ordered since that was requested."""
         if not subscriber.open or grant.renew is None:
             return
-        held = self._held[subscriber] = _Held(grant, self._loop.time())
+        held = self._held[subscriber] = _StreamGrant(grant, self._timing.clock())
         for subject in grant.subjects:
             self._by_subject[subject] = (*self._by_subject.get(subject, ()), subscriber)
-        self._arm(subscriber, held)
-        if any(subject in self._over for subject in grant.subjects):
+        self._arm(subscriber, held, after=self._policy.seconds_until_recheck(held))
+        if any(subject in self._signed_out for subject in grant.subjects):
             self._hub.close(subscriber, CloseReason.SIGNED_OUT)
             return
         as_of = grant.as_of
         if as_of is None or as_of.epoch != self._hub.head.epoch:
-            self._ask_again(subscriber)
+            self._recheck_soon(subscriber)
             return
-        since = takewhile(lambda each: each.position > as_of.position, reversed(self._recent))
+        since = takewhile(lambda control: control.position > as_of.position, reversed(self._recent))
         for control in reversed(list(since)):
             if concerns(control, grant):
-                self._carry_out(control, subscriber)
+                self._apply_to(subscriber, control)
 
     def _forget(self, subscriber: Subscriber) -> None:
-        """The subscriber has left."""
+        """The subscriber has left the hub."""
         held = self._held.pop(subscriber, None)
         if held is None:
             return
-        self._timers.remove(subscriber, held.due)
-        self._waiting.pop(subscriber, None)
+        self._timers.remove(subscriber, held.tick)
+        self._unchecked.pop(subscriber, None)
         for subject in held.grant.subjects:
             members = self._by_subject.pop(subject)
             if len(members) > 1:
                 at = members.index(subscriber)
                 self._by_subject[subject] = members[:at] + members[at + 1 :]
 
-    # Orders
+    # By a control entry
 
-    async def obey(self, controls: Sequence[Control]) -> None:
-        """Carry out control entries, and remember them for a while."""
-        time_slice = TimeSlice()
+    async def apply(self, controls: Sequence[ControlEntry]) -> None:
+        """Apply control entries to the streams that are open, and remember them for a while."""
+        time_slice = self._timing.time_slice()
         for control in controls:
             if control.position:
                 self._remember(control)
             for subscriber in self._concerned(control):
-                self._carry_out(control, subscriber)
-                if time_slice.due:
-                    await time_slice.take()
+                self._apply_to(subscriber, control)
+                if time_slice.expired:
+                    await time_slice.pause()
 
-    def _remember(self, control: Control) -> None:
+    def _remember(self, control: ControlEntry) -> None:
         self._recent.append(control)
         if control.reason == CloseReason.SIGNED_OUT:
-            # The session itself may be deleted only after this: nobody comes in by it any more.
-            self._over |= dict.fromkeys(control.subjects, control.position)
-        oldest = position_ms(control.position) - RECALL_MS
+            # Django may delete the session only after this entry, so it must open no stream.
+            self._signed_out |= dict.fromkeys(control.subjects, control.position)
+        oldest = position_ms(control.position) - REMEMBERED_MS
         while position_ms(self._recent[0].position) < oldest:
             past = self._recent.popleft()
             for subject in past.subjects:
-                if self._over.get(subject) == past.position:
-                    del self._over[subject]
+                if self._signed_out.get(subject) == past.position:
+                    del self._signed_out[subject]
 
-    def _concerned(self, control: Control) -> list[Subscriber]:
+    def _concerned(self, control: ControlEntry) -> list[Subscriber]:
         if EVERYONE in control.subjects:
             return list(self._held)
-        found: dict[Subscriber, None] = {}
+        subscribers: dict[Subscriber, None] = {}
         for subject in control.subjects:
             kind, _, name = subject.partition(":")
-            found |= dict.fromkeys(self._hub.hearing(name) if kind == "topic" else ())
-            found |= dict.fromkeys(self._by_subject.get(subject, ()))
-        return list(found)
+            subscribers |= dict.fromkeys(self._hub.subscribed_to(name) if kind == "topic" else ())
+            subscribers |= dict.fromkeys(self._by_subject.get(subject, ()))
+        return list(subscribers)
 
-    def _carry_out(self, control: Control, subscriber: Subscriber) -> None:
-        meant = [topic for topic in control.topics if topic in subscriber.audience.topics]
-        if control.topics and not meant:
+    def _apply_to(self, subscriber: Subscriber, control: ControlEntry) -> None:
+        topics = subscriber.audience.topics
+        if not applies_to(control, topics):
             return
-        if control.order is Order.END:
-            self._hub.close(subscriber, reason_of(control), topics=meant)
+        end = ordered_end(control, topics)
+        if end is None:
+            self._recheck_soon(subscriber)
         else:
-            self._ask_again(subscriber)
+            self._end(subscriber, end)
 
-    # Time
+    def _end(self, subscriber: Subscriber, end: GrantEnd) -> None:
+        self._hub.close(subscriber, end.reason, topics=end.topics)
 
-    def _arm(self, subscriber: Subscriber, held: _Held, *, pause: float | None = None) -> None:
-        """Have the grant looked at again, when it ends at the latest."""
-        if pause is None:
-            pause = self._max_age * random.uniform(1 - JITTER, 1)
-        if held.grant.until is not None:
-            pause = min(pause, max(0.0, held.grant.until - time.time()))
-        self._timers.remove(subscriber, held.due)
-        held.due = self._timers.add(subscriber, after=pause)
+    # By the clock
 
-    async def _watch_the_clock(self) -> None:
+    def _arm(self, subscriber: Subscriber, held: _StreamGrant, *, after: float) -> None:
+        self._timers.remove(subscriber, held.tick)
+        held.tick = self._timers.add(subscriber, after=after)
+
+    async def _watch_clock(self) -> None:
         while True:
-            await asyncio.sleep(TICK)
-            await self._look_at(self._timers.due())
+            await asyncio.sleep(self._tick_seconds)
+            await self._check(self._timers.due())
 
-    async def _look_at(self, due: Iterable[Subscriber]) -> None:
-        time_slice = TimeSlice()
+    async def _check(self, due: Iterable[Subscriber]) -> None:
+        time_slice = self._timing.time_slice()
         for subscriber in due:
             held = self._held.get(subscriber)
             if held is None:
                 continue
-            if held.grant.until is not None and time.time() >= held.grant.until:
+            if self._policy.has_expired(held):
                 self._hub.close(subscriber, CloseReason.EXPIRED)
             else:
-                self._ask_again(subscriber)
-            if time_slice.due:
-                await time_slice.take()
+                self._recheck_soon(subscriber)
+            if time_slice.expired:
+                await time_slice.pause()
 
-    # Asking again
+    # By a recheck
 
-    def _ask_again(self, subscriber: Subscriber) -> None:
+    def _recheck_soon(self, subscriber: Subscriber) -> None:
         if subscriber in self._held:
-            self._waiting[subscriber] = None
-            self._more.set()
+            self._unchecked[subscriber] = None
+            self._has_unchecked.set()
 
     async def run(self) -> None:
-        """For ever."""
+        """Runs until it is cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch_the_clock())
-            for _ in range(AT_ONCE):
-                group.create_task(self._ask())
+            group.create_task(self._watch_clock())
+            for _ in range(CONCURRENT_RECHECKS):
+                group.create_task(self._work())
 
-    async def _ask(self) -> None:
+    async def _work(self) -> None:
         while True:
-            while not self._waiting:
-                self._more.clear()
-                await self._more.wait()
-            subscriber, _ = self._waiting.popitem(last=False)
+            while not self._unchecked:
+                self._has_unchecked.clear()
+                await self._has_unchecked.wait()
+            subscriber, _ = self._unchecked.popitem(last=False)
             held = self._held[subscriber]
-            assert held.grant.renew is not None
-            try:
-                grant = await held.grant.renew()
-            except Exception:
-                logger.exception("grant.unknown subjects=%s", ",".join(held.grant.subjects))
-                self._postpone(subscriber, held)
+            outcome = await self._policy.recheck(held)
+            if not subscriber.open:
+                continue
+            if isinstance(outcome, GrantEnd):
+                self._end(subscriber, outcome)
             else:
-                self._settle(subscriber, held, grant)
-
-    def _postpone(self, subscriber: Subscriber, held: _Held) -> None:
-        """Nobody can tell now. That is not yet a no, but it cannot go on for ever."""
-        if not subscriber.open:
-            return
-        if self._loop.time() - held.confirmed > 2 * self._max_age:
-            self._hub.close(subscriber, CloseReason.USER_UNKNOWN)
-        else:
-            self._arm(subscriber, held, pause=min(random.uniform(*RETRY), self._max_age))
-
-    def _settle(self, subscriber: Subscriber, held: _Held, grant: Grant | None) -> None:
-        if not subscriber.open:
-            return
-        if grant is None or not grant.still_covers(held.grant):
-            lost = set(held.grant.topics).difference(grant.topics if grant else ())
-            self._hub.close(subscriber, CloseReason.PERMISSION_ENDED, topics=sorted(lost))
-            return
-        # Under the names by which it is found here.
-        held.grant = replace(grant, subjects=held.grant.subjects)
-        held.confirmed = self._loop.time()
-        self._arm(subscriber, held)
-
-
-def concerns(control: Control, grant: Grant) -> bool:
-    names: Iterable[str] = (EVERYONE, *grant.subjects, *map(topic_subject, grant.topics))
-    return not set(control.subjects).isdisjoint(names)
-
-
-def reason_of(control: Control) -> CloseReason:
-    with suppress(ValueError):
-        return CloseReason(control.reason)
-    return CloseReason.PERMISSION_ENDED
+                self._arm(subscriber, held, after=outcome)

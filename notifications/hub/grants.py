@@ -1,4 +1,4 @@
-"""Grants: what a subscriber may hear, until when, and how to ask again."""
+"""Grants: which topics a client may subscribe to, until when, and how to ask again."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ from notifications.log.cursors import Cursor
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Grant:
-    """`topics` were allowed and `denied` were not.
+    """The `topics` that were allowed, and those that were `denied`.
 
-    `since` says of topics whose history is not all theirs from when on it may be replayed (ms
-    since 1970). `subjects` are the names under which a control entry concerns it. `until` is
-    seconds since 1970.
-    `as_of` is the head of this process from before anything was asked, so that a permission that
-    ends meanwhile is not missed. `renew` asks everything again: it gives the grant as it is now, or
-    None if there is none any more, and raises what its database raises.
+    `since`: the time (ms since 1970) from which a topic may be replayed, for topics whose whole
+    history the client may not have. `subjects`: the names under which a control entry concerns the
+    grant. `until`: when it ends, in seconds since 1970. `as_of`: the head of this process before
+    the permissions were read, so that no permission that ends meanwhile is missed. `renew` reads
+    the permissions anew: it returns the present grant, or None if there is none any more, and
+    raises what its database raises.
     """
 
     topics: tuple[str, ...]
@@ -29,11 +29,11 @@ class Grant:
     renew: Callable[[], Awaitable["Grant | None"]] | None = None
 
     def still_covers(self, earlier: "Grant") -> bool:
-        """Whether everything that was allowed before still is."""
+        """Whether this grant allows all topics of the earlier one."""
         return set(self.topics) >= set(earlier.topics)
 
 
-# Subjects: the names under which a control entry finds streams. They tell no secret.
+# A control entry finds streams by their subjects, which travel in the log: so they are no secrets.
 
 
 def user_subject(pk: object) -> str:

@@ -1,80 +1,87 @@
-"""What happens without events: keep-alives, deadlines, and what grows too old."""
+"""What happens to streams without events: keep-alives, write deadlines, and a maximum age."""
 
 import asyncio
-import random
-import time
 
 from notifications.hub.hub import Hub
-from notifications.hub.scheduling import TimerWheel, TimeSlice
+from notifications.hub.scheduling import TimerWheel
 from notifications.hub.subscribers import CloseReason, Subscriber
 
-TICK = 0.1
+TICK_SECONDS = 0.1
 JITTER = 0.25
-BUSY = 1.0
-"""After how long one that is too old and cannot be told is visited again."""
+BUSY_SECONDS = 1.0
+"""When a stream that has reached its maximum age, but whose transport is busy, is visited again."""
 
 
 class KeepAlive:
-    """Each subscriber is visited every `period` seconds, give or take a quarter.
+    """Visits each subscriber every `period` seconds, give or take a quarter.
 
-    So the keep-alives of a process are spread over time. A stream that is older than `max_age`,
-    give or take a quarter, ends instead; with 0 none does.
+    The jitter spreads the keep-alives of a process over time. A stream that is older than `max_age`
+    seconds, give or take a quarter, ends instead; 0 means that no stream is too old.
     """
 
     def __init__(
-        self, hub: Hub, *, period: float, write_deadline: float, max_age: float = 0
+        self,
+        hub: Hub,
+        *,
+        period: float,
+        write_deadline: float,
+        max_age: float = 0,
+        tick_seconds: float = TICK_SECONDS,
+        busy_seconds: float = BUSY_SECONDS,
     ) -> None:
         self._hub = hub
+        self._timing = hub.timing
         self._period = period
         self._write_deadline = write_deadline
         self._max_age = max_age
-        self._visits: TimerWheel[Subscriber] = TimerWheel(TICK)
-        self._told: TimerWheel[Subscriber] = TimerWheel(TICK)
-        self._loop = asyncio.get_running_loop()
+        self._tick_seconds = tick_seconds
+        self._busy_seconds = busy_seconds
+        clock = self._timing.clock
+        self._visits: TimerWheel[Subscriber] = TimerWheel(tick_seconds, clock=clock)
+        self._unacknowledged: TimerWheel[Subscriber] = TimerWheel(tick_seconds, clock=clock)
 
     def add(self, subscriber: Subscriber) -> None:
         if self._max_age:
-            subscriber.until = self._loop.time() + _jittered(self._max_age)
-        self._file(subscriber)
+            subscriber.limit_age(self._timing.clock() + self._jittered(self._max_age))
+        self._schedule(subscriber)
 
-    def _file(self, subscriber: Subscriber) -> None:
-        left = max(BUSY, subscriber.until - self._loop.time())
-        self._visits.add(subscriber, after=min(_jittered(self._period), left))
+    def _schedule(self, subscriber: Subscriber) -> None:
+        left = max(self._busy_seconds, subscriber.expires_at - self._timing.clock())
+        self._visits.add(subscriber, after=min(self._jittered(self._period), left))
 
     async def run(self) -> None:
-        """For ever."""
+        """Runs until it is cancelled."""
         while True:
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(self._tick_seconds)
             await self._visit(self._visits.due())
-            await self._look_after(self._told.due())
-            await self._hub.close_the_slow(deadline=self._write_deadline)
-            await self._hub.trim(now_ms=time.time_ns() // 1_000_000)
+            await self._close_unresponsive(self._unacknowledged.due())
+            await self._hub.close_slow_subscribers(deadline=self._write_deadline)
+            await self._hub.trim(now_ms=int(self._timing.wall_clock() * 1000))
 
     async def _visit(self, due: list[Subscriber]) -> None:
-        time_slice = TimeSlice()
-        now = self._loop.time()
+        time_slice = self._timing.time_slice()
+        now = self._timing.clock()
         for subscriber in due:
-            if subscriber.until <= now and not subscriber.transport.busy:
+            if subscriber.expires_at <= now and not subscriber.transport.busy:
                 self._hub.close(subscriber, CloseReason.TOO_OLD)
             elif subscriber.open:
                 self._hub.keep_alive(subscriber)
-                self._file(subscriber)
-                self._told.add(subscriber, after=self._write_deadline)
-            if time_slice.due:
-                await time_slice.take()
+                self._schedule(subscriber)
+                self._unacknowledged.add(subscriber, after=self._write_deadline)
+            if time_slice.expired:
+                await time_slice.pause()
 
-    async def _look_after(self, told: list[Subscriber]) -> None:
-        """Close the streams of clients that did not even acknowledge their last keep-alive.
+    async def _close_unresponsive(self, due: list[Subscriber]) -> None:
+        """Close the streams whose clients did not acknowledge even their last keep-alive.
 
-        What they do not take fits into the kernel's buffer, so no write would ever fail.
+        A keep-alive fits into the kernel's buffer, so the write to a vanished client never fails.
         """
-        time_slice = TimeSlice()
-        for subscriber in told:
-            if subscriber.open and subscriber.transport.unanswered(self._write_deadline):
+        time_slice = self._timing.time_slice()
+        for subscriber in due:
+            if subscriber.open and subscriber.transport.is_unresponsive(self._write_deadline):
                 self._hub.close(subscriber, CloseReason.TOO_SLOW)
-            if time_slice.due:
-                await time_slice.take()
+            if time_slice.expired:
+                await time_slice.pause()
 
-
-def _jittered(seconds: float) -> float:
-    return seconds * random.uniform(1 - JITTER, 1 + JITTER)
+    def _jittered(self, seconds: float) -> float:
+        return seconds * self._timing.random.uniform(1 - JITTER, 1 + JITTER)

@@ -1,7 +1,6 @@
-"""Telling the metrics, once a second and when somebody asks: how this process is."""
+"""Exports the state of this process as metrics: once a second, and when a scraper asks."""
 
 import asyncio
-import random
 from importlib.util import find_spec
 
 from notifications.errors import Unavailable
@@ -10,67 +9,70 @@ from notifications.log.base import Log
 from notifications.log.cursors import Cursor
 from notifications.telemetry.counters import process_counters
 
-EVERY = 1.0
-LOOK_EVERY = 5.0
-PATIENCE = 0.1
-"""What was kept this long ago has been read, unless the tail lags."""
+EXPORT_SECONDS = 1.0
+LAG_CHECK_SECONDS = 5.0
+SETTLE_SECONDS = 0.1
+"""A tail that does not lag has read within this time what the log held before."""
 
 
-def is_possible() -> bool:
+def is_available() -> bool:
     """Whether the extra `metrics` is installed."""
     return find_spec("prometheus_client") is not None
 
 
-class Exporter:
-    """Beside a hub, in its event loop."""
+class MetricsExporter:
+    """Lives in the event loop of its hub."""
 
-    def __init__(self, hub: Hub, log: Log) -> None:
+    def __init__(self, hub: Hub, log: Log, *, settle_seconds: float = SETTLE_SECONDS) -> None:
         self._hub = hub
         self._log = log
-        self._loop = asyncio.get_running_loop()
-        self._complete = self._loop.time()
+        self._settle_seconds = settle_seconds
+        self._last_complete = hub.timing.clock()
         self._lags = False
 
     async def run(self) -> None:
-        """For ever."""
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._tell_again_and_again())
-            both.create_task(self._look_again_and_again())
+        """Runs until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._export_periodically())
+            group.create_task(self._check_lag_periodically())
 
-    def tell(self) -> None:
-        from notifications.telemetry import metrics  # what it stands on may not be installed
+    def export(self) -> None:
+        # Imported here because `prometheus_client`, which the module needs, may not be installed.
+        from notifications.telemetry import metrics
 
-        metrics.count()
+        metrics.export_counters()
         metrics.STREAMS.set(process_counters.open)
         metrics.SLOW.set(self._hub.slow)
         window = self._hub.window
         metrics.WINDOW_SPAN.set(window.span)
         metrics.WINDOW_EVENTS.set(len(window))
         metrics.WINDOW_BYTES.set(window.size)
-        metrics.TAIL_LAG.set(self._loop.time() - self._complete if self._lags else 0)
+        lag = self._hub.timing.clock() - self._last_complete if self._lags else 0
+        metrics.TAIL_LAG.set(lag)
 
-    async def _tell_again_and_again(self) -> None:
+    async def _export_periodically(self) -> None:
         while True:
-            self.tell()
-            await asyncio.sleep(EVERY)
+            self.export()
+            await asyncio.sleep(EXPORT_SECONDS)
 
-    async def _look_again_and_again(self) -> None:
+    async def _check_lag_periodically(self) -> None:
+        timing = self._hub.timing
         while True:
-            await asyncio.sleep(LOOK_EVERY * random.uniform(0.75, 1.25))
+            await asyncio.sleep(LAG_CHECK_SECONDS * timing.random.uniform(0.75, 1.25))
             self._lags = not await self._is_complete()
             if not self._lags:
-                self._complete = self._loop.time()
+                self._last_complete = timing.clock()
 
     async def _is_complete(self) -> bool:
-        """Whether this process has all that the log had a moment ago."""
+        """Whether this process has read everything that the log held a moment ago."""
         try:
             state = await self._log.state()
         except Unavailable:
             return False
-        if not self._has(state):
-            await asyncio.sleep(PATIENCE)
-        return self._has(state)
+        if not self._has_reached(state):
+            await asyncio.sleep(self._settle_seconds)
+        return self._has_reached(state)
 
-    def _has(self, state: Cursor) -> bool:
+    def _has_reached(self, state: Cursor) -> bool:
         head = self._hub.head
         return head.epoch == state.epoch and head.position >= state.position

@@ -1,20 +1,24 @@
-"""Places: where in the window a stream goes on from."""
+"""Resuming: where in the log a stream starts, and what it gets from there."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from notifications.errors import Invalid
+from notifications.hub.payloads import MAX_CHUNK_BYTES
 from notifications.hub.subscribers import Start, Subscriber
 from notifications.hub.window import Window
-from notifications.log.base import ResetReason
 from notifications.log.cursors import Cursor, Position
+from notifications.log.entries import ResetReason
 from notifications.telemetry.counters import process_counters
 
 
-def place_of(start: Start, window: Window, epoch: str) -> tuple[Position, ResetReason | None]:
-    """Where a stream goes on from. A cursor ahead of this process is taken at its word."""
+def resolve_start(start: Start, window: Window, epoch: str) -> tuple[Position, ResetReason | None]:
+    """The position after which a stream starts, and why that is a reset, if it is one.
+
+    A cursor ahead of this process is accepted: another process has read further.
+    """
     head = window.head
     if start.since_ms is not None:
-        return window.place_at(start.since_ms), None
+        return window.position_before(start.since_ms), None
     if start.cursor is None:
         return head, None
     cursor = start.cursor
@@ -30,42 +34,61 @@ def place_of(start: Start, window: Window, epoch: str) -> tuple[Position, ResetR
     return cursor.position, None
 
 
-# Beginnings: where a stream goes on whose topics each bring a cursor of their own.
-
-
-def by_topic(
+def resolve_per_topic(
     cursors: Mapping[str, Cursor | None], head: Cursor, floor: Position
 ) -> tuple[Position, dict[str, Position], list[str]]:
-    """The place to go on from, the first place of each topic that begins later, and who is lost.
+    """As `resolve_start`, for a stream whose topics bring one cursor each.
 
-    A topic is lost, and begins at the head, where what follows its cursor is not known. Ahead of
-    this process a cursor is taken at its word, but only if it is that of all topics: a stream has
-    one place, and what it had of one topic must neither be repeated nor held back for the others.
+    Returns the position after which the stream starts, the first position of each topic that starts
+    later, and the topics that are lost. A topic is lost, and starts at the head, where the events
+    after its cursor are not known. A cursor ahead of this process is accepted only if all topics
+    have the same one: a stream has a single position, so the events of one topic up to its cursor
+    could otherwise neither be left out nor be held back for the sake of the other topics.
     """
-    alone = len(set(cursors.values())) == 1
+    same_for_all = len(set(cursors.values())) == 1
     known = {
         topic: cursor.position
         for topic, cursor in cursors.items()
         if cursor is not None
         and cursor.epoch == head.epoch
         and cursor.position >= floor
-        and (alone or cursor.position <= head.position)
+        and (same_for_all or cursor.position <= head.position)
     }
     lost = [topic for topic in cursors if topic not in known]
-    places = {topic: known.get(topic, head.position) for topic in cursors}
-    place = min(places.values())
-    later = {topic: Position(each + 1) for topic, each in places.items() if each > place}
-    return place, later, lost
+    starts = {topic: known.get(topic, head.position) for topic in cursors}
+    position = min(starts.values())
+    later = {topic: Position(start + 1) for topic, start in starts.items() if start > position}
+    return position, later, lost
 
 
-# Replaying: what a subscriber that is behind is owed from the window.
+def take_opening(
+    subscriber: Subscriber,
+    window: Window,
+    epoch: str,
+    *,
+    reset: ResetReason | None,
+    lost: Collection[str],
+    denied: Collection[str],
+) -> bytes:
+    """The opening blocks, and as much of the backlog as fits into the same payload."""
+    at = Cursor(epoch, subscriber.position)
+    encoder = subscriber.audience.encoder
+    opening = encoder.starting_at(subscriber.since or {}).opening(at, reset, lost)
+    if denied:
+        opening += encoder.denied(at, denied)
+    if reset:
+        process_counters.resets[reset] += 1
+    if at.position < window.head:
+        subscriber.fall_behind(at.position)
+        opening += take_backlog(subscriber, window, epoch, room=MAX_CHUNK_BYTES - len(opening))
+    return opening
 
 
-def next_chunk(subscriber: Subscriber, window: Window, epoch: str, *, room: int) -> bytes:
-    """What follows its position, at most `room` bytes or one event; nothing, if that is all.
+def take_backlog(subscriber: Subscriber, window: Window, epoch: str, *, room: int) -> bytes:
+    """The events after the subscriber's position: at most `room` bytes, or one larger event.
 
-    It has been handed over by then: its position is after it, and once there is no more, it is not
-    behind any longer.
+    The subscriber moves on as if it had them already: the caller hands them over in the same step
+    of the event loop. Where nothing is left, the subscriber has caught up.
     """
     topics, encoder, since = (
         subscriber.audience.topics,
@@ -73,19 +96,20 @@ def next_chunk(subscriber: Subscriber, window: Window, epoch: str, *, room: int)
         subscriber.since,
     )
     if since:
-        encoder = encoder.beginning(since)
-    pieces: list[bytes] = []
-    for entry in window.following(topics, subscriber.position):
-        if (since or entry.skip) and not subscriber.may_have(entry):
+        encoder = encoder.starting_at(since)
+    position = subscriber.position
+    blocks: list[bytes] = []
+    for entry in window.following(topics, position):
+        if (since or entry.skip) and not subscriber.may_receive(entry):
             continue
         block = encoder.event(epoch, entry, topics)
         room -= len(block)
-        if pieces and room < 0:
-            return b"".join(pieces)
-        pieces.append(block)
-        process_counters.delivered += 1
-        subscriber.position = entry.position
-    subscriber.position = max(subscriber.position, window.head)
-    subscriber.behind = False
-    subscriber.since = None  # what follows is live
-    return b"".join(pieces)
+        if blocks and room < 0:
+            subscriber.advance(position)
+            break
+        blocks.append(block)
+        position = entry.position
+    else:
+        subscriber.catch_up(window.head)
+    process_counters.delivered += len(blocks)
+    return b"".join(blocks)

@@ -1,13 +1,12 @@
-"""What a process runs to serve streams: the log's tail, the hub, and the keep-alives.
+"""The runtime: what a process runs to serve streams, which is the tail, the hub and their company.
 
-One for each event loop. It starts when a server says so (ASGI lifespan) or when it is first needed,
-since not every server speaks lifespan, and ends with `stop` or with the loop.
+Each event loop has its own. A runtime starts when the server starts (ASGI lifespan) or when the
+first request needs it, because not every server implements lifespan. It ends with `stop` or with
+the loop.
 """
 
 import asyncio
 import logging
-import random
-from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from contextvars import Context
@@ -20,30 +19,51 @@ from notifications.hub.enforcement import Enforcement
 from notifications.hub.grants import Grant
 from notifications.hub.hub import Hub
 from notifications.hub.keepalive import KeepAlive
-from notifications.hub.metrics_exporter import Exporter, is_possible
+from notifications.hub.metrics_exporter import MetricsExporter, is_available
 from notifications.hub.quotas import Quotas
-from notifications.hub.scheduling import TimeSlice
+from notifications.hub.scheduling import Timing
 from notifications.hub.subscribers import CloseReason, Start, Subscriber
 from notifications.hub.window import Window
-from notifications.log.base import EVERYONE, Control, Gap, Log, Order, ResetReason
+from notifications.log.base import Log
 from notifications.log.cursors import Cursor, position_ms
+from notifications.log.entries import EVERYONE, ControlAction, ControlEntry, Gap, ResetReason
 from notifications.log.factory import open_log, retention
 from notifications.transport.base import Transport
 
 logger = logging.getLogger("carillon")
 
-LOAD_PAUSE = 0.5
+RETRY_SECONDS = 0.5
+"""The pause before the log is asked again, give or take a half."""
+
+control_observers: list[Callable[[ControlEntry], object]] = []
+"""Called with each control entry of the log, before that ends streams."""
+
+services: list[Callable[[Settings], Coroutine[None, None, None]]] = []
+"""What runs beside the hub of each event loop, from the runtime's start to its end.
+
+An application adds to this list when Django loads it, because the hub must not import the packages
+above it. A service is cancelled when the runtime stops.
+"""
 
 
 class Runtime:
-    def __init__(self, settings: Settings, log: Log) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log: Log,
+        *,
+        timing: Timing | None = None,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
         self.log = log
         self._settings = settings
+        self._timing = timing or Timing()
+        self._retry_seconds = retry_seconds
         self._hub: Hub | None = None
         self._keepalive: KeepAlive | None = None
         self._enforcement: Enforcement | None = None
-        self._exporter: Exporter | None = None
-        self.quotas = Quotas(settings)
+        self._exporter: MetricsExporter | None = None
+        self.quotas = Quotas(settings, clock=self._timing.clock)
         self._loaded = asyncio.Event()
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -52,28 +72,28 @@ class Runtime:
         for service in services:
             self._spawn(service(settings))
 
+    # Serving streams
+
     @property
     def ready(self) -> bool:
-        """Whether new streams are served here: the window was loaded, and nothing is draining."""
+        """Whether new streams can open: the window is loaded, and the process is not draining."""
         return self._loaded.is_set() and not self._stopping
 
     async def wait_ready(self, *, timeout: float) -> bool:
         if not self._loaded.is_set():
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._loaded.wait()
-            except TimeoutError:
-                return False
         return self.ready
 
     @property
     def refusal(self) -> CloseReason:
-        """Why no stream is served here while it is not `ready`."""
+        """Why no stream can open while the runtime is not `ready`."""
         return CloseReason.DRAINING if self._stopping else CloseReason.STARTING
 
     @property
     def hub(self) -> Hub:
-        """Raises `RuntimeError` while not `ready`."""
+        """Raises `RuntimeError` until the window is loaded."""
         if self._hub is None:
             raise RuntimeError("The window has not been loaded.")
         return self._hub
@@ -85,9 +105,9 @@ class Runtime:
         start: Start,
         *,
         encoder: Encoder = PLAIN,
-        names: tuple[str, ...] = (),
+        quota_names: tuple[str, ...] = (),
     ) -> Subscriber:
-        """`names`: as the quotas have them, which the caller has asked."""
+        """Join the hub. `quota_names`: as `quotas.admit` returned them in this step of the loop."""
         subscriber = self.hub.subscribe(
             frozenset(grant.topics),
             transport,
@@ -98,23 +118,38 @@ class Runtime:
             subjects=grant.subjects,
         )
         if subscriber.open:
-            self.quotas.take(subscriber, names)
+            self.quotas.take(subscriber, quota_names)
         if self._keepalive is not None and self._enforcement is not None:
             self._keepalive.add(subscriber)
             self._enforcement.add(subscriber, grant)
         if subscriber.position > self.hub.head.position:
-            self._spawn(self._verify(subscriber, Cursor(self.hub.head.epoch, subscriber.position)))
+            cursor = Cursor(self.hub.head.epoch, subscriber.position)
+            self._spawn(self._verify_cursor(subscriber, cursor))
         return subscriber
+
+    async def _verify_cursor(self, subscriber: Subscriber, cursor: Cursor) -> None:
+        """Send a reset where the log has not reached a cursor that is ahead of this process."""
+        while subscriber.open and self.hub.head.epoch == cursor.epoch:
+            try:
+                state = await self.log.state()
+            except Unavailable:
+                await self._pause()
+                continue
+            if state.epoch == cursor.epoch and state.position < cursor.position:
+                self.hub.reset(subscriber, ResetReason.UNKNOWN)
+            return
 
     def export(self) -> None:
         """Bring the metrics up to date."""
         if self._exporter is not None:
-            self._exporter.tell()
+            self._exporter.export()
+
+    # Ending
 
     async def drain(self, *, over: float) -> None:
-        """Take no new streams, and close those there are, spread over so many seconds.
+        """Open no new stream, and close all, spread over so many seconds.
 
-        All else goes on: publishing, and the requests that are under way.
+        Everything else goes on: publishing, and the requests that are under way.
         """
         self._stopping = True
         if self._hub is not None:
@@ -130,142 +165,128 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    # Following the log
+
     async def _run(self) -> None:
         async with self.log:
-            reason: ResetReason | None = None
+            reason = ResetReason.UNKNOWN
             while True:
                 try:
                     epoch, window = await self._load()
                 except Unavailable as error:
                     logger.warning("window.unavailable error=%r", error.detail)
-                    await asyncio.sleep(LOAD_PAUSE * random.uniform(0.5, 1.5))
+                    await self._pause()
                     continue
-                await self._install(epoch, window, reason)
+                if self._hub is None:
+                    self._start_hub(epoch, window)
+                else:
+                    await self._hub.reload(epoch, window, reason)
+                    # A control entry may be among the entries that are lost.
+                    await self._apply([ControlEntry(ControlAction.RECHECK, (EVERYONE,), "")])
                 try:
-                    reason = await self._follow()
+                    reason = await self._follow_tail()
                 except Exception:
-                    # Whatever it was, streams must not go on as if all were well.
+                    # After any fault, streams must not go on as if they had every event.
                     logger.exception("tail.failed")
                     reason = ResetReason.UNKNOWN
-                    await asyncio.sleep(LOAD_PAUSE)
+                    await asyncio.sleep(self._retry_seconds)
                 logger.warning("log.gap reason=%s", reason)
 
     async def _load(self) -> tuple[str, Window]:
         state = await self.log.state()
-        window = Window(retention(self._settings))
-        time_slice = TimeSlice()
+        window = Window(retention(self._settings), wall_clock=self._timing.wall_clock)
+        time_slice = self._timing.time_slice()
         async with aclosing(self.log.read(until=state.position)) as history:
             async for batch in history:
                 window.append(batch)
-                while window.trim(now_ms=position_ms(window.head)) or time_slice.due:
-                    await time_slice.take()
+                while window.trim(now_ms=position_ms(window.head)) or time_slice.expired:
+                    await time_slice.pause()
         if window.head != state.position:
             window.restart(state.position)
         logger.info("window.loaded events=%d bytes=%d", len(window), window.size)
         return state.epoch, window
 
-    async def _install(self, epoch: str, window: Window, reason: ResetReason | None) -> None:
-        if self._hub is not None:
-            await self._hub.reload(epoch, window, reason or ResetReason.UNKNOWN)
-            await self._obey([Control(Order.RECHECK, (EVERYONE,), "")])
-            return
-        self._hub = Hub(epoch, window)
+    def _start_hub(self, epoch: str, window: Window) -> None:
+        hub = self._hub = Hub(epoch, window, timing=self._timing)
         self._keepalive = KeepAlive(
-            self._hub,
+            hub,
             period=self._settings.KEEPALIVE,
             write_deadline=self._settings.WRITE_DEADLINE,
             max_age=self._settings.MAX_STREAM_AGE,
         )
-        self._hub.left.append(self.quotas.release)
-        self._enforcement = Enforcement(self._hub, max_age=self._settings.GRANT_MAX_AGE)
+        hub.on_leave.append(self.quotas.release)
+        self._enforcement = Enforcement(hub, max_age=self._settings.GRANT_MAX_AGE)
         self._spawn(self._keepalive.run())
         self._spawn(self._enforcement.run())
-        if is_possible():
-            self._exporter = Exporter(self._hub, self.log)
+        if is_available():
+            self._exporter = MetricsExporter(hub, self.log)
             self._spawn(self._exporter.run())
         self._loaded.set()
 
-    async def _follow(self) -> ResetReason:
+    async def _follow_tail(self) -> ResetReason:
         """Bring what the tail reads to the hub, until there is a gap."""
         async with aclosing(self.log.tail(self.hub.head)) as tail:
-            async for said in tail:
-                if isinstance(said, Gap):
-                    return said.reason
-                # First, since who may not hear any more should not hear these events either.
-                await self._obey(said.controls)
-                await self.hub.deliver(said)
+            async for item in tail:
+                if isinstance(item, Gap):
+                    return item.reason
+                # First, because a stream whose permission ended must not get these events either.
+                await self._apply(item.controls)
+                await self.hub.deliver(item)
         raise AssertionError("A tail ends with a gap.")
 
-    def order(self, control: Control) -> None:
-        """Carry out what this process knows before the log does. From any thread."""
+    def apply_control(self, control: ControlEntry) -> None:
+        """Apply at once what the log brings only later. Callable from any thread."""
         with suppress(RuntimeError):  # the loop has been closed
-            self._loop.call_soon_threadsafe(lambda: self._spawn(self._obey([control])))
+            self._loop.call_soon_threadsafe(lambda: self._spawn(self._apply([control])))
 
-    async def _obey(self, controls: Sequence[Control]) -> None:
+    async def _apply(self, controls: Sequence[ControlEntry]) -> None:
         for control in controls:
-            for heed in control_observers:
-                heed(control)
+            for observer in control_observers:
+                observer(control)
         if controls and self._enforcement is not None:
-            await self._enforcement.obey(controls)
+            await self._enforcement.apply(controls)
 
-    async def _verify(self, subscriber: Subscriber, cursor: Cursor) -> None:
-        """A cursor ahead of this process: the log knows it, or the subscriber is told to reset."""
-        while subscriber.open and self.hub.head.epoch == cursor.epoch:
-            try:
-                state = await self.log.state()
-            except Unavailable:
-                await asyncio.sleep(LOAD_PAUSE * random.uniform(0.5, 1.5))
-                continue
-            if state.epoch == cursor.epoch and state.position < cursor.position:
-                self.hub.reset(subscriber, ResetReason.UNKNOWN)
-            return
+    # Tasks
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._retry_seconds * self._timing.random.uniform(0.5, 1.5))
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
-        # With an empty context, since what starts all this may be the first request that needs it.
+        # In an empty context: otherwise the task would hold that of the request that started it.
         task = asyncio.get_running_loop().create_task(coroutine, context=Context())
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._on_done)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.critical("runtime.failed", exc_info=error)
 
 
-control_observers: list[Callable[[Control], object]] = []
-"""Called with each control entry that comes by, before streams are ended by it."""
-
-services: list[Callable[[Settings], Coroutine[None, None, None]]] = []
-"""What runs beside the hub of each event loop, from the runtime's start to its end.
-
-An application adds to this list when Django loads it, because the hub must not import what stands
-on it. A service is cancelled when the runtime stops.
-"""
-
-_runtimes: dict[AbstractEventLoop, Runtime] = {}
+_runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
 
 
-def here() -> Runtime | None:
+def current() -> Runtime | None:
     """The runtime of the running event loop, if it has been started."""
     return _runtimes.get(asyncio.get_running_loop())
 
 
 def start() -> Runtime:
-    """The runtime of the running event loop, started if need be."""
+    """The runtime of the running event loop, which starts if there is none."""
     loop = asyncio.get_running_loop()
     runtime = _runtimes.get(loop)
     if runtime is None:
-        for closed in [known for known in _runtimes if known.is_closed()]:
+        for closed in [other for other in _runtimes if other.is_closed()]:
             del _runtimes[closed]
         settings = get_settings()
         runtime = _runtimes[loop] = Runtime(settings, open_log(settings))
     return runtime
 
 
-def order(control: Control) -> None:
-    """Have every event loop of this process carry it out at once. From any thread."""
+def apply_control(control: ControlEntry) -> None:
+    """Apply a control entry at once in every event loop of this process. From any thread."""
     for runtime in list(_runtimes.values()):
-        runtime.order(control)
+        runtime.apply_control(control)
 
 
 async def stop() -> None:

@@ -1,103 +1,139 @@
-"""Work that is long in sum, in slices that are not."""
+"""Scheduling on one event loop: time slices, a fair queue, and a timer wheel."""
 
 import asyncio
+import random
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 STRIDE = 16
-"""So many small steps, such as writes to a socket, are worth a look at the clock."""
+"""A loop over small steps, such as writes to a socket, reads the clock once in so many steps."""
+SLICE_SECONDS = 0.002
 
 
 class TimeSlice:
-    """Lets the event loop go on when a piece of work has held it for long enough."""
+    """Limits how long a piece of work holds the event loop before it lets other work run."""
 
-    SLICE = 0.002
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._until = self._loop.time() + self.SLICE
+    def __init__(
+        self, seconds: float = SLICE_SECONDS, *, clock: Callable[[], float] | None = None
+    ) -> None:
+        self._seconds = seconds
+        self._clock = clock or asyncio.get_running_loop().time
+        self._end = self._clock() + seconds
 
     @property
-    def due(self) -> bool:
-        return self._loop.time() > self._until
+    def expired(self) -> bool:
+        return self._clock() > self._end
 
-    async def take(self) -> None:
+    async def pause(self) -> None:
+        """Let other work run once, then begin the next slice."""
         await asyncio.sleep(0)
-        self._until = self._loop.time() + self.SLICE
+        self._end = self._clock() + self._seconds
 
 
-# Turns: many who are to be served at once, one after another and in slices.
+class Randomness(Protocol):
+    """The part of the module `random` that the hub uses; a seeded `random.Random` has it too."""
+
+    def random(self) -> float: ...
+
+    def uniform(self, a: float, b: float, /) -> float: ...
+
+    def shuffle(self, x: MutableSequence[Any], /) -> None: ...
+
+
+def _loop_clock() -> Callable[[], float]:
+    return asyncio.get_running_loop().time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """The clocks, the randomness and the slicing of one hub and all that runs beside it.
+
+    The defaults are those of the running event loop and of the system; a test or a simulation
+    passes its own.
+    """
+
+    clock: Callable[[], float] = field(default_factory=_loop_clock)
+    """Seconds that never go back."""
+    wall_clock: Callable[[], float] = time.time
+    """Seconds since 1970."""
+    random: Randomness = random
+    time_slice: Callable[[], TimeSlice] = TimeSlice
+    stride: int = STRIDE
 
 
 class FairQueue[T]:
-    """Serves each soon, in the order that they came, and lets the event loop go on meanwhile."""
+    """Serves items soon, in the order in which they were added, in slices of time."""
 
-    def __init__(self, serve: Callable[[T], object]) -> None:
+    def __init__(
+        self, serve: Callable[[T], object], *, time_slice: Callable[[], TimeSlice] = TimeSlice
+    ) -> None:
         self._serve = serve
-        self._next: deque[T] = deque()
-        self._going = False
+        self._time_slice = time_slice
+        self._items: deque[T] = deque()
+        self._scheduled = False
         self._loop = asyncio.get_running_loop()
 
-    def add(self, one: T) -> None:
-        self._next.append(one)
-        if not self._going:
-            self._going = True
-            self._loop.call_soon(self._go)
+    def add(self, item: T) -> None:
+        self._items.append(item)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._run)
 
-    def _go(self) -> None:
-        time_slice = TimeSlice()
+    def _run(self) -> None:
+        time_slice = self._time_slice()
         try:
-            while self._next:
-                self._serve(self._next.popleft())
-                if time_slice.due:
+            while self._items:
+                self._serve(self._items.popleft())
+                if time_slice.expired:
                     break
         finally:
-            self._going = bool(self._next)
-            if self._next:
-                self._loop.call_soon(self._go)
-
-
-# A timing wheel: what is due at some moment, filed by the tick in which that is.
+            self._scheduled = bool(self._items)
+            if self._items:
+                self._loop.call_soon(self._run)
 
 
 class TimerWheel[T]:
-    """A tick costs what is due in it, however much there is in all. Nothing is due early.
+    """A timer wheel: items filed by the tick in which they are due.
 
-    Lives in one event loop.
+    A tick costs only the items that are due in it, however many the wheel holds. No item is due
+    early.
     """
 
-    def __init__(self, tick: float) -> None:
-        self._tick = tick
+    def __init__(self, tick_seconds: float, *, clock: Callable[[], float] | None = None) -> None:
+        self._tick_seconds = tick_seconds
+        self._clock = clock or asyncio.get_running_loop().time
         self._due: dict[int, dict[T, None]] = {}
-        self._loop = asyncio.get_running_loop()
-        self._done = self._now
+        self._last_tick = self._current_tick
 
     def __len__(self) -> int:
         return sum(map(len, self._due.values()))
 
     @property
-    def _now(self) -> int:
-        return int(self._loop.time() / self._tick)
+    def _current_tick(self) -> int:
+        return int(self._clock() / self._tick_seconds)
 
-    def add(self, thing: T, *, after: float) -> int:
-        """File it for so many seconds from now. What is returned finds it again."""
-        place = int((self._loop.time() + max(0.0, after)) / self._tick) + 1
-        self._due.setdefault(place, {})[thing] = None
-        return place
+    def add(self, item: T, *, after: float) -> int:
+        """File an item that is due in `after` seconds. Returns its tick, for `remove`."""
+        tick = int((self._clock() + max(0.0, after)) / self._tick_seconds) + 1
+        self._due.setdefault(tick, {})[item] = None
+        return tick
 
-    def remove(self, thing: T, place: int) -> None:
-        """It is no longer due, if it still was."""
-        filed = self._due.get(place)
-        if filed is not None:
-            filed.pop(thing, None)
-            if not filed:
-                del self._due[place]
+    def remove(self, item: T, tick: int) -> None:
+        """Take an item out; it may have been due already."""
+        items = self._due.get(tick)
+        if items is not None:
+            items.pop(item, None)
+            if not items:
+                del self._due[tick]
 
     def due(self) -> list[T]:
-        """Take out everything whose moment has come."""
-        now = self._now
-        found: list[T] = []
-        for place in range(self._done + 1, now + 1):
-            found += self._due.pop(place, ())
-        self._done = now
-        return found
+        """Take out every item that is due by now."""
+        now = self._current_tick
+        due: list[T] = []
+        for tick in range(self._last_tick + 1, now + 1):
+            due += self._due.pop(tick, ())
+        self._last_tick = now
+        return due

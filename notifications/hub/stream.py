@@ -1,4 +1,4 @@
-"""A stream before and while it is open: the topics, where it begins, and its place in the hub."""
+"""An event stream before and while it is open: its topics, its start, and its subscriber."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -12,17 +12,17 @@ from notifications.telemetry.counters import process_counters
 from notifications.transport.base import Payload, Transport
 from notifications.transport.pull import PullTransport
 
-READY_TIMEOUT = 2.0
-"""Seconds that a new stream waits for a process that has just started to load its window."""
+READY_TIMEOUT_SECONDS = 2.0
+"""How long a new stream waits for a process that has just started to load its window."""
 
 type EndNotice = Callable[[], Awaitable[object]]
-"""What is to happen once the client has left."""
+"""Called after the client has left."""
 
 
 class EventStream:
-    """What is streamed: topics, and where to begin. It joins the hub when it is opened.
+    """The topics of a stream and where it starts. It joins the hub when it is opened.
 
-    Iterating over it joins too, and is what happens wherever the stream is not handed off.
+    Iterating over it opens it too, wherever the stream is not handed off.
     """
 
     def __init__(
@@ -35,37 +35,42 @@ class EventStream:
     ) -> None:
         self.end_notice = end_notice
         self._grant = grant
-        self._start = _from_here(start)
-        self._form = encoder
+        self._start = _pinned(start)
+        self._encoder = encoder
         self._address: str | None = None
+        self._quota_names: tuple[str, ...] = ()
         self._transport: PullTransport | None = None
         self._joined: tuple[Hub, Subscriber] | None = None
 
-    def comes_from(self, scope: Mapping[str, Any]) -> None:
-        """By which connection, for the quota of its address."""
+    def set_client(self, scope: Mapping[str, Any]) -> None:
+        """Take the client's address from the ASGI scope, for the quota of that address."""
         self._address = runtime.start().quotas.address(scope)
 
     async def refusal(self) -> bytes | None:
-        """What is said instead of all else where it cannot be opened now; or else open it at once.
+        """The closing block, if the stream cannot open now. If it can, call `open` at once.
 
         A process that has just started loads its window first.
         """
-        here = runtime.start()
-        if not await here.wait_ready(timeout=READY_TIMEOUT):
-            return last_words(here.refusal, self._form)
-        reason = here.quotas.refusal(self._names(here))
-        return None if reason is None else last_words(reason, self._form)
+        running = runtime.start()
+        if not await running.wait_ready(timeout=READY_TIMEOUT_SECONDS):
+            return refusal_block(running.refusal, self._encoder)
+        names = running.quotas.admit(self._address, self._grant)
+        if isinstance(names, CloseReason):
+            return refusal_block(names, self._encoder)
+        self._quota_names = names
+        return None
 
     def open(self, transport: Transport) -> tuple[Hub, Subscriber]:
         """Join the hub of the running loop. Raises `RuntimeError` if that has no window yet."""
-        here = runtime.start()
-        subscriber = here.subscribe(
-            self._grant, transport, self._start, encoder=self._form, names=self._names(here)
+        running = runtime.start()
+        subscriber = running.subscribe(
+            self._grant,
+            transport,
+            self._start,
+            encoder=self._encoder,
+            quota_names=self._quota_names,
         )
-        return here.hub, subscriber
-
-    def _names(self, here: runtime.Runtime) -> tuple[str, ...]:
-        return here.quotas.names(self._address, self._grant)
+        return running.hub, subscriber
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -91,18 +96,18 @@ class EventStream:
                 await self.end_notice()
 
 
-def _from_here(start: Start) -> Start:
-    """A stream that begins now begins where its response was made: nothing after that is missed."""
+def _pinned(start: Start) -> Start:
+    """A stream that starts now starts when its response is made, so no later event is missed."""
     if start.cursor is not None or start.since_ms is not None or start.cursors:
         return start
     try:
-        here = runtime.here()
+        running = runtime.current()
     except RuntimeError:  # a synchronous view, in a thread without a loop
         return start
-    return Start(cursor=here.hub.head) if here is not None and here.ready else start
+    return Start(cursor=running.hub.head) if running is not None and running.ready else start
 
 
-def last_words(reason: CloseReason, encoder: Encoder = PLAIN) -> bytes:
-    """For a stream that does not begin."""
+def refusal_block(reason: CloseReason, encoder: Encoder = PLAIN) -> bytes:
+    """The closing block of a stream that does not open. Counts the refusal."""
     process_counters.refused[reason] += 1
     return encoder.closing(reason)

@@ -1,8 +1,7 @@
-"""Subscribers, and the audiences that they form: what the hub keeps of each open stream."""
+"""Subscribers: what the hub keeps of each open stream, and why a stream ends."""
 
-import asyncio
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import takewhile
@@ -10,9 +9,11 @@ from math import inf
 from typing import Protocol
 
 from notifications.hub.encoders import Encoder
-from notifications.log.base import Entry, ResetReason
 from notifications.log.cursors import START, Cursor, Position
-from notifications.transport.base import Transport
+from notifications.log.entries import Entry, ResetReason
+from notifications.transport.base import Payload, Transport
+
+logger = logging.getLogger("carillon")
 
 
 class CloseReason(StrEnum):
@@ -21,55 +22,61 @@ class CloseReason(StrEnum):
     CLIENT_LEFT = "client_left"
     WRITE_FAILED = "write_failed"
     TOO_SLOW = "too_slow"
-    """The client took longer than the write deadline to accept one chunk."""
+    """The client took longer than the write deadline to accept one payload."""
     FELL_BEHIND = "fell_behind"
-    """The window no longer has what the client was to get next."""
+    """The window no longer holds the next event for this client."""
     STOPPING = "stopping"
     """This process stops."""
     DRAINING = "draining"
-    """This process stops soon, or is replaced by another: its streams are told one by one."""
+    """This process stops soon, or another one replaces it: it ends its streams one by one."""
     STARTING = "starting"
     """This process has not loaded its window yet."""
     LOG_AWAY = "log_away"
-    """The log cannot be reached, so that the rest of what was asked for cannot be read."""
+    """The log cannot be reached, so the rest of an export cannot be read."""
     USER_UNKNOWN = "user_unknown"
-    """Who asks cannot be told now: the sessions are out of reach."""
+    """The database that holds sessions and permissions cannot be reached."""
     SIGNED_OUT = "signed_out"
-    """The user logged out of the session by which this stream was opened."""
+    """The user logged out of the session that opened this stream."""
     PERMISSION_ENDED = "permission_ended"
-    """Who asked may not hear all of these topics any more, or is nobody we know any more."""
+    """The user may no longer subscribe to all of these topics, or no longer exists."""
     EXPIRED = "expired"
-    """The permission was for a time, and that is over."""
+    """The permission had an end in time, and that has come."""
     KICKED = "kicked"
-    """Somebody ended the streams of this user or topic."""
+    """An operator or the application ended the streams of this user or topic."""
     TOO_OLD = "too_old"
-    """It was open for as long as a stream may be: its browser comes back, perhaps elsewhere."""
+    """The stream reached the maximum age: its browser reconnects, perhaps to another process."""
     TOO_MANY_STREAMS = "too_many_streams"
-    """This process has as many as it may have."""
+    """This process has its maximum of streams."""
     TOO_MANY_OF_ADDRESS = "too_many_of_address"
-    """The address that asks has as many here as one may have."""
+    """The client's address has its maximum of streams in this process."""
     TOO_MANY_OF_USER = "too_many_of_user"
-    """The user who asks has as many here as one may have."""
+    """The user has their maximum of streams in this process."""
 
     @property
     def level(self) -> int:
-        """Of the line in the log: an operator need not be told of all."""
-        return logging.DEBUG if self in _USUAL else logging.INFO
+        """The level of the log line: the usual reasons are of no interest to an operator."""
+        return logging.DEBUG if self in _USUAL_REASONS else logging.INFO
 
 
-_USUAL = frozenset(
+_USUAL_REASONS = frozenset(
     {
-        *(CloseReason.CLIENT_LEFT, CloseReason.DRAINING, CloseReason.STOPPING),
+        CloseReason.CLIENT_LEFT,
+        CloseReason.DRAINING,
+        CloseReason.STOPPING,
         CloseReason.TOO_OLD,
     }
 )
 
+_HANG_UP = frozenset({CloseReason.FELL_BEHIND, CloseReason.TOO_OLD})
+"""A client that fell behind may never read the rest of its response, and one whose stream is too
+old would use the same connection again and so come back to the same process."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Where a stream begins: after a cursor, at a time (ms since 1970), or, with neither, now.
+    """Where a stream starts: after a cursor, at a time (ms since 1970), or, with neither, now.
 
-    Or after a cursor for each topic, of which None is one that cannot be read.
+    Or after one cursor per topic, where None stands for a cursor that cannot be read.
     """
 
     cursor: str | Cursor | None = None
@@ -77,8 +84,8 @@ class Start:
     cursors: Mapping[str, Cursor | None] = field(default_factory=dict)
 
 
-class Keeper(Protocol):
-    """Who looks after subscribers: the hub."""
+class SubscriberOwner(Protocol):
+    """The hub, as a subscriber knows it."""
 
     def drained(self, subscriber: "Subscriber") -> None: ...
 
@@ -95,44 +102,93 @@ class Audience:
 
 
 class Subscriber:
-    """One open stream: a cursor into the window, and the wire to fill from there.
+    """One open stream: a cursor into the window, and the transport to fill from there.
 
-    `behind`: there may be more for it in the window after `position`. `reset`: it is to be told so
-    before anything else. `since`: topics whose history it may have from a place on only.
-    `subjects`: the names under which events may pass it over. `names`: under which it is counted.
-    `until`: when it is old, by the event loop's clock.
+    Only its own methods change it. `behind`: the window may hold more for it after `position`.
+    `pending_reset`: the reset to report before anything else. `since`: the position from which the
+    history of a topic may be replayed, where that is not all of it. `subjects`: the names by which
+    an event may skip it. `quota_names`: the names under which the quotas count it. `expires_at`:
+    when it reaches its maximum age, by the event loop's clock.
     """
 
     __slots__ = (
-        *("_keeper", "audience", "behind", "names", "open", "position", "reset", "since"),
-        *("subjects", "transport", "until"),
+        *("_owner", "audience", "behind", "expires_at", "open", "pending_reset", "position"),
+        *("quota_names", "since", "subjects", "transport"),
     )
 
     def __init__(
-        self, keeper: Keeper, audience: Audience, transport: Transport, position: Position
+        self,
+        owner: SubscriberOwner,
+        audience: Audience,
+        transport: Transport,
+        position: Position,
+        *,
+        subjects: tuple[str, ...] = (),
     ) -> None:
-        self._keeper = keeper
+        self._owner = owner
         self.audience = audience
         self.transport = transport
         self.position = position
+        self.subjects = subjects
         self.behind = False
-        self.reset: ResetReason | None = None
+        self.pending_reset: ResetReason | None = None
         self.since: Mapping[str, Position] | None = None
-        self.subjects: tuple[str, ...] = ()
-        self.names: tuple[str, ...] | None = None
-        self.until = inf
+        self.quota_names: tuple[str, ...] | None = None
+        self.expires_at = inf
         self.open = True
         audience.members[self] = None
         transport.owner = self
 
+    # Its position in the log
+
+    def send(self, payload: Payload, position: Position) -> None:
+        """Hand over a payload with which the subscriber has everything up to `position`.
+
+        Both steps are one method because this is the hot path of a fan-out.
+        """
+        self.position = position
+        self.transport.write(payload)
+
+    def reached(self, settled: Position) -> Position:
+        """The position up to which it has everything, where the last fan-out ended at `settled`."""
+        return self.position if self.behind else max(self.position, settled)
+
+    def advance(self, position: Position) -> None:
+        self.position = position
+
+    def fall_behind(self, reached: Position) -> None:
+        """It has everything up to `reached`, and gets what follows from the window."""
+        self.position = max(self.position, reached)
+        self.behind = True
+
+    def catch_up(self, head: Position) -> None:
+        """It has everything up to `head`, and gets what follows from the fan-out."""
+        self.position = max(self.position, head)
+        self.behind = False
+        self.since = None  # a restriction of the history; what follows is live
+
+    def require_reset(self, reason: ResetReason) -> None:
+        """It may have missed events: report that before anything else."""
+        self.pending_reset = reason
+        self.behind = True
+
+    def reset_to(self, head: Position) -> None:
+        """The pending reset is being reported: what came before `head` no longer concerns it."""
+        self.pending_reset = None
+        self.position = head
+        self.behind = False
+        self.since = None
+
+    # Which events it gets
+
     def limit_history(self, since: Mapping[str, Position], *, head: Position) -> None:
-        """What is live is never held back, however late the history is to begin."""
+        """Restrict the history of some topics. A live event is never held back by this."""
         live = Position(head + 1)
         self.since = {topic: min(first, live) for topic, first in since.items()} or None
 
-    def may_have(self, entry: Entry) -> bool:
-        """Whether it is not passed over, and a topic by which it would come begins before it."""
-        if entry.skip and self.is_among(entry.skip):
+    def may_receive(self, entry: Entry) -> bool:
+        """Whether the entry does not skip it, and one of its topics may be replayed from there."""
+        if entry.skip and self.has_subject_in(entry.skip):
             return False
         since = self.since
         return since is None or any(
@@ -140,42 +196,71 @@ class Subscriber:
             for topic in entry.topics
         )
 
-    def is_among(self, subjects: Collection[str]) -> bool:
+    def has_subject_in(self, subjects: Collection[str]) -> bool:
         return any(subject in subjects for subject in self.subjects)
 
+    # Its age, its quotas and its end
+
+    def limit_age(self, expires_at: float) -> None:
+        self.expires_at = expires_at
+
+    def count_under(self, quota_names: tuple[str, ...] | None) -> None:
+        self.quota_names = quota_names
+
+    def leave(self) -> None:
+        self.open = False
+
+    def end(self, reason: CloseReason, topics: Collection[str]) -> bool:
+        """Write the closing block, with the `topics` that the reason is about.
+
+        A transport that is busy takes no closing block, so it is aborted. Returns whether the
+        closing block is still being sent.
+        """
+        transport = self.transport
+        if transport.busy or reason in (CloseReason.WRITE_FAILED, CloseReason.TOO_SLOW):
+            transport.abort()
+            return False
+        encoder = self.audience.encoder
+        try:
+            block = encoder.forbidden(reason, topics) if topics else encoder.closing(reason)
+            transport.end(Payload(block), hang_up=reason in _HANG_UP)
+        except Exception:
+            logger.exception("transport.failed")
+            transport.abort()
+        return transport.busy
+
+    # What the transport reports
+
     def drained(self) -> None:
-        self._keeper.drained(self)
+        self._owner.drained(self)
 
     def lost(self) -> None:
-        self._keeper.lost(self)
+        self._owner.lost(self)
 
 
-# Waiting: whose wire is still busy with what it was handed, and since when.
+class SlowSubscribers:
+    """The subscribers whose transport is still busy with a payload, in the order of their waits."""
 
-
-class Waiting:
-    """In the order in which they began to wait. Times are the event loop's."""
-
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._since: dict[Subscriber, float] = {}
-        self._loop = asyncio.get_running_loop()
+        self._clock = clock
 
     def __len__(self) -> int:
         return len(self._since)
 
-    def begin(self, subscriber: Subscriber) -> None:
-        self._since[subscriber] = self._loop.time()
+    def add(self, subscriber: Subscriber) -> None:
+        self._since[subscriber] = self._clock()
 
-    def end(self, subscriber: Subscriber) -> None:
+    def discard(self, subscriber: Subscriber) -> None:
         self._since.pop(subscriber, None)
 
-    def late(self, deadline: float) -> Iterator[Subscriber]:
-        """Those who have waited for `deadline` seconds, each forgotten as it is named.
+    def overdue(self, deadline: float) -> Iterator[Subscriber]:
+        """Take out, one by one, the subscribers that have waited for `deadline` seconds.
 
-        Others may come and go meanwhile.
+        Other subscribers may come and go between two steps of the iteration.
         """
-        oldest = self._loop.time() - deadline
-        waited = takewhile(lambda waiting: waiting[1] <= oldest, self._since.items())
+        oldest = self._clock() - deadline
+        waited = takewhile(lambda wait: wait[1] <= oldest, self._since.items())
         for subscriber, since in list(waited):
             if self._since.get(subscriber) == since:
                 del self._since[subscriber]

@@ -1,39 +1,45 @@
-"""The part of the log that this process holds: the retained events, indexed by topic."""
+"""The window: the part of the log that this process holds in memory, indexed by topic."""
 
 import time
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from operator import attrgetter
 
-from notifications.log.base import Batch, Entry, Retention
-from notifications.log.cursors import START, Position, position, position_ms
+from notifications.log.cursors import START, Position, make_position, position_ms
+from notifications.log.entries import Batch, Entry, Retention
 
-_by_position = attrgetter("position")
 STEP = 1_000
-_GONE = Entry(START, (), b"", None, b"", is_text=True, retry=None)
+"""The most entries that are removed in one step, so that no step holds the event loop for long."""
+_by_position = attrgetter("position")
+_REMOVED = Entry(START, (), b"", None, b"", is_text=True, retry=None)
 
 
 class Window:
     """Every event after `floor` and up to `head`, oldest first.
 
-    Entries are numbered in the order they came; a topic's index is the numbers of its entries. What
-    is trimmed leaves the indexes when they are next compacted, at most once per entry.
+    Entries are numbered in the order in which they came, and the index of a topic holds the numbers
+    of its entries. The number of a removed entry stays in an index until that is next compacted,
+    which happens at most once per entry.
     """
 
-    def __init__(self, retention: Retention) -> None:
+    def __init__(
+        self, retention: Retention, *, wall_clock: Callable[[], float] = time.time
+    ) -> None:
         self._retention = retention
+        self._wall_clock = wall_clock
         self.restart(START)
 
     def restart(self, head: Position) -> None:
-        """Forget everything: the window begins after `head`."""
+        """Forget every event: the window now starts after `head`."""
         self.floor = head
         self.head = head
         self.size = 0
+        """Bytes, as retention counts them."""
         self._entries: list[Entry] = []
         self._base = 0  # the number of self._entries[0]
-        self._first = 0  # where the oldest entry is in self._entries
+        self._first = 0  # the index of the oldest entry in self._entries
         self._topics: dict[str, array[int]] = {}
 
     def __len__(self) -> int:
@@ -41,13 +47,16 @@ class Window:
 
     @property
     def span(self) -> float:
-        """Seconds since the oldest event that is held; 0 without any."""
+        """Seconds since the oldest event that the window holds; 0 without any."""
         if not len(self):
             return 0.0
-        return max(0.0, time.time() - position_ms(self._entries[self._first].position) / 1000)
+        oldest_ms = position_ms(self._entries[self._first].position)
+        return max(0.0, self._wall_clock() - oldest_ms / 1000)
+
+    # What comes and goes
 
     def append(self, batch: Batch) -> None:
-        """Take a batch; one that does not join what is held begins the window anew."""
+        """Add a batch. One that does not follow the head restarts the window: there is a hole."""
         if batch.prev != self.head:
             self.restart(batch.prev)
         for entry in batch.entries:
@@ -63,20 +72,20 @@ class Window:
         self.trim(now_ms=position_ms(self.head), most=STEP + 2 * len(batch.entries))
 
     def trim(self, *, now_ms: int, most: int = STEP) -> bool:
-        """Let go of what retention does not keep, in steps: whether there is more of it.
+        """Remove up to `most` events that retention does not keep. Returns whether more are left.
 
-        `now_ms` is by the clock of the log.
+        `now_ms` is a time by the clock of the log.
         """
-        oldest = position(max(0, now_ms - self._retention.age * 1000))
+        oldest = make_position(max(0, now_ms - self._retention.age * 1000))
         surplus = len(self) - self._retention.events
         more = self._first < len(self._entries)
         while more:
             entry = self._entries[self._first]
-            kept = surplus <= 0 and self.size <= self._retention.bytes
-            more = not (kept and entry.position >= oldest)
+            fits = surplus <= 0 and self.size <= self._retention.bytes
+            more = not (fits and entry.position >= oldest)
             if not more or not most:
                 break
-            self._drop(entry)
+            self._remove_oldest(entry)
             surplus -= 1
             most -= 1
             more = self._first < len(self._entries)
@@ -87,16 +96,16 @@ class Window:
         return more
 
     def dismantle(self) -> bool:
-        """For a window that is no longer in use: free some of it. Whether there is more.
+        """Free a part of a window that is no longer in use. Returns whether more is left.
 
-        To free all of a long history at once takes long.
+        To free the whole of a long history at once would hold the event loop for too long.
         """
         del self._entries[-STEP:]
         for _ in range(min(STEP, len(self._topics))):
             self._topics.popitem()
         return bool(self._entries or self._topics)
 
-    def _drop(self, entry: Entry) -> None:
+    def _remove_oldest(self, entry: Entry) -> None:
         number = self._base + self._first
         for topic in entry.topics:
             index = self._topics[topic]
@@ -104,29 +113,26 @@ class Window:
                 del self._topics[topic]
             elif len(index) > 64 and index[len(index) // 2] <= number:
                 del index[: len(index) // 2]
-        self._entries[self._first] = _GONE
+        self._entries[self._first] = _REMOVED
         self._first += 1
         self.size -= entry.size
         self.floor = entry.position
 
-    def covers(self, place: Position) -> bool:
-        """Whether everything that follows the place is known."""
-        return self.floor <= place <= self.head
+    # What it answers
 
-    def place_at(self, ms: int) -> Position:
-        """The place before the first event of that time or later: the floor, if all are."""
-        at = self._after(Position(position(ms) - 1))
-        if at == self._first:
+    def position_before(self, ms: int) -> Position:
+        """The position before the first event of that time or later; the floor, if that is all."""
+        index = self._index_after(Position(make_position(ms) - 1))
+        if index == self._first:
             return self.floor
-        before = self._entries[at - 1]
-        return before.position
+        return self._entries[index - 1].position
 
     def following(self, topics: Iterable[str], after: Position) -> Iterator[Entry]:
-        """The events of these topics after the place, in order, each once.
+        """The events of these topics after the position, in order, each once.
 
-        It reads the window as it is now: use it before the window changes.
+        The iterator reads the window as it is now: use it up before the window changes.
         """
-        start = self._base + self._after(after)
+        start = self._base + self._index_after(after)
         runs = []
         for topic in topics:
             index = self._topics.get(topic)
@@ -137,19 +143,21 @@ class Window:
         for number in numbers:
             if number != previous:
                 previous = number
-                entry = self._entries[number - self._base]
-                yield entry
+                yield self._entries[number - self._base]
 
-    def about(self, topics: Iterable[str], after: Position) -> int:
-        """How many `following` gives, but for those of several of the topics, counted for each."""
-        start = self._base + self._after(after)
+    def estimate_following(self, topics: Iterable[str], after: Position) -> int:
+        """How many events `following` yields, where one with several of the topics counts for each.
+
+        The exact number would need the merge that `following` does.
+        """
+        start = self._base + self._index_after(after)
         indexes = [self._topics[topic] for topic in topics if topic in self._topics]
         return sum(len(index) - bisect_left(index, start) for index in indexes)
 
-    def _after(self, place: Position) -> int:
-        return bisect_right(self._entries, place, lo=self._first, key=_by_position)
+    def _index_after(self, position: Position) -> int:
+        return bisect_right(self._entries, position, lo=self._first, key=_by_position)
 
 
 def _tail_of(index: "array[int]", first: int) -> Iterator[int]:
-    """A slice without the copy: a laggard asks for one chunk of what may be a long history."""
+    """A slice without a copy: a slow subscriber takes one chunk of what may be a long history."""
     return (index[i] for i in range(first, len(index)))

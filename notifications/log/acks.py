@@ -1,60 +1,24 @@
-"""Publishing again what nobody knows the outcome of: pure code, for both ways into Redis."""
+"""Acknowledgements: which positions publishers were promised, and how to repeat a lost append."""
 
 import random
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from notifications.errors import Unavailable
 from notifications.log import script
-from notifications.log.base import Receipt
+from notifications.log.backoff import Backoff, Uniform
 from notifications.log.cursors import Cursor
+from notifications.log.entries import Receipt
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.2
-LEAST = 0.01
-
-
-class AppendRetry:
-    """One `append`, and the time it has. `before` is a place that the log had reached before it."""
-
-    def __init__(self, call: Sequence[Any], *, before: Cursor | None, timeout: float) -> None:
-        self.call = call
-        self._before = before
-        self._until = time.monotonic() + timeout
-        self._pause = FIRST_PAUSE
-        self._doubt: Unavailable | None = None
-
-    @property
-    def left(self) -> float:
-        """Seconds, and always some: none would mean something else."""
-        return max(self._until - time.monotonic(), LEAST)
-
-    def pause_after(self, error: Unavailable) -> float:
-        """For how long to wait before `call` is tried again.
-
-        Raises what the publisher is to be told, where there is no doubt or no time. What was once
-        in doubt stays so, whatever becomes of a later attempt.
-        """
-        if self._doubt is None:
-            if error.outcome == "not_sent":
-                raise error
-            self._doubt = error
-            self.call = script.repetition(self.call, self._before)
-        pause = self._pause * random.uniform(0.5, 1.5)
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        if pause >= self.left:
-            raise self._doubt
-        return pause
-
-
-# What this process told publishers it had kept, so that it can tell when the log has not.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.2
+LEAST_SECONDS = 0.01
 
 
 class HighWaterMarks:
-    """The highest position that this process told a publisher it had kept, whoever appended it.
+    """The highest position of each log that this process has acknowledged to any publisher.
 
-    If the log does not reach that far after a reconnect, it lost what was acknowledged.
+    A log that does not reach that far after a reconnect has lost acknowledged events.
     """
 
     def __init__(self) -> None:
@@ -76,4 +40,49 @@ class HighWaterMarks:
         return self._marks.get(log)
 
 
-here = HighWaterMarks()
+high_water_marks = HighWaterMarks()
+"""The marks of this process, for all instances of a log."""
+
+
+class AppendRetry:
+    """One `append` and its repetitions, within its timeout. It sends nothing itself.
+
+    `before` is a cursor that the log had reached before the first attempt.
+    """
+
+    def __init__(
+        self,
+        command: script.Command,
+        *,
+        before: Cursor | None,
+        timeout: float,
+        clock: Callable[[], float] = time.monotonic,
+        uniform: Uniform = random.uniform,
+    ) -> None:
+        self.command = command
+        self._before = before
+        self._clock = clock
+        self._deadline = clock() + timeout
+        self._backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, uniform=uniform)
+        self._doubt: Unavailable | None = None
+
+    @property
+    def remaining(self) -> float:
+        """Seconds, and never 0: redis-py takes a timeout of 0 for 'do not block at all'."""
+        return max(self._deadline - self._clock(), LEAST_SECONDS)
+
+    def pause_after(self, error: Unavailable) -> float:
+        """Prepare `command` for another attempt, and return the pause before it in seconds.
+
+        Raises the error for the publisher where there is no doubt about the outcome, or no time
+        left. An outcome that was in doubt once stays in doubt, whatever a later attempt brings.
+        """
+        if self._doubt is None:
+            if error.outcome == "not_sent":
+                raise error
+            self._doubt = error
+            self.command = script.repetition(self.command, self._before)
+        pause = self._backoff.next_pause()
+        if pause >= self.remaining:
+            raise self._doubt
+        return pause

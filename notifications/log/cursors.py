@@ -1,4 +1,4 @@
-"""Positions in the log, and cursors: what a client brings back to go on where it was."""
+"""Positions in the log, and cursors: what a client sends back to resume where it stopped."""
 
 import re
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from typing import NewType
 from notifications.errors import Invalid
 
 Position = NewType("Position", int)
-"""A place in the log. Ordered; opaque outside this module and the log.
+"""The position of an entry in the log. Ordered; opaque outside this module and the log.
 
 It is a Redis stream id `<ms>-<n>` as one number (`ms << 64 | n`), because a window holds a hundred
-thousand of them and a number is a quarter of a tuple.
+thousand positions, and a number takes a quarter of the memory of a tuple.
 """
 
 START = Position(0)
@@ -23,40 +23,40 @@ _VERSION = "1"
 _CURSOR = re.compile(r"1\.([0-9a-z]{8,32})\.([0-9]{1,18})-([0-9]{1,20})", re.ASCII)
 
 
-def position(ms: int, n: int = 0) -> Position:
+def make_position(ms: int, n: int = 0) -> Position:
     return Position(ms << _COUNTER_BITS | n)
 
 
 def parse_position(text: bytes) -> Position:
-    """From the form that Redis uses, `<ms>-<n>`."""
+    """Parse Redis' own notation, `<ms>-<n>`."""
     ms, _, n = text.partition(b"-")
     return Position(int(ms) << _COUNTER_BITS | int(n))
 
 
-def format_position(value: Position) -> str:
-    return f"{value >> _COUNTER_BITS}-{value & _COUNTER_MASK}"
+def format_position(position: Position) -> str:
+    return f"{position >> _COUNTER_BITS}-{position & _COUNTER_MASK}"
+
+
+def position_ms(position: Position) -> int:
+    """The time of a position: milliseconds since 1970, by the clock of the log."""
+    return position >> _COUNTER_BITS
 
 
 def format_time(ms: int) -> str:
     """ISO 8601, in UTC, to the millisecond."""
-    seconds, rest = divmod(ms, 1000)
-    return f"{_to_the_second(seconds)}.{rest:03d}+00:00"
+    seconds, fraction_ms = divmod(ms, 1000)
+    return f"{_format_second(seconds)}.{fraction_ms:03d}+00:00"
 
 
-# Most events are of the same second as the one before.
+# Most events have the same second as the event before.
 @lru_cache(maxsize=64)
-def _to_the_second(seconds: int) -> str:
+def _format_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def position_ms(value: Position) -> int:
-    """The time of a position: milliseconds since 1970, by the clock of the log."""
-    return value >> _COUNTER_BITS
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A position and the epoch that it is a position in. Its text is the `id:` of the stream."""
+    """A position, and the epoch to which it belongs. Its text is the `id:` in an event stream."""
 
     epoch: str
     position: Position
@@ -66,10 +66,10 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
-        """Raises `Invalid` for anything that `str(cursor)` cannot have made."""
+        """Raises `Invalid` for any text that `str(cursor)` cannot have made."""
         match = _CURSOR.fullmatch(text)
         if match is not None and int(match[3]) <= _COUNTER_MASK:
-            cursor = cls(match[1], position(int(match[2]), int(match[3])))
+            cursor = cls(match[1], make_position(int(match[2]), int(match[3])))
             if str(cursor) == text:
                 return cursor
         raise Invalid("This is not a cursor.")

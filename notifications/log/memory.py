@@ -1,78 +1,97 @@
-"""The log in this process's memory: for the tests of applications, and for one process alone."""
+"""The log in the memory of one process: for the tests of applications, and for `runserver`."""
 
 import asyncio
 import threading
 import time
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from operator import attrgetter
-from types import TracebackType
 
 from notifications.errors import Conflict
-from notifications.log.base import (
-    Appender,
+from notifications.log.base import Log, SyncLog
+from notifications.log.cursors import START, Cursor, Position, make_position, position_ms
+from notifications.log.entries import (
     Batch,
-    Control,
+    ControlEntry,
     Draft,
     Entry,
     Gap,
-    Log,
     Receipt,
     ResetReason,
     Retention,
 )
-from notifications.log.cursors import START, Cursor, Position, position, position_ms
 from notifications.log.script import fresh_epoch
 
 READ_COUNT = 1_000
 MAX_CONTROLS = 10_000
 
 
-@dataclass
-class _Kept:
+@dataclass(slots=True)
+class _RememberedKey:
+    """An idempotency key, until a moment of the store's clock."""
+
     fingerprint: str
     receipt: Receipt
-    until: float
+    deadline: float
 
 
-@dataclass
 class MemoryStore:
-    """What instances share. Safe between threads."""
+    """The contents of the log, which all its instances share. Safe between threads."""
 
-    retention: Retention
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    epoch: str = field(default_factory=fresh_epoch)
-    entries: list[Entry] = field(default_factory=list)
-    controls: list[Control] = field(default_factory=list)
-    floor: Position = START
-    last: Position = START
-    size: int = 0
-    kept: dict[str, _Kept] = field(default_factory=dict)
-    wakers: set[Callable[[], None]] = field(default_factory=set)
+    def __init__(
+        self,
+        retention: Retention,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        time_ns: Callable[[], int] = time.time_ns,
+        new_epoch: Callable[[], str] = fresh_epoch,
+    ) -> None:
+        self.lock = threading.Lock()
+        self.epoch = new_epoch()
+        self.entries: list[Entry] = []
+        self.controls: list[ControlEntry] = []
+        self.floor = START
+        self.last = START
+        self._retention = retention
+        self._clock = clock
+        self._time_ns = time_ns
+        self._new_epoch = new_epoch
+        self._size = 0
+        self._keys: dict[str, _RememberedKey] = {}
+        self._wakers: set[Callable[[], None]] = set()
+
+    def add_waker(self, wake: Callable[[], None]) -> None:
+        """Call `wake` after every change, in the thread that made the change."""
+        self._wakers.add(wake)
+
+    def remove_waker(self, wake: Callable[[], None]) -> None:
+        self._wakers.discard(wake)
+
+    def _wake(self) -> None:
+        for wake in list(self._wakers):
+            wake()
 
     def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         with self.lock:
             self._refuse_conflicts(drafts)
             receipts = [self._append(draft) for draft in drafts]
             self._trim()
-            wakers = list(self.wakers)
-        for wake in wakers:
-            wake()
+        self._wake()
         return receipts
 
     def _refuse_conflicts(self, drafts: Sequence[Draft]) -> None:
-        now = time.monotonic()
-        self.kept = {key: kept for key, kept in self.kept.items() if kept.until > now}
-        seen = {key: kept.fingerprint for key, kept in self.kept.items()}
+        now = self._clock()
+        self._keys = {key: known for key, known in self._keys.items() if known.deadline > now}
+        seen = {key: known.fingerprint for key, known in self._keys.items()}
         for index, draft in enumerate(drafts):
             key, fingerprint = draft.key, draft.fingerprint
             if key is not None and seen.setdefault(key, fingerprint) != fingerprint:
                 raise Conflict.at(index)
 
     def _append(self, draft: Draft) -> Receipt:
-        if draft.key is not None and draft.key in self.kept:
-            first = self.kept[draft.key].receipt
+        if draft.key is not None and draft.key in self._keys:
+            first = self._keys[draft.key].receipt
             return Receipt(first.id, first.cursor, duplicate=True)
         event = draft.event
         self._advance()
@@ -87,93 +106,89 @@ class MemoryStore:
             frozenset(draft.skip) or None,
         )
         self.entries.append(entry)
-        self.size += entry.size
+        self._size += entry.size
         receipt = Receipt(event.id, Cursor(self.epoch, self.last))
         if draft.key is not None:
-            until = time.monotonic() + self.retention.idempotency_age
-            self.kept[draft.key] = _Kept(draft.fingerprint, receipt, until)
+            deadline = self._clock() + self._retention.idempotency_age
+            self._keys[draft.key] = _RememberedKey(draft.fingerprint, receipt, deadline)
         return receipt
 
-    def command(self, control: Control) -> Cursor:
+    def append_control(self, control: ControlEntry) -> Cursor:
         with self.lock:
             self._advance()
             self.controls.append(replace(control, position=self.last))
             del self.controls[:-MAX_CONTROLS]
             cursor = Cursor(self.epoch, self.last)
-            wakers = list(self.wakers)
-        for wake in wakers:
-            wake()
+        self._wake()
         return cursor
 
     def release(self, keys: Sequence[str], *, after: int) -> None:
-        until = time.monotonic() + after
+        deadline = self._clock() + after
         with self.lock:
-            for key in self.kept.keys() & set(keys):
-                self.kept[key].until = min(self.kept[key].until, until)
+            for key in self._keys.keys() & set(keys):
+                self._keys[key].deadline = min(self._keys[key].deadline, deadline)
 
     def _advance(self) -> None:
-        now = position(time.time_ns() // 1_000_000)
+        now = make_position(self._time_ns() // 1_000_000)
         self.last = max(now, Position(self.last + 1))
 
     def _trim(self) -> None:
-        surplus = len(self.entries) - self.retention.events
-        oldest = position_ms(self.last) - self.retention.age * 1000
+        surplus = len(self.entries) - self._retention.events
+        oldest = position_ms(self.last) - self._retention.age * 1000
         cut = 0
         for entry in self.entries[:-1]:
             too_old = position_ms(entry.position) < oldest
-            if not (cut < surplus or self.size > self.retention.bytes or too_old):
+            if not (cut < surplus or self._size > self._retention.bytes or too_old):
                 break
-            self.size -= entry.size
+            self._size -= entry.size
             self.floor = entry.position
             cut += 1
         del self.entries[:cut]
 
-    def after(self, place: Position) -> Batch | None:
-        """The next entries; None if what follows the place was trimmed."""
+    def after(self, position: Position) -> Batch | None:
+        """The next entries; None if entries that followed the position were trimmed."""
         with self.lock:
-            if place < self.floor:
+            if position < self.floor:
                 return None
-            first = bisect_right(self.entries, place, key=attrgetter("position"))
+            first = bisect_right(self.entries, position, key=attrgetter("position"))
             entries = self.entries[first : first + READ_COUNT]
             more = first + READ_COUNT < len(self.entries)
-            last = entries[-1].position if more else max(place, self.last)
-            controls = [each for each in self.controls if place < each.position <= last]
-            return Batch(place, last, entries, controls)
+            last = entries[-1].position if more else max(position, self.last)
+            controls = [entry for entry in self.controls if position < entry.position <= last]
+            return Batch(position, last, entries, controls)
 
     def read(self, after: Position, until: Position) -> Iterator[Batch]:
-        place = max(after, self.floor)
-        while place < until:
-            batch = self.after(place)
+        position = max(after, self.floor)
+        while position < until:
+            batch = self.after(position)
             if batch is None:
-                place = self.floor
+                position = self.floor
                 continue
-            if batch.last <= place:
+            if batch.last <= position:
                 return
             entries = [entry for entry in batch.entries if entry.position <= until]
-            controls = [each for each in batch.controls if each.position <= until]
+            controls = [entry for entry in batch.controls if entry.position <= until]
             yield Batch(batch.prev, min(batch.last, until), entries, controls)
-            place = batch.last
+            position = batch.last
 
     def clear(self) -> None:
         """Lose everything, as FLUSHALL does."""
         with self.lock:
-            self.epoch = fresh_epoch()
-            self.entries, self.controls, self.size, self.kept = [], [], 0, {}
+            self.epoch = self._new_epoch()
+            self.entries, self.controls, self._size, self._keys = [], [], 0, {}
             self.floor = self.last
-            wakers = list(self.wakers)
-        for wake in wakers:
-            wake()
+        self._wake()
 
 
-class MemoryAppender(Appender):
+class MemorySyncLog(SyncLog):
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
     def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         return self._store.append(drafts)
 
-    def command(self, control: Control) -> Cursor:
-        return self._store.command(control)
+    def append_control(self, control: ControlEntry) -> Cursor:
+        return self._store.append_control(control)
 
     def release(self, keys: Sequence[str], *, after: int) -> None:
         self._store.release(keys, after=after)
@@ -189,12 +204,7 @@ class MemoryLog(Log):
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """There is nothing to close."""
 
     async def state(self) -> Cursor:
@@ -215,25 +225,25 @@ class MemoryLog(Log):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(more.set)
 
-        self._store.wakers.add(wake)
+        self._store.add_waker(wake)
         try:
-            place = after.position
+            position = after.position
             while True:
                 more.clear()
-                batch = self._store.after(place)
-                if self._store.epoch != after.epoch or place > self._store.last:
+                batch = self._store.after(position)
+                if self._store.epoch != after.epoch or position > self._store.last:
                     yield Gap(ResetReason.LOG_LOST)
                     return
                 if batch is None:
                     yield Gap(ResetReason.TRIMMED)
                     return
-                if batch.last > place:
-                    place = batch.last
+                if batch.last > position:
+                    position = batch.last
                     yield batch
                 else:
                     await more.wait()
         finally:
-            self._store.wakers.discard(wake)
+            self._store.remove_waker(wake)
 
     async def ping(self) -> None:
         """Memory always answers."""

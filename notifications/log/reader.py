@@ -1,23 +1,31 @@
-"""Reading what the script has written: raw stream entries as batches."""
+"""Reading the stream: raw entries as batches, and how many to ask for at once."""
 
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from notifications.log.base import EVERYONE, Batch, Control, Entry, Order
 from notifications.log.cursors import START, Position, parse_position
+from notifications.log.entries import EVERYONE, Batch, ControlAction, ControlEntry, Entry
+from notifications.log.layout import ENTRY_FIELDS
 
 type Raw = Sequence[Any]
-"""A stream entry as Redis gives it: its name `<ms>-<n>`, and a list of names and values."""
+"""A stream entry as Redis returns it: its position `<ms>-<n>`, and a list of names and values."""
 
-# The fields of an event in the order in which the script writes them: what every process reads of
-# every event is found by its place, which is twice as fast as by its name. A mark may follow.
-EVENT = [b"kind", b"prev", b"at", b"topics", b"id", b"type", b"data", b"form", b"retry"]
-KIND, PREV = 1, 3
+# Every process reads every event, so it finds a field by its index: that is twice as fast as by its
+# name. Optional fields may follow these.
+NAMES = [name.encode() for name in ENTRY_FIELDS]
+KIND, PREV, AT, TOPICS, ID, TYPE, DATA, FORM, RETRY = range(1, 2 * len(NAMES), 2)
+END = 2 * len(NAMES)
+
+FEWEST, FIRST, MOST = 8, 100, 500
+"""Entries of one read."""
+MAX_READ_BYTES = 4 * 1024 * 1024
+SAMPLE = 32
+"""How many entries of a read are measured: measuring all of them would cost too much."""
 
 
 class Reader:
-    """Turns raw stream entries into batches, sharing what repeats from entry to entry."""
+    """Turns raw stream entries into batches, and shares values that repeat between entries."""
 
     MAX_SHARED = 10_000
 
@@ -26,43 +34,43 @@ class Reader:
         self._types: dict[bytes, bytes] = {}
 
     def batch(self, raw: Iterable[Raw]) -> Iterable[Batch]:
-        """Batches, one for each run of entries that name each other; unknown kinds only join.
+        """Yield a batch for each run of entries that name each other as predecessors.
 
-        Entries that are not ours (no `prev`) are passed over.
+        Entries of unknown kinds only join a run. Entries that others wrote (no `prev`) are skipped.
         """
         prev = last = START
         before = b""
         entries: list[Entry] = []
-        controls: list[Control] = []
-        for name, given in raw:
-            fields = given if given[: 2 * len(EVENT) : 2] == EVENT else _in_order(given)
-            said = fields[PREV]
-            if said is None:
+        controls: list[ControlEntry] = []
+        for name, pairs in raw:
+            fields = pairs if pairs[:END:2] == NAMES else _in_order(pairs)
+            predecessor = fields[PREV]
+            if predecessor is None:
                 continue
-            if said != before:
+            if predecessor != before:
                 if before:
                     yield Batch(prev, last, entries, controls)
-                prev, entries, controls = parse_position(said), [], []
+                prev, entries, controls = parse_position(predecessor), [], []
             before, last = name, parse_position(name)
             if fields[KIND] == b"event":
                 entry = self._entry(last, fields)
-                if len(given) > 2 * len(EVENT):
-                    entry.skip = _skipped(given)
+                if len(pairs) > END:
+                    entry.skip = _skip(pairs)
                 entries.append(entry)
             elif fields[KIND] == b"control":
-                controls.append(_control(last, given))
+                controls.append(_control(last, pairs))
         if before:
             yield Batch(prev, last, entries, controls)
 
     def _entry(self, position: Position, fields: Sequence[Any]) -> Entry:
-        type_, retry = fields[11], fields[17]
+        topics, type_, retry = fields[TOPICS], fields[TYPE], fields[RETRY]
         return Entry(
             position,
-            self._topics.get(fields[7]) or self._shared_topics(fields[7]),
-            fields[9],
+            self._topics.get(topics) or self._shared_topics(topics),
+            fields[ID],
             self._types.setdefault(type_, type_) if type_ else None,
-            fields[13],
-            fields[15] == b"text",
+            fields[DATA],
+            fields[FORM] == b"text",
             int(retry) if retry else None,
         )
 
@@ -74,63 +82,56 @@ class Reader:
         return topics
 
 
-def _in_order(given: Sequence[bytes]) -> list[Any]:
-    """The fields of an entry where those of an event are; what it does not have is None."""
-    named = dict(zip(given[::2], given[1::2], strict=True))
-    return [each for name in EVENT for each in (name, named.get(name))]
+def _in_order(pairs: Sequence[bytes]) -> list[Any]:
+    """The fields of any entry at the indexes of an event's fields; a missing field is None."""
+    values = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    return [part for name in NAMES for part in (name, values.get(name))]
 
 
-def _skipped(given: Sequence[bytes]) -> frozenset[str] | None:
-    """Few events pass anybody over, and only they have this field."""
-    if b"skip" not in given[::2]:
+def _skip(pairs: Sequence[bytes]) -> frozenset[str] | None:
+    """The subjects to skip. Few events have any, and only those events have the field."""
+    names = pairs[::2]
+    if b"skip" not in names:
         return None
-    return frozenset(given[2 * given[::2].index(b"skip") + 1].decode().split("\n"))
+    return frozenset(pairs[2 * names.index(b"skip") + 1].decode().split("\n"))
 
 
-def _control(position: Position, fields: Sequence[bytes]) -> Control:
-    """An order that this version does not know must not be passed over: all are asked again."""
+def _control(position: Position, pairs: Sequence[bytes]) -> ControlEntry:
+    """An entry that this version does not understand must have an effect: it rechecks everyone."""
     try:
-        said = json.loads(fields[fields.index(b"body") + 1])
-        return Control(
-            Order(said["order"]),
-            tuple(map(str, said["subjects"])),
-            str(said["reason"]),
+        body = json.loads(pairs[pairs.index(b"body") + 1])
+        return ControlEntry(
+            ControlAction(body["order"]),
+            tuple(map(str, body["subjects"])),
+            str(body["reason"]),
             position,
-            tuple(map(str, said.get("topics", ()))),
+            tuple(map(str, body.get("topics", ()))),
         )
     except (ValueError, KeyError, TypeError):
-        return Control(Order.RECHECK, (EVERYONE,), "", position)
-
-
-# How much of the log is asked for at once.
-
-
-FEWEST, FIRST, MOST = 8, 100, 500
-BYTES = 4 * 1024 * 1024
-SAMPLE = 32
-"""So many entries of a read are measured: this is asked of every one."""
+        return ControlEntry(ControlAction.RECHECK, (EVERYONE,), "", position)
 
 
 class ReadSize:
-    """So many entries that a lag is soon made up for, and so few that they are not too many bytes.
+    """How many entries to ask for: enough to catch up soon, and few enough to limit their bytes.
 
-    A read is held in memory as a whole, and parsed while everything else waits. Nobody can ask for
-    bytes, so this goes by the last read: more if that was full and small, fewer if it was large.
+    A read is held in memory as a whole, and parsing it blocks the event loop. Redis takes no limit
+    in bytes, so the number of entries follows from the last read: more entries if that read was
+    full and small, fewer if it was large.
     """
 
-    def __init__(self, *, first: int = FIRST, most_bytes: int = BYTES) -> None:
+    def __init__(self, *, first: int = FIRST, max_bytes: int = MAX_READ_BYTES) -> None:
         self.count = first
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
 
-    def took(self, raw: Sequence[Raw]) -> None:
-        """What the last read brought, which may have been less than it asked for."""
+    def adapt(self, raw: Sequence[Raw]) -> None:
+        """Adapt to the entries of the last read, which may be fewer than it asked for."""
         if len(raw) < self.count:
             self.count = min(self.count, max(FIRST, 2 * len(raw)))
             return
         sample = raw[:: max(1, len(raw) // SAMPLE)]
-        measured = sum(len(value) for _, given in sample for value in given)
+        measured = sum(len(part) for _, pairs in sample for part in pairs)
         size = measured * len(raw) // len(sample)
-        if size * 2 <= self._most_bytes:
+        if size * 2 <= self._max_bytes:
             self.count = min(MOST, 2 * self.count)
-        elif size > self._most_bytes:
-            self.count = max(FEWEST, self.count * self._most_bytes // size)
+        elif size > self._max_bytes:
+            self.count = max(FEWEST, self.count * self._max_bytes // size)

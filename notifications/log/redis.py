@@ -6,214 +6,240 @@ import random
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from types import TracebackType
 from typing import Any
-from weakref import WeakSet
 
-from hiredis import pack_command
-from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
 from notifications.errors import Unavailable
 from notifications.log import acks, script
-from notifications.log.acks import AppendRetry
-from notifications.log.base import Batch, Draft, Gap, Log, Receipt, ResetReason, Retention
-from notifications.log.connections import AWAY, ELSEWHERE, REDIRECTED, async_pool
+from notifications.log.acks import AppendRetry, HighWaterMarks
+from notifications.log.backoff import Backoff, Uniform
+from notifications.log.base import Log
+from notifications.log.connections import (
+    AWAY,
+    REDIRECTED,
+    REDIRECTED_PAUSE_SECONDS,
+    AsyncConnection,
+    Vetting,
+    async_pool,
+    bounded_roundtrip,
+    roundtrip,
+)
 from notifications.log.cursors import START, Cursor, Position, format_position
+from notifications.log.entries import Batch, Draft, Gap, Receipt, ResetReason, Retention
 from notifications.log.reader import Raw, Reader, ReadSize
+from notifications.log.script import SLACK, Command, Slack
 from notifications.telemetry.counters import process_counters
 
 logger = logging.getLogger("carillon")
 
 BLOCK_MS = 2_000
-REPLY_MARGIN = 3.0
-GATHER_BELOW = 100
-GATHER_PAUSE = 0.001
+BLOCK_MARGIN_SECONDS = 3.0
+GATHER_BELOW_ENTRIES = 100
+GATHER_PAUSE_SECONDS = 0.001
 MAX_CONNECTIONS = 16
-FIRST_READ, READ_BYTES = 16, 512 * 1024
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+FIRST_HISTORY_READ, MAX_HISTORY_READ_BYTES = 16, 512 * 1024
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 
 
 class RedisLog(Log):
-    """`url` is a `REDIS_URL`; `timeout` (seconds) bounds all but `tail`."""
+    """`url` is a `REDIS_URL`; `timeout` bounds every call but `tail`, in seconds."""
 
     def __init__(
-        self, url: str, *, prefix: str, retention: Retention, timeout: float, replicas: int = 0
+        self,
+        url: str,
+        *,
+        prefix: str,
+        retention: Retention,
+        timeout: float,
+        replicas: int = 0,
+        slack: Slack = SLACK,
+        marks: HighWaterMarks = acks.high_water_marks,
+        block_ms: int = BLOCK_MS,
+        uniform: Uniform = random.uniform,
     ) -> None:
         self._keys = script.Keys(prefix)
         self._retention = retention
         self._timeout = timeout
         self._replicas = replicas
+        self._slack = slack
+        self._marks = marks
+        self._block_ms = block_ms
+        self._uniform = uniform
         self._pool = async_pool(
             url,
             prefix=prefix,
             max_connections=MAX_CONNECTIONS,
-            # Each wait is bounded here, once, and not again at each step by redis-py. Where its own
-            # time passes it returns None, as if Redis had said so, and keeps a connection on which
-            # the answer is still to come. Cancelling it drops the connection.
+            # This class bounds each call once; redis-py would do so at every step. After its own
+            # timeout redis-py returns None, as if Redis had sent that, and keeps a connection whose
+            # reply is still to come. A cancelled call drops the connection.
             timeout=None,
             socket_timeout=None,
             socket_connect_timeout=timeout,
-            # Repeating a read or an append is ours to decide: redis-py would do it behind our back.
+            # This class decides whether to repeat a read or an append; redis-py must not.
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
         self._identity = f"{url}#{prefix}"
-        self._reached: Cursor | None = None  # where the log is known to have been
-        self._vetted = WeakSet[AbstractConnection]()
+        self._reached: Cursor | None = None  # a cursor that the log is known to have reached
+        self._vetting = Vetting()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._pool.aclose()
 
     async def state(self) -> Cursor:
-        self._reached = script.read_state(await self._ask(script.state(self._keys)))
+        self._reached = script.read_state(await self._call(script.state(self._keys)))
         return self._reached
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         if not drafts:
             return []
-        call = script.append(self._keys, self._retention, drafts, touch=bool(self._replicas))
-        attempts = AppendRetry(call, before=self._reached, timeout=self._timeout)
+        touch = bool(self._replicas)
+        retry = AppendRetry(
+            script.append(self._keys, self._retention, drafts, touch=touch, slack=self._slack),
+            before=self._reached,
+            timeout=self._timeout,
+            uniform=self._uniform,
+        )
         while True:
             try:
-                reply = await self._ask(attempts.call, timeout=attempts.left, copies=True)
+                reply = await self._call(
+                    retry.command, timeout=retry.remaining, replicas=self._replicas
+                )
                 receipts = script.read_receipts(reply, drafts)
                 break
             except Unavailable as error:
-                await asyncio.sleep(attempts.pause_after(error))
-        acks.here.note(self._identity, receipts)
+                await asyncio.sleep(retry.pause_after(error))
+        self._marks.note(self._identity, receipts)
         return receipts
 
     async def ping(self) -> None:
         token = secrets.token_hex(8)
-        said = await self._ask(script.canary(self._keys, token), copies=True)
-        if said != token.encode():
+        reply = await self._call(script.canary(self._keys, token), replicas=self._replicas)
+        if reply != token.encode():
             raise Unavailable("Redis did not give back what it took.", outcome="unknown")
 
     async def read(self, *, until: Position, after: Position = START) -> AsyncGenerator[Batch]:
         reader = Reader()
-        last = format_position(after)
-        end = format_position(until)
-        read_size = ReadSize(first=FIRST_READ, most_bytes=READ_BYTES)
+        last, end = format_position(after), format_position(until)
+        read_size = ReadSize(first=FIRST_HISTORY_READ, max_bytes=MAX_HISTORY_READ_BYTES)
         while True:
-            call = ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", read_size.count]
-            raw: list[Raw] = await self._ask(call)
+            raw: list[Raw] = await self._call(
+                ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", read_size.count]
+            )
             for batch in reader.batch(raw):
                 yield batch
             if len(raw) < read_size.count:
                 return
-            read_size.took(raw)
+            read_size.adapt(raw)
             last = raw[-1][0].decode()
 
     async def tail(self, after: Cursor) -> AsyncGenerator[Batch | Gap]:
-        place = after
-        pause = FIRST_PAUSE
+        cursor = after
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, uniform=self._uniform)
         away = False
         while True:
             try:
                 async with asyncio.timeout(self._timeout):
                     connection = await self._pool.get_connection()
                 try:
-                    async with aclosing(self._follow(connection, place)) as follow:
-                        async for said in follow:
+                    async with aclosing(self._follow(connection, cursor)) as batches:
+                        async for batch in batches:
                             if away:
                                 logger.info("log.back")
                                 process_counters.reconnects += 1
                                 away = False
-                            pause = FIRST_PAUSE
-                            if said is None:
+                            backoff.reset()
+                            if batch is None:
                                 continue
-                            yield said
-                            if isinstance(said, Gap):
+                            yield batch
+                            if isinstance(batch, Gap):
                                 return
-                            self._reached = place = Cursor(place.epoch, said.last)
+                            self._reached = cursor = Cursor(cursor.epoch, batch.last)
                 finally:
                     await self._pool.release(connection)
             except AWAY as error:
                 if not away:
                     logger.warning("log.away error=%r", str(error) or type(error).__name__)
                     away = True
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))
-            pause = min(pause * 2, LONGEST_PAUSE)
+            await asyncio.sleep(backoff.next_pause())
 
     async def _follow(
-        self, connection: AbstractConnection, place: Cursor
+        self, connection: AsyncConnection, cursor: Cursor
     ) -> AsyncGenerator[Batch | Gap | None]:
-        """As `tail`, on one connection; None says that there was nothing, and that it is sound."""
+        """Tail on one connection; None means that the log is sound and has nothing new."""
         reader = Reader()
         read_size = ReadSize()
-        read = format_position(place.position)
+        read = format_position(cursor.position)
         await self._check_eviction(connection)
-        yield await self._check(connection, place)
+        yield await self._check(connection, cursor)
         while True:
             raw = await self._xread(connection, read, count=read_size.count)
             if not raw:
-                yield await self._check(connection, place, read=read)
+                yield await self._check(connection, cursor, read=read)
                 continue
-            read_size.took(raw)
+            read_size.adapt(raw)
             read = raw[-1][0].decode()
             for batch in reader.batch(raw):
-                if batch.prev != place.position:
-                    gap = await self._check(connection, place, prev=batch.prev)
+                if batch.prev != cursor.position:
+                    gap = await self._check(connection, cursor, prev=batch.prev)
                     yield gap or Gap(ResetReason.TRIMMED)
                     return
-                place = Cursor(place.epoch, batch.last)
+                cursor = Cursor(cursor.epoch, batch.last)
                 yield batch
-            if len(raw) < GATHER_BELOW:
-                # A round trip costs far more than an entry: let a burst gather.
-                await asyncio.sleep(GATHER_PAUSE)
+            if len(raw) < GATHER_BELOW_ENTRIES:
+                # A round trip costs far more than an entry, so a pause lets a burst gather.
+                await asyncio.sleep(GATHER_PAUSE_SECONDS)
 
     async def _xread(
-        self, connection: AbstractConnection, read: str, *, count: int = 1, block: bool = True
+        self, connection: AsyncConnection, read: str, *, count: int = 1, block: bool = True
     ) -> list[Raw]:
-        wait = ["BLOCK", BLOCK_MS] if block else []
-        reply = await self._converse(
+        block_option = ["BLOCK", self._block_ms] if block else []
+        reply = await bounded_roundtrip(
             connection,
-            ["XREAD", "COUNT", count, *wait, "STREAMS", self._keys.stream, read],
-            timeout=BLOCK_MS / 1000 + REPLY_MARGIN,
+            ["XREAD", "COUNT", count, *block_option, "STREAMS", self._keys.stream, read],
+            timeout=self._block_ms / 1000 + BLOCK_MARGIN_SECONDS,
         )
         return reply[0][1] if reply else []
 
     async def _check(
         self,
-        connection: AbstractConnection,
-        place: Cursor,
+        connection: AsyncConnection,
+        cursor: Cursor,
         *,
         prev: Position | None = None,
         read: str | None = None,
     ) -> Gap | None:
-        """Whether the log still holds what was read at `place`, and what was acknowledged.
+        """Check that the log still has the entry at `cursor`, and every acknowledged entry.
 
-        If it lost any of it, its epoch ends here: what cursors of that epoch mean is not known.
-        `prev` is what the next entry names as its predecessor. `read` is where a read brought
-        nothing: if the log says that there is more and still gives nothing, that was trimmed.
+        If the log lost any of them, this ends its epoch, since cursors of that epoch have lost
+        their meaning. `prev` is the predecessor that the next entry names. `read` is the position
+        after which a read found nothing: if the log's head is higher and another read still finds
+        nothing, the entries between were trimmed.
         """
-        ask = script.state(self._keys, acks.here.mark(self._identity))
-        state = script.read_state(await self._converse(connection, ask, timeout=self._timeout))
-        if state.epoch != place.epoch:
+        command = script.state(self._keys, self._marks.mark(self._identity))
+        reply = await bounded_roundtrip(connection, command, timeout=self._timeout)
+        state = script.read_state(reply)
+        if state.epoch != cursor.epoch:
             return Gap(ResetReason.LOG_LOST)
-        lost = state.position < place.position or (prev is not None and prev < place.position)
+        lost = state.position < cursor.position or (prev is not None and prev < cursor.position)
         if not lost:
-            more = read is not None and state.position > place.position
+            more = read is not None and state.position > cursor.position
             trimmed = more and not await self._xread(connection, str(read), block=False)
             return Gap(ResetReason.TRIMMED) if trimmed else None
-        call = script.end(self._keys, state.epoch)
-        await self._converse(connection, call, timeout=self._timeout)
+        command = script.end(self._keys, state.epoch)
+        await bounded_roundtrip(connection, command, timeout=self._timeout)
         return Gap(ResetReason.LOG_LOST)
 
-    async def _check_eviction(self, connection: AbstractConnection) -> None:
-        """A Redis that evicts keys when it is full will evict the log: say so, each time."""
+    async def _check_eviction(self, connection: AsyncConnection) -> None:
+        """Log an error, at each connection, if this Redis may evict the log when it is full."""
         try:
-            info = await self._converse(connection, ["INFO", "memory"], timeout=self._timeout)
+            command = ["INFO", "memory"]
+            info = await bounded_roundtrip(connection, command, timeout=self._timeout)
         except ResponseError:
-            return  # a hosted Redis may not tell
+            return  # A hosted Redis may not allow INFO.
         if (policy := script.eviction_policy(info)) != "noeviction":
             logger.error(
                 "log.eviction policy=%s: this Redis may evict the log, which resets every stream. "
@@ -221,13 +247,13 @@ class RedisLog(Log):
                 policy,
             )
 
-    async def _ask(
-        self, call: Sequence[Any], *, timeout: float | None = None, copies: bool = False
+    async def _call(
+        self, command: Command, *, timeout: float | None = None, replicas: int = 0
     ) -> Any:
-        """One call on a connection of the pool. Raises `Unavailable`, and when it is known, how.
+        """Send a command on a connection of the pool; return the reply once `replicas` have it.
 
-        With `copies`, as many replicas as the settings want have what it wrote. A node of a cluster
-        that sends us elsewhere has done nothing, so it is said again.
+        Raises `Unavailable`, with the outcome where it is known. A node of a cluster that redirects
+        us has not executed the command, so this sends it again.
         """
         timeout = self._timeout if timeout is None else timeout
         sent = False
@@ -238,62 +264,33 @@ class RedisLog(Log):
                     try:
                         await self._vet(connection)
                         sent = True
-                        wait_ms = int(timeout * 800) if copies and self._replicas else 0
-                        return await self._copied(connection, call, wait_ms)
+                        return await _call_with_wait(connection, command, timeout, replicas)
                     except REDIRECTED:
                         sent = False
                     finally:
                         await self._pool.release(connection)
-                    await asyncio.sleep(FIRST_PAUSE)
+                    await asyncio.sleep(REDIRECTED_PAUSE_SECONDS)
         except AWAY as error:
             raise script.unavailable(error, sent=sent) from error
 
-    async def _copied(self, connection: AbstractConnection, call: Sequence[Any], ms: int) -> Any:
-        reply = await _say(connection, call)
-        if ms:
-            confirmed = await _say(connection, ["WAIT", self._replicas, ms])
-            script.check_copies(confirmed, self._replicas)
-        return reply
+    async def _vet(self, connection: AsyncConnection) -> None:
+        """Vet a new connection before its first use: its server may lack acknowledged entries.
 
-    async def _vet(self, connection: AbstractConnection) -> None:
-        """Before a new connection is used: what it leads to may be older than what was kept."""
-        if connection in self._vetted:
+        The script ends the epoch there.
+        """
+        if self._vetting.has(connection):
             return
-        mark = acks.here.mark(self._identity)
+        mark = self._marks.mark(self._identity)
         if mark is not None:
-            call = script.state(self._keys, mark)
-            await _say(connection, call)
-        connection.register_connect_callback(self._connected)
-        self._vetted.add(connection)
-
-    def _connected(self, connection: AbstractConnection) -> None:
-        self._vetted.discard(connection)
-
-    async def _converse(
-        self, connection: AbstractConnection, call: Sequence[Any], *, timeout: float
-    ) -> Any:
-        async with asyncio.timeout(timeout):
-            return await _say(connection, call)
+            await roundtrip(connection, script.state(self._keys, mark))
+        self._vetting.add(connection)
 
 
-async def _say(connection: AbstractConnection, call: Sequence[Any]) -> Any:
-    """Say it, and return what is answered, however long that takes."""
-    try:
-        await _send(connection, call)
-        return await connection.read_response()
-    except NoScriptError:
-        await _send(connection, script.as_eval(call))
-        return await connection.read_response()
-    except ELSEWHERE:
-        # It was the master, and another is now, perhaps at the same address.
-        await connection.disconnect()
-        raise
-
-
-async def _send(connection: AbstractConnection, call: Sequence[Any]) -> None:
-    try:
-        # redis-py's own way to pack a command takes several times as long.
-        await connection.send_packed_command(pack_command(tuple(call)))
-    except (AttributeError, RuntimeError) as error:
-        # What `writelines` of asyncio and of uvloop raise where the connection has just been lost.
-        raise ConnectionError("The connection was lost.") from error
+async def _call_with_wait(
+    connection: AsyncConnection, command: Command, timeout: float, replicas: int
+) -> Any:
+    reply = await roundtrip(connection, command)
+    if replicas:
+        confirmed = await roundtrip(connection, script.wait(replicas, timeout))
+        script.check_replicas(confirmed, replicas)
+    return reply

@@ -1,40 +1,64 @@
-"""The Redis log for synchronous code."""
+"""The log in a Redis or Valkey stream, for synchronous code."""
 
+import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from weakref import WeakSet
 
 from redis.backoff import NoBackoff
-from redis.connection import AbstractConnection
-from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from notifications.errors import Unavailable
 from notifications.log import acks, script
-from notifications.log.acks import AppendRetry
-from notifications.log.base import Appender, Batch, Control, Draft, Receipt, Retention
-from notifications.log.connections import AWAY, ELSEWHERE, REDIRECTED, REDIRECTED_PAUSE, pool
+from notifications.log.acks import AppendRetry, HighWaterMarks
+from notifications.log.backoff import Uniform
+from notifications.log.base import SyncLog
+from notifications.log.connections import (
+    AWAY,
+    REDIRECTED,
+    REDIRECTED_PAUSE_SECONDS,
+    SyncConnection,
+    Vetting,
+    sync_pool,
+    sync_roundtrip,
+)
 from notifications.log.cursors import Cursor, Position, format_position
+from notifications.log.entries import Batch, ControlEntry, Draft, Receipt, Retention
 from notifications.log.reader import Raw, Reader, ReadSize
+from notifications.log.script import SLACK, Command, Slack
 
-# More threads than this wait for each other.
 MAX_CONNECTIONS = 64
+"""Further threads wait until a connection is free."""
+WAIT_MARGIN_SECONDS = 1.0
 
 
-class RedisAppender(Appender):
-    """Connects when it is first used; redis-py's pool is safe between threads and after a fork."""
+class RedisSyncLog(SyncLog):
+    """Connects at its first use; redis-py's pool is safe between threads and after a fork."""
 
     def __init__(
-        self, url: str, *, prefix: str, retention: Retention, timeout: float, replicas: int = 0
+        self,
+        url: str,
+        *,
+        prefix: str,
+        retention: Retention,
+        timeout: float,
+        replicas: int = 0,
+        slack: Slack = SLACK,
+        marks: HighWaterMarks = acks.high_water_marks,
+        clock: Callable[[], float] = time.monotonic,
+        uniform: Uniform = random.uniform,
     ) -> None:
         self._keys = script.Keys(prefix)
         self._retention = retention
         self._timeout = timeout
         self._replicas = replicas
+        self._slack = slack
+        self._marks = marks
+        self._clock = clock
+        self._uniform = uniform
         self._identity = f"{url}#{prefix}"
-        self._vetted = WeakSet[AbstractConnection]()
-        self._pool = pool(
+        self._vetting = Vetting()
+        self._pool = sync_pool(
             url,
             prefix=prefix,
             max_connections=MAX_CONNECTIONS,
@@ -48,97 +72,90 @@ class RedisAppender(Appender):
     def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         if not drafts:
             return []
-        call = script.append(self._keys, self._retention, drafts, touch=bool(self._replicas))
-        before = acks.here.mark(self._identity)
-        attempts = AppendRetry(call, before=before, timeout=self._timeout)
+        touch = bool(self._replicas)
+        retry = AppendRetry(
+            script.append(self._keys, self._retention, drafts, touch=touch, slack=self._slack),
+            before=self._marks.mark(self._identity),
+            timeout=self._timeout,
+            clock=self._clock,
+            uniform=self._uniform,
+        )
         while True:
             try:
-                reply = self._ask(attempts.call, timeout=attempts.left, copies=True)
+                reply = self._call(retry.command, timeout=retry.remaining, replicas=self._replicas)
                 receipts = script.read_receipts(reply, drafts)
                 break
             except Unavailable as error:
-                time.sleep(attempts.pause_after(error))
-        acks.here.note(self._identity, receipts)
+                time.sleep(retry.pause_after(error))
+        self._marks.note(self._identity, receipts)
         return receipts
 
-    def command(self, control: Control) -> Cursor:
-        call = script.control(self._keys, self._retention, control)
-        return script.read_state(self._ask(call, timeout=self._timeout))
+    def append_control(self, control: ControlEntry) -> Cursor:
+        command = script.control(self._keys, self._retention, control, slack=self._slack)
+        return script.read_state(self._call(command))
 
     def release(self, keys: Sequence[str], *, after: int) -> None:
-        self._ask(script.release(self._keys, keys, after=after), timeout=self._timeout)
+        self._call(script.release(self._keys, keys, after=after))
 
     def state(self) -> Cursor:
-        return script.read_state(self._ask(script.state(self._keys), timeout=self._timeout))
+        return script.read_state(self._call(script.state(self._keys)))
 
     def read(self, *, after: Position, until: Position) -> Iterator[Batch]:
         reader = Reader()
         last, end = format_position(after), format_position(until)
         read_size = ReadSize()
         while True:
-            call = ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", read_size.count]
-            raw: list[Raw] = self._ask(call, timeout=self._timeout)
+            raw: list[Raw] = self._call(
+                ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", read_size.count]
+            )
             yield from reader.batch(raw)
             if len(raw) < read_size.count:
                 return
-            read_size.took(raw)
+            read_size.adapt(raw)
             last = raw[-1][0].decode()
 
     def close(self) -> None:
         self._pool.disconnect()
 
-    def _ask(self, call: Sequence[Any], *, timeout: float, copies: bool = False) -> Any:
-        """As `RedisLog` asks."""
+    def _call(self, command: Command, *, timeout: float | None = None, replicas: int = 0) -> Any:
+        """Do as `RedisLog._call`."""
+        timeout = self._timeout if timeout is None else timeout
         sent = False
-        until = time.monotonic() + timeout
+        deadline = self._clock() + timeout
         try:
             while True:
                 connection = self._pool.get_connection()
                 try:
                     self._vet(connection)
                     sent = True
-                    return self._said(connection, call, timeout=timeout, copies=copies)
+                    return _call_with_wait(connection, command, timeout, replicas)
                 except REDIRECTED:
                     sent = False
-                    if time.monotonic() >= until:
+                    if self._clock() >= deadline:
                         raise
                 finally:
                     self._pool.release(connection)
-                time.sleep(REDIRECTED_PAUSE)
+                time.sleep(REDIRECTED_PAUSE_SECONDS)
         except AWAY as error:
             raise script.unavailable(error, sent=sent) from error
 
-    def _said(
-        self, connection: AbstractConnection, call: Sequence[Any], *, timeout: float, copies: bool
-    ) -> Any:
-        reply = _converse(connection, call, timeout=timeout)
-        if copies and self._replicas:
-            wait = ["WAIT", self._replicas, int(timeout * 800)]
-            confirmed = _converse(connection, wait, timeout=timeout + 1)
-            script.check_copies(confirmed, self._replicas)
-        return reply
-
-    def _vet(self, connection: AbstractConnection) -> None:
-        """As `RedisLog` does."""
-        if connection in self._vetted:
+    def _vet(self, connection: SyncConnection) -> None:
+        """Do as `RedisLog._vet`."""
+        if self._vetting.has(connection):
             return
-        mark = acks.here.mark(self._identity)
+        mark = self._marks.mark(self._identity)
         if mark is not None:
-            _converse(connection, script.state(self._keys, mark), timeout=self._timeout)
-        connection.register_connect_callback(self._connected)
-        self._vetted.add(connection)
-
-    def _connected(self, connection: AbstractConnection) -> None:
-        self._vetted.discard(connection)
+            sync_roundtrip(connection, script.state(self._keys, mark), timeout=self._timeout)
+        self._vetting.add(connection)
 
 
-def _converse(connection: AbstractConnection, call: Sequence[Any], *, timeout: float) -> Any:
-    try:
-        connection.send_command(*call)
-        return connection.read_response(timeout=timeout)
-    except NoScriptError:
-        connection.send_command(*script.as_eval(call))
-        return connection.read_response(timeout=timeout)
-    except ELSEWHERE:
-        connection.disconnect()
-        raise
+def _call_with_wait(
+    connection: SyncConnection, command: Command, timeout: float, replicas: int
+) -> Any:
+    reply = sync_roundtrip(connection, command, timeout=timeout)
+    if replicas:
+        confirmed = sync_roundtrip(
+            connection, script.wait(replicas, timeout), timeout=timeout + WAIT_MARGIN_SECONDS
+        )
+        script.check_replicas(confirmed, replicas)
+    return reply

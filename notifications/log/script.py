@@ -1,79 +1,112 @@
-"""What is said to Redis and what it answers, as pure code: `redis.py` and `appender.py` send it."""
+"""The commands that the log sends to Redis, and their replies: pure code, without a connection.
+
+`redis.py` and `redis_sync.py` send these commands; `log.lua` executes most of them.
+"""
 
 import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseError
 
 from notifications.errors import Conflict, Unavailable
-from notifications.log.base import (
-    Control,
-    Draft,
-    Receipt,
-    Retention,
-)
 from notifications.log.cursors import Cursor, format_position, parse_position
+from notifications.log.entries import ControlEntry, Draft, Receipt, Retention
+from notifications.log.layout import (
+    COMMON_ARGUMENTS,
+    LUA_HEADER,
+    OPERATIONS,
+    AppendArguments,
+    Arguments,
+    CanaryArguments,
+    ControlArguments,
+    EndArguments,
+    ReleaseArguments,
+    StateArguments,
+)
 
-SCRIPT = (files(__package__) / "log.lua").read_text()
+SCRIPT = LUA_HEADER + (files(__package__) / "log.lua").read_text()
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
-# The server keeps a little more than is replayed, so that live delivery never depends on how little
-# history one keeps: a tail may lag by this much.
-SLACK_EVENTS = 10_000
-SLACK_BYTES = 16 * 1024 * 1024
-SLACK_MS = 10_000
+_KEY_COUNT = 2
+"""The index of the number of keys in `EVALSHA <sha> <number of keys> <key>… <argument>…`."""
+
+type Command = Sequence[Any]
+"""The name of a Redis command and its arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slack:
+    """What the server keeps beyond the retention.
+
+    A tail may lag by this much. So live delivery never depends on how short the history is.
+    """
+
+    events: int = 10_000
+    bytes: int = 16 * 1024 * 1024
+    ms: int = 10_000
+
+
+SLACK = Slack()
 
 
 class Keys:
-    """The names of our keys. The braces keep them in one slot of a cluster."""
+    """The names of the log's keys in Redis. The braces keep them in one slot of a cluster."""
 
     def __init__(self, prefix: str) -> None:
         self.stream = f"{{{prefix}}}:log"
         self.meta = f"{{{prefix}}}:meta"
         self.canary = f"{{{prefix}}}:canary"
-        self._idempotency = f"{{{prefix}}}:once:"
+        self._once = f"{{{prefix}}}:once:"
         self._again = f"{{{prefix}}}:again:"
 
     def once(self, key: str) -> str:
-        return self._idempotency + key
+        """The key that remembers an idempotency key."""
+        return self._once + key
 
     def again(self, mark: str) -> str:
-        """What stands for a call that was repeated because nobody knew what had become of it."""
+        """The key that exists once a repetition has replaced the call with this mark."""
         return self._again + mark
 
 
-def _call(keys: Sequence[str], *arguments: Any) -> list[Any]:
-    return ["EVALSHA", SCRIPT_SHA, len(keys), *keys, *arguments]
+def _evalsha(keys: Sequence[str], arguments: Arguments, drafts: Iterable[Any] = ()) -> list[Any]:
+    operation = OPERATIONS[type(arguments)]
+    common = (operation, fresh_epoch())
+    return ["EVALSHA", SCRIPT_SHA, len(keys), *keys, *common, *arguments, *drafts]
 
 
-def as_eval(call: Sequence[Any]) -> list[Any]:
-    """The same call for a server that does not have the script yet."""
-    return ["EVAL", SCRIPT, *call[2:]]
+def as_eval(command: Command) -> list[Any]:
+    """The same command for a server that does not have the script yet."""
+    return ["EVAL", SCRIPT, *command[_KEY_COUNT:]]
 
 
 def state(keys: Keys, acknowledged: Cursor | None = None) -> list[Any]:
-    """Ask for the state. If the log no longer has what it acknowledged, its epoch ends by it."""
-    mark = [] if acknowledged is None else _place(acknowledged)
-    return _call([keys.stream, keys.meta], "state", fresh_epoch(), *mark)
+    """Ask for the state. A log that lost the acknowledged entry ends its epoch first."""
+    cursor = ("", "") if acknowledged is None else _split(acknowledged)
+    return _evalsha([keys.stream, keys.meta], StateArguments(*cursor))
 
 
 def canary(keys: Keys, token: str) -> list[Any]:
-    names = [keys.stream, keys.meta, keys.canary]
-    return _call(names, "canary", fresh_epoch(), token)
+    return _evalsha([keys.stream, keys.meta, keys.canary], CanaryArguments(token))
 
 
 def end(keys: Keys, epoch: str) -> list[Any]:
-    return _call([keys.stream, keys.meta], "end", fresh_epoch(), epoch)
+    return _evalsha([keys.stream, keys.meta], EndArguments(epoch))
 
 
 def append(
-    keys: Keys, retention: Retention, drafts: Sequence[Draft], *, touch: bool = False
+    keys: Keys,
+    retention: Retention,
+    drafts: Sequence[Draft],
+    *,
+    touch: bool = False,
+    slack: Slack = SLACK,
 ) -> list[Any]:
-    """`touch`: write something in any case, so that there is something to wait for."""
+    """`touch`: write to Redis in any case, so that `WAIT` has a write to wait for."""
     marks = _marks(drafts)
     names = [keys.stream, keys.meta, keys.again(marks[0] or drafts[0].event.id)]
     numbers: dict[str, int] = {}
@@ -86,7 +119,7 @@ def append(
                 names.append(keys.once(draft.key))
                 number = numbers[draft.key] = len(names)
         event = draft.event
-        arguments += (
+        arguments += (  # In the order of `DRAFT_ARGUMENTS`.
             number,
             draft.fingerprint,
             mark,
@@ -98,56 +131,63 @@ def append(
             event.retry or "",
             "\n".join(draft.skip),
         )
-    return _call(
-        names,
-        "append",
-        fresh_epoch(),
-        *_limits(retention),
-        retention.idempotency_age,
-        "",
-        "1" if touch else "",
-        *arguments,
+    head = AppendArguments(
+        *_limits(retention, slack),
+        key_age_seconds=retention.idempotency_age,
+        after="",
+        touch="1" if touch else "",
     )
+    return _evalsha(names, head, arguments)
 
 
 def _marks(drafts: Sequence[Draft]) -> list[str]:
-    """What tells each event from all others; nothing, where its id does."""
+    """A mark for each draft whose id does not identify it; an empty string for the others."""
     call = secrets.token_hex(8) if any(draft.named for draft in drafts) else ""
     return [f"{call}.{index}" if draft.named else "" for index, draft in enumerate(drafts)]
 
 
-def repetition(call: Sequence[Any], before: Cursor | None) -> list[Any]:
-    """The same `append`, after an attempt of which nothing is known but that it came after this."""
-    after = call[2] + 3 + 6
-    seen = "- 0-0" if before is None else " ".join(_place(before))
-    return [*call[:after], seen, *call[after + 1 :]]
+_AFTER = _KEY_COUNT + 1 + len(COMMON_ARGUMENTS) + AppendArguments._fields.index("after")
 
 
-def control(keys: Keys, retention: Retention, control: Control) -> list[Any]:
+def repetition(command: Command, before: Cursor | None) -> list[Any]:
+    """The same `append`, after an attempt with an unknown outcome that was sent after `before`."""
+    after = command[_KEY_COUNT] + _AFTER
+    cursor = "- 0-0" if before is None else " ".join(_split(before))
+    return [*command[:after], cursor, *command[after + 1 :]]
+
+
+def control(
+    keys: Keys, retention: Retention, entry: ControlEntry, *, slack: Slack = SLACK
+) -> list[Any]:
     body = {
-        "order": control.order,
-        "subjects": control.subjects,
-        "reason": control.reason,
-        "topics": control.topics,
+        "order": entry.action,
+        "subjects": entry.subjects,
+        "reason": entry.reason,
+        "topics": entry.topics,
     }
-    limits = _limits(retention)
-    return _call([keys.stream, keys.meta], "control", fresh_epoch(), *limits, json.dumps(body))
+    arguments = ControlArguments(*_limits(retention, slack), body=json.dumps(body))
+    return _evalsha([keys.stream, keys.meta], arguments)
 
 
-def release(keys: Keys, given: Iterable[str], *, after: int) -> list[Any]:
-    names = [keys.stream, keys.meta, *map(keys.once, given)]
-    return _call(names, "release", fresh_epoch(), after)
+def release(keys: Keys, idempotency_keys: Iterable[str], *, after: int) -> list[Any]:
+    names = [keys.stream, keys.meta, *map(keys.once, idempotency_keys)]
+    return _evalsha(names, ReleaseArguments(after))
 
 
-def _limits(retention: Retention) -> tuple[int, int, int]:
+def wait(replicas: int, timeout: float) -> list[Any]:
+    """`WAIT` for so many replicas, for most of a timeout in seconds: its reply needs the rest."""
+    return ["WAIT", replicas, int(timeout * 800)]
+
+
+def _limits(retention: Retention, slack: Slack) -> tuple[int, int, int]:
     return (
-        retention.events + SLACK_EVENTS,
-        retention.bytes + SLACK_BYTES,
-        retention.age * 1000 + SLACK_MS,
+        retention.events + slack.events,
+        retention.bytes + slack.bytes,
+        retention.age * 1000 + slack.ms,
     )
 
 
-def _place(cursor: Cursor) -> tuple[str, str]:
+def _split(cursor: Cursor) -> tuple[str, str]:
     return cursor.epoch, format_position(cursor.position)
 
 
@@ -157,32 +197,31 @@ def read_state(reply: list[bytes]) -> Cursor:
 
 
 def read_receipts(reply: list[Any], drafts: Iterable[Draft]) -> list[Receipt]:
-    """What became of these drafts. Raises `Conflict`, and `Unavailable` where nobody can tell."""
-    kind, *rest = reply
+    """The receipts of these drafts. Raises `Conflict`, and `Unavailable` for an unknown outcome."""
+    kind, *content = reply
     if kind == b"unknown":
         raise Unavailable("What became of it can no longer be found out.", outcome="unknown")
-    content, *places = rest
     if kind == b"conflict":
-        raise Conflict.at(content)
-    epoch: str = content.decode()
+        raise Conflict.at(content[0])
+    epoch = content[0].decode()
     return [
-        Receipt(draft.event.id, Cursor(epoch, parse_position(said)))
-        if isinstance(said, bytes)
-        else _repeated(said)
-        for draft, said in zip(drafts, *places, strict=True)
+        Receipt(draft.event.id, Cursor(epoch, parse_position(receipt)))
+        if isinstance(receipt, bytes)
+        else _read_duplicate(receipt)
+        for draft, receipt in zip(drafts, content[1], strict=True)
     ]
 
 
-def _repeated(said: list[bytes]) -> Receipt:
-    epoch, place, id = said
-    return Receipt(id.decode(), read_state([epoch, place]), duplicate=True)
+def _read_duplicate(receipt: list[bytes]) -> Receipt:
+    epoch, position, id = receipt
+    return Receipt(id.decode(), read_state([epoch, position]), duplicate=True)
 
 
 REFUSALS = (ResponseError, BusyLoadingError, AuthenticationError)
 
 
 def unavailable(error: BaseException, *, sent: bool) -> Unavailable:
-    """What a failed call means. A refusal by the server itself kept nothing."""
+    """The error for a failed command. A refusal by the server itself means that it kept nothing."""
     refused = isinstance(error, REFUSALS)
     why = str(error) or "no answer in time"
     return Unavailable(
@@ -191,17 +230,17 @@ def unavailable(error: BaseException, *, sent: bool) -> Unavailable:
     )
 
 
-def check_copies(confirmed: int, wanted: int) -> None:
-    """Raises `Unavailable` where fewer replicas than were wanted have what the log has."""
-    if confirmed < wanted:
+def check_replicas(confirmed: int, required: int) -> None:
+    """Raise `Unavailable` where too few replicas have confirmed a write."""
+    if confirmed < required:
         raise Unavailable(
-            f"The log has it, and {confirmed} of {wanted} replicas confirmed in time.",
+            f"The log has it, and {confirmed} of {required} replicas confirmed in time.",
             outcome="unknown",
         )
 
 
 def eviction_policy(info: bytes) -> str:
-    """From Redis's `INFO memory`."""
+    """The policy in the reply to `INFO memory`."""
     for line in info.decode(errors="replace").splitlines():
         name, _, value = line.partition(":")
         if name == "maxmemory_policy":

@@ -1,4 +1,4 @@
-"""The permission to publish, and no table."""
+"""The permission to publish, which has no table."""
 
 from django.db import migrations, models
 

@@ -23,7 +23,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "name",
-                    models.CharField(help_text="Whose key it is, or what for.", max_length=100),
+                    models.CharField(
+                        help_text="The owner of the key, or its purpose.", max_length=100
+                    ),
                 ),
                 (
                     "prefix",

@@ -1,4 +1,4 @@
-"""The outbox, and who relays it."""
+"""The outbox, and the lease of the process that relays it."""
 
 import uuid
 

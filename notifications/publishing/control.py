@@ -1,7 +1,8 @@
-"""Telling every process that streams may have to end: in the log, and behind nobody's back.
+"""Control entries: this process ends or rechecks streams at once, and every other one soon.
 
-Whoever logs somebody out must not wait for Redis, nor fail with it. So this process acts at once,
-and the control entry follows from a thread, for as long as it takes.
+Code that logs a user out must neither wait for Redis nor fail with it. So this process applies a
+control entry itself, and a thread appends it to the log, for as long as that takes. In the log it
+reaches every process, in order with the events.
 """
 
 import atexit
@@ -20,106 +21,61 @@ from notifications.errors import Unavailable
 from notifications.hub import runtime
 from notifications.hub.grants import topic_subject, user_subject
 from notifications.hub.subscribers import CloseReason
-from notifications.log.base import EVERYONE, Control, Order
-from notifications.log.factory import appender
+from notifications.log.entries import EVERYONE, ControlAction, ControlEntry
+from notifications.log.factory import open_sync_log
 from notifications.telemetry import audit
-from notifications.topics import topics as check_topics
+from notifications.topics import parse_topics
 
 logger = logging.getLogger("carillon")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
-MAX_WAITING = 10_000
-PARTING = 2.0
-"""How long a process that ends waits for what it has to say."""
+FIRST_APPEND_PAUSE_SECONDS, LONGEST_APPEND_PAUSE_SECONDS = 0.1, 5.0
+MAX_PENDING = 10_000
+EXIT_FLUSH_SECONDS = 2.0
+"""How long a process that exits waits for its control entries to reach the log."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    control: Control
-    settings: Settings
-    since: float
+def kick(*, user: object | None = None, topic: str | Iterable[str] = ()) -> None:
+    """End the streams of a user (or of the user of this primary key) or of some topics, everywhere.
 
-    @property
-    def is_old(self) -> bool:
-        """Whether everybody has been asked again meanwhile, so that nobody waits for it."""
-        return time.monotonic() - self.since > self.settings.GRANT_MAX_AGE
-
-
-class ControlPublisher:
-    """Puts control entries into the log, in their order, until each of them is there."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._waiting: deque[_Waiting] = deque()
-        self._thread: threading.Thread | None = None
-
-    def send(self, control: Control) -> None:
-        """At once here, and soon everywhere. Never fails, and never waits."""
-        runtime.order(control)
-        settings = get_settings()
-        if settings.LOG == "memory":
-            appender(settings).command(control)
-            return
-        with self._changed:
-            if len(self._waiting) >= MAX_WAITING:
-                # Every grant is asked about again when it is old, whatever is lost here.
-                logger.error("control.dropped subjects=%s", ",".join(control.subjects))
-                return
-            self._waiting.append(_Waiting(control, settings, time.monotonic()))
-            self._start()
-            self._changed.notify_all()
-
-    def flush(self, timeout: float) -> bool:
-        """Wait until everything is in the log. False if that took too long."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting, timeout)
-
-    def _start(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._work, name="carillon-messenger", daemon=True
-            )
-            self._thread.start()
-
-    def _work(self) -> None:
-        pause, away = FIRST_PAUSE, False
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
-                waiting = self._waiting[0]
-            try:
-                appender(waiting.settings).command(waiting.control)
-            except Unavailable as error:
-                if not waiting.is_old:
-                    if not away:
-                        logger.warning("control.waiting error=%r", error.detail)
-                    away = True
-                    with self._changed:
-                        self._changed.wait_for(lambda: False, pause)
-                    pause = min(2 * pause, LONGEST_PAUSE)
-                    continue
-            pause, away = FIRST_PAUSE, False
-            with self._changed:
-                self._waiting.popleft()
-                self._changed.notify_all()
+    Their browsers connect again, and are let in if the rules still allow it.
+    """
+    names = (topic,) if isinstance(topic, str) else tuple(topic)
+    subjects = [topic_subject(name) for name in parse_topics(names)] if names else []
+    if user is not None:
+        subjects.append(_subject_of(user))
+    if not subjects:
+        raise TypeError("Name a user or a topic to kick.")
+    end_streams(*subjects, reason=CloseReason.KICKED)
 
 
-_publisher = ControlPublisher()
+def recheck(*, user: object | None = None) -> None:
+    """Ask the rules again about the streams of a user, or of everybody, and end those they deny.
+
+    For changes that Django sends no signal for: a field, an object or a setting that rules depend
+    on. Within a transaction this happens when the transaction commits.
+    """
+    recheck_streams_on_commit(EVERYONE if user is None else _subject_of(user))
 
 
-def _begin_anew() -> None:
-    """A process that was forked has no thread, and what waits is for its parent to say."""
-    global _publisher
-    _publisher = ControlPublisher()
+def _subject_of(user: object) -> str:
+    return user_subject(getattr(user, "pk", user))
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+def end_streams(*subjects: str, reason: CloseReason, topics: Sequence[str] = ()) -> None:
+    """End the subjects' streams in every process; with `topics`, only streams that have any."""
+    fields = {"topics": topics} if topics else {}
+    audit.log_event(logging.INFO, "streams.ended", reason=reason, subjects=subjects, **fields)
+    _publisher.send(ControlEntry(ControlAction.END, subjects, reason, topics=tuple(topics)))
 
 
-@atexit.register
-def _part() -> None:
-    _publisher.flush(PARTING)
+def recheck_streams(*subjects: str) -> None:
+    """Recheck, in every process, whether the subjects' streams may go on."""
+    _publisher.send(ControlEntry(ControlAction.RECHECK, subjects, ""))
+
+
+def recheck_streams_on_commit(*subjects: str, using: str | None = None) -> None:
+    """Recheck once the change can be read from the database, and never if it is rolled back."""
+    transaction.on_commit(lambda: recheck_streams(*subjects), using=using, robust=True)
 
 
 def flush(timeout: float) -> bool:
@@ -127,45 +83,91 @@ def flush(timeout: float) -> bool:
     return _publisher.flush(timeout)
 
 
-def end(*subjects: str, reason: CloseReason, topics: Sequence[str] = ()) -> None:
-    """End the streams of these subjects, in every process; with `topics`, those that have any."""
-    named = {"topics": topics} if topics else {}
-    audit.tell(logging.INFO, "streams.ended", reason=reason, subjects=subjects, **named)
-    _publisher.send(Control(Order.END, subjects, reason, topics=tuple(topics)))
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    entry: ControlEntry
+    settings: Settings
+    since: float
+
+    @property
+    def is_obsolete(self) -> bool:
+        """Whether every grant has been rechecked since, so that no stream needs the entry."""
+        return time.monotonic() - self.since > self.settings.GRANT_MAX_AGE
 
 
-def ask_again(*subjects: str) -> None:
-    """Ask, in every process, whether the streams of these subjects may go on."""
-    _publisher.send(Control(Order.RECHECK, subjects, ""))
+class ControlPublisher:
+    """Appends control entries to the log, in their order, and repeats each until it is there."""
+
+    def __init__(self, *, max_pending: int = MAX_PENDING) -> None:
+        self._max_pending = max_pending
+        self._changed = threading.Condition()
+        self._pending: deque[_Pending] = deque()
+        self._thread: threading.Thread | None = None
+
+    def send(self, entry: ControlEntry) -> None:
+        """Apply the entry in this process now, and append it soon. Never fails and never waits."""
+        runtime.apply_control(entry)
+        settings = get_settings()
+        if settings.LOG == "memory":
+            open_sync_log(settings).append_control(entry)
+            return
+        with self._changed:
+            if len(self._pending) >= self._max_pending:
+                # Every grant is rechecked at GRANT_MAX_AGE, also without this entry.
+                logger.error("control.dropped subjects=%s", ",".join(entry.subjects))
+                return
+            self._pending.append(_Pending(entry, settings, time.monotonic()))
+            self._start_thread()
+            self._changed.notify_all()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until every entry is in the log. False if that took too long."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._pending, timeout)
+
+    def _start_thread(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._append_pending, name="carillon-control", daemon=True
+            )
+            self._thread.start()
+
+    def _append_pending(self) -> None:
+        pause, unavailable = FIRST_APPEND_PAUSE_SECONDS, False
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending)
+                first = self._pending[0]
+            try:
+                open_sync_log(first.settings).append_control(first.entry)
+            except Unavailable as error:
+                if not first.is_obsolete:
+                    if not unavailable:
+                        logger.warning("control.waiting error=%r", error.detail)
+                    unavailable = True
+                    with self._changed:
+                        self._changed.wait_for(lambda: False, pause)
+                    pause = min(2 * pause, LONGEST_APPEND_PAUSE_SECONDS)
+                    continue
+            pause, unavailable = FIRST_APPEND_PAUSE_SECONDS, False
+            with self._changed:
+                self._pending.popleft()
+                self._changed.notify_all()
 
 
-def ask_again_on_commit(*subjects: str, using: str | None = None) -> None:
-    """Once what changed can be read; never if it is rolled back."""
-    transaction.on_commit(lambda: ask_again(*subjects), using=using, robust=True)
+_publisher = ControlPublisher()
 
 
-def kick(*, user: object | None = None, topic: str | Iterable[str] = ()) -> None:
-    """End the streams of a user (or of the user of this primary key) or of some topics, everywhere.
-
-    Their browsers come back, and are let in if the rules still allow it.
-    """
-    named = (topic,) if isinstance(topic, str) else tuple(topic)
-    subjects = [topic_subject(each) for each in check_topics(named)] if named else []
-    if user is not None:
-        subjects.append(_subject(user))
-    if not subjects:
-        raise TypeError("Name a user or a topic to kick.")
-    end(*subjects, reason=CloseReason.KICKED)
+def _replace_publisher() -> None:
+    """A forked process inherits no thread, and its parent appends the pending entries."""
+    global _publisher
+    _publisher = ControlPublisher()
 
 
-def recheck(*, user: object | None = None) -> None:
-    """Ask the rules again about the streams of a user, or of everybody; those they deny end.
-
-    For what Django does not tell by itself: a field, an object or a setting that rules depend on.
-    Within a transaction this happens when it commits.
-    """
-    ask_again_on_commit(EVERYONE if user is None else _subject(user))
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_replace_publisher)
 
 
-def _subject(user: object) -> str:
-    return user_subject(getattr(user, "pk", user))
+@atexit.register
+def _flush_at_exit() -> None:
+    _publisher.flush(EXIT_FLUSH_SECONDS)

@@ -1,4 +1,4 @@
-"""Publishing: from Python, and what the publish endpoint stands on."""
+"""Publishing events: from Python, from the publish endpoint, and through the outbox."""
 
 import asyncio
 import hashlib
@@ -13,12 +13,13 @@ from notifications.conf import get_settings
 from notifications.errors import TooLarge, Unavailable
 from notifications.events import Event
 from notifications.hub import runtime
-from notifications.log.base import Draft, Receipt
-from notifications.log.factory import appender
+from notifications.log.entries import Draft, Receipt
+from notifications.log.factory import open_sync_log
 from notifications.publishing import outbox
 from notifications.telemetry.counters import process_counters
 
-FROM_CODE = "code"
+CODE_PUBLISHER = "code"
+"""The publisher of events that Python code publishes, as idempotency keys are scoped by it."""
 
 
 def publish(
@@ -32,20 +33,20 @@ def publish(
 ) -> Event:
     """Publish one event to one topic or several, and return it with its `cursor`.
 
-    From any thread or process. A repeated `idempotency_key` publishes nothing and returns what was
-    returned first. Raises `Invalid` or `TooLarge` for what cannot be an event, `Conflict` for a key
-    used with another one, and `Unavailable` after a bounded wait (`PUBLISH_TIMEOUT`), which
-    `fail_silently` turns into an event without a cursor.
+    Works in any thread or process. A repeated `idempotency_key` publishes nothing, and the event
+    has the id and the cursor of the first call. Raises `Invalid` or `TooLarge` for arguments that
+    make no event, `Conflict` for a key used with another event, and `Unavailable` after a bounded
+    wait (`PUBLISH_TIMEOUT`), unless `fail_silently`: then the event comes back without a cursor.
     """
-    event = build(topic, data, type=type, id=id)
-    drafts = [draft(event, named=id is not None, key=idempotency_key)]
+    event = build_event(topic, data, type=type, id=id)
+    draft = build_draft(event, named=id is not None, key=idempotency_key)
     try:
-        receipts = append(drafts)
+        [receipt] = append_drafts([draft])
     except Unavailable:
         if not fail_silently:
             raise
         return event
-    return _kept(event, receipts[0])
+    return _acknowledged(event, receipt)
 
 
 async def apublish(
@@ -57,30 +58,32 @@ async def apublish(
     idempotency_key: str | None = None,
     fail_silently: bool = False,
 ) -> Event:
-    """As `publish`, from any event loop."""
-    event = build(topic, data, type=type, id=id)
-    drafts = [draft(event, named=id is not None, key=idempotency_key)]
+    """As `publish`, for code in an event loop."""
+    event = build_event(topic, data, type=type, id=id)
+    draft = build_draft(event, named=id is not None, key=idempotency_key)
     try:
-        receipts = await aappend(drafts)
+        [receipt] = await aappend_drafts([draft])
     except Unavailable:
         if not fail_silently:
             raise
         return event
-    return _kept(event, receipts[0])
+    return _acknowledged(event, receipt)
 
 
 def publish_many(events: Iterable[Event]) -> list[Event]:
     """Publish events adjacent and in order, or none of them. Raises as `publish`."""
-    given = [_within_limit(event) for event in events]
-    receipts = append([draft(event, named=True) for event in given])
-    return [_kept(event, receipt) for event, receipt in zip(given, receipts, strict=True)]
+    accepted = [_within_limit(event) for event in events]
+    receipts = append_drafts([build_draft(event, named=True) for event in accepted])
+    pairs = zip(accepted, receipts, strict=True)
+    return [_acknowledged(event, receipt) for event, receipt in pairs]
 
 
 async def apublish_many(events: Iterable[Event]) -> list[Event]:
-    """As `publish_many`, from any event loop."""
-    given = [_within_limit(event) for event in events]
-    receipts = await aappend([draft(event, named=True) for event in given])
-    return [_kept(event, receipt) for event, receipt in zip(given, receipts, strict=True)]
+    """As `publish_many`, for code in an event loop."""
+    accepted = [_within_limit(event) for event in events]
+    receipts = await aappend_drafts([build_draft(event, named=True) for event in accepted])
+    pairs = zip(accepted, receipts, strict=True)
+    return [_acknowledged(event, receipt) for event, receipt in pairs]
 
 
 def publish_on_commit(
@@ -93,16 +96,16 @@ def publish_on_commit(
 ) -> None:
     """Publish when the database's transaction commits, at once outside of one, on rollback never.
 
-    What cannot be an event raises here and now. By the time it is published the transaction is
-    history, so a log that is away is told to Django's logger and not to the caller.
+    Arguments that make no event raise at once. The event is published after the transaction, so a
+    failure of the log goes to Django's logger and not to the caller.
     """
-    event = build(topic, data, type=type, id=id)
+    event = build_event(topic, data, type=type, id=id)
 
     # Not a `partial`: Django 5.2 logs a failure by the function's name, and a partial has none.
-    def publish_it() -> None:
+    def publish_event() -> None:
         publish_many([event])
 
-    transaction.on_commit(publish_it, using=using, robust=True)
+    transaction.on_commit(publish_event, using=using, robust=True)
 
 
 def publish_outbox(
@@ -113,32 +116,33 @@ def publish_outbox(
     id: str | None = None,
     using: str | None = None,
 ) -> Event:
-    """Write the event into the outbox, in the database's transaction: once that has committed, the
-    relay publishes it, however often it or the log fails meanwhile. Returns it without a cursor.
+    """Write the event into the outbox, in the database's transaction; return it without a cursor.
 
-    Raises `Invalid` and `TooLarge` for what cannot be an event, and what the database raises.
+    Once the transaction has committed, the relay publishes the event, however often the relay or
+    the log fails meanwhile. Raises `Invalid` or `TooLarge` for arguments that make no event, and
+    what the database raises.
     """
-    event = build(topic, data, type=type, id=id)
+    event = build_event(topic, data, type=type, id=id)
     publish_outbox_many([event], using=using)
     return event
 
 
 def publish_outbox_many(events: Iterable[Event], *, using: str | None = None) -> list[Event]:
-    """As `publish_outbox`: all of them, in this order, or none."""
-    given = [_within_limit(event) for event in events]
+    """As `publish_outbox`, for several events: all of them, in this order, or none."""
+    accepted = [_within_limit(event) for event in events]
     database = using or DEFAULT_DB_ALIAS
     if database not in (relayed := get_settings().OUTBOX_DATABASES):
         raise ValueError(
-            f"Nobody relays the outbox of the database {database!r}: "
+            f"No relay reads the outbox of the database {database!r}: "
             f"CARILLON['OUTBOX_DATABASES'] is {list(relayed)}."
         )
-    outbox.write(given, using=database)
-    if outbox.is_relayed_here(database):
-        transaction.on_commit(partial(outbox.nudge, database), using=database)
-    return given
+    outbox.write(accepted, using=database)
+    if outbox.is_relayed_in_process(database):
+        transaction.on_commit(partial(outbox.wake, database), using=database)
+    return accepted
 
 
-def build(
+def build_event(
     topic: str | Iterable[str],
     data: Any,
     *,
@@ -146,10 +150,10 @@ def build(
     id: str | None = None,
     retry: int | None = None,
 ) -> Event:
-    """The event, within the limits of the settings."""
+    """An event within the limits of the settings. Raises `Invalid` or `TooLarge`."""
     topics = (topic,) if isinstance(topic, str) else tuple(topic)
-    name = {} if id is None else {"id": id}
-    return _within_limit(Event(topics=topics, data=data, type=type, retry=retry, **name))
+    fields = {} if id is None else {"id": id}
+    return _within_limit(Event(topics=topics, data=data, type=type, retry=retry, **fields))
 
 
 def _within_limit(event: Event) -> Event:
@@ -157,53 +161,59 @@ def _within_limit(event: Event) -> Event:
     if len(event.encoded) > limit:
         raise TooLarge(
             f"data is {len(event.encoded)} bytes; at most {limit} are allowed. "
-            "Publish a reference to what is larger.",
+            "Publish a reference to larger data.",
             field="data",
         )
     return event
 
 
-def draft(
-    event: Event, *, named: bool, key: str | None = None, publisher: str = FROM_CODE
+def build_draft(
+    event: Event, *, named: bool, key: str | None = None, publisher: str = CODE_PUBLISHER
 ) -> Draft:
-    """The event on its way, its key in the scope of the publisher.
+    """The event with its idempotency key in the scope of the publisher.
 
-    An id that was made for the event, not `named` by the publisher, differs at each repetition.
+    An id that was generated for the event, not `named` by the publisher, differs at each
+    repetition, so the fingerprint leaves it out.
     """
     if key is None:
         return Draft(event, named=named)
     name = event.id if named else ""
     content = (event.topics, event.type, name, event.retry, event.is_text, event.encoded)
-    return Draft(event, once(publisher, key), fingerprint(repr(content).encode()), named)
+    return Draft(event, scoped_key(publisher, key), fingerprint(repr(content).encode()), named)
 
 
-def once(publisher: str, *key: str) -> str:
-    """The name under which a publisher's idempotency key is remembered."""
+def scoped_key(publisher: str, *key: str) -> str:
+    """The name under which the log remembers a publisher's idempotency key."""
     return hashlib.sha256("\0".join((publisher, *key)).encode()).hexdigest()
 
 
 def fingerprint(content: bytes) -> str:
+    """A digest that distinguishes a repetition from another event under the same key."""
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def append(drafts: Sequence[Draft]) -> list[Receipt]:
-    return _counted(appender(get_settings()).append(drafts))
+def append_drafts(drafts: Sequence[Draft]) -> list[Receipt]:
+    """Append to the log, and count the events. Blocks until the log has acknowledged them."""
+    return _counted(open_sync_log(get_settings()).append(drafts))
 
 
-async def aappend(drafts: Sequence[Draft]) -> list[Receipt]:
-    """By the log that is open in this event loop, or else by a thread's; memory needs neither."""
-    here = runtime.here()
-    if here is not None:
-        return _counted(await here.log.append(drafts))
+async def aappend_drafts(drafts: Sequence[Draft]) -> list[Receipt]:
+    """As `append_drafts`, by the log of this event loop's runtime, or else in a thread.
+
+    A log in memory needs neither.
+    """
+    running = runtime.current()
+    if running is not None:
+        return _counted(await running.log.append(drafts))
     if get_settings().LOG == "memory":
-        return append(drafts)
-    return await asyncio.to_thread(append, drafts)
+        return append_drafts(drafts)
+    return await asyncio.to_thread(append_drafts, drafts)
 
 
 def _counted(receipts: list[Receipt]) -> list[Receipt]:
-    process_counters.publish(sum(not each.duplicate for each in receipts))
+    process_counters.count_published(sum(not receipt.duplicate for receipt in receipts))
     return receipts
 
 
-def _kept(event: Event, receipt: Receipt) -> Event:
+def _acknowledged(event: Event, receipt: Receipt) -> Event:
     return replace(event, id=receipt.id, cursor=str(receipt.cursor))

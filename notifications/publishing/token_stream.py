@@ -1,238 +1,261 @@
-"""Token streams: a text that is still being written, published as it grows.
+"""Token streams: a text that is still being written, published while it grows.
 
     async with token_stream("chat.5.answer-1") as out:
         async for token in model.generate(prompt):
             await out.send(token)
 
-Whoever subscribes with `since=all` has the whole text once, however late, however often they come
-back: the text is in the log, and the cursor says how much of it they have. Nobody who reads or
-leaves concerns the writer, but for one who stops it.
+A subscriber with `since=all` gets the whole text once, however late it comes and however often it
+reconnects: the log has the text, and the cursor says how much of it the subscriber has. The writer
+knows no subscriber; only a stop event reaches it.
 """
 
 import asyncio
 import json
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from typing import Any, Self
 
 from notifications.conf import get_settings
 from notifications.errors import Unavailable
+from notifications.events import Event
 from notifications.hub.grants import Grant
 from notifications.hub.stream import EventStream
 from notifications.hub.subscribers import Start
 from notifications.publishing.publisher import apublish
 from notifications.sse import Decoder
-from notifications.topics import topic as check_topic
+from notifications.topics import parse_topic
 
 logger = logging.getLogger("carillon")
 
 BEGIN, TOKEN, DONE, FAILED, STOP = "begin", "token", "done", "failed", "stop"
-"""The types of the events. Browsers keep `error` for themselves."""
+"""The types of the events. `failed` is not `error`, which browsers use themselves."""
 
-PER_SECOND = 10.0
-BYTES_PER_CHARACTER = 8
-"""At most, in JSON, with room for what is around it."""
-PATIENCE = 30.0
-PAUSE = 0.5
-PARTING = 5.0
+TOKEN_EVENTS_PER_SECOND = 10.0
+MAX_BYTES_PER_CHARACTER = 8
+"""In JSON, with room for the fields around the text."""
+RETRY_SECONDS = 30.0
+"""How long an event is retried while the log is unavailable."""
+RETRY_PAUSE_SECONDS = 0.5
+FAILED_EVENT_SECONDS = 5.0
+"""How long a writer that fails waits, at most, until its last events are published."""
 
 
 class Stopped(Exception):
-    """A reader has stopped the text: nobody wants the rest. The block that it leaves ends well."""
+    """A reader has stopped the text. The block of `token_stream` that it leaves ends well."""
 
 
 def stop_topic(topic: str) -> str:
-    """Whoever may publish here may stop what is written to `topic`."""
-    return check_topic(f"{topic}.stop")
+    """The topic on which a `stop` event stops the text that is written to `topic`."""
+    return parse_topic(f"{topic}.stop")
 
 
 class TokenStream:
-    """The way in for one text. `text` is what was sent so far, for whoever wants to keep it."""
+    """The writer of one text. `text` is everything that was sent so far, for storing it."""
 
-    def __init__(self, topic: str, *, per_second: float, patience: float) -> None:
-        self.topic = check_topic(topic)
+    def __init__(
+        self,
+        topic: str,
+        *,
+        per_second: float = TOKEN_EVENTS_PER_SECOND,
+        retry_seconds: float = RETRY_SECONDS,
+        retry_pause_seconds: float = RETRY_PAUSE_SECONDS,
+        publish: Callable[..., Coroutine[Any, Any, Event]] = apublish,
+    ) -> None:
+        self.topic = parse_topic(topic)
         self.id = secrets.token_hex(8)
         self.stopped = False
         self._pieces: list[str] = []
-        self._pause = 1 / per_second
-        self._patience = patience
-        self._most = max(1, get_settings().MAX_EVENT_BYTES // BYTES_PER_CHARACTER)
-        self._waiting = ""
-        self._at = 0
-        self._numbers = 0
-        self._over = False
+        self._pause_seconds = 1 / per_second
+        self._retry_seconds = retry_seconds
+        self._retry_pause_seconds = retry_pause_seconds
+        self._apublish = publish
+        self._max_characters = max(1, get_settings().MAX_EVENT_BYTES // MAX_BYTES_PER_CHARACTER)
+        self._unpublished = ""
+        self._published_characters = 0
+        self._event_number = 0
+        self._has_ended = False
         self._failure: BaseException | None = None
-        self._news, self._room = asyncio.Event(), asyncio.Event()
+        self._has_text, self._has_room = asyncio.Event(), asyncio.Event()
 
     @property
     def text(self) -> str:
         return "".join(self._pieces)
 
     async def send(self, text: str) -> None:
-        """Add to the text; it is published soon, with what else comes until then.
+        """Add to the text. It is published soon, together with the text that follows until then.
 
-        Waits only if far more is waiting than can be published. Raises `Stopped` once a reader has
-        stopped it, and `Unavailable` if the log has been away for too long.
+        Waits only if far more text is unpublished than one event can hold. Raises `Stopped` once a
+        reader has stopped the text, and `Unavailable` if the log has been away for too long.
         """
-        if self._over:
+        if self._has_ended:
             raise RuntimeError("The text has ended.")
         self._pieces.append(text)
-        self._waiting += text
-        self._news.set()
-        while len(self._waiting) > 2 * self._most and not (self.stopped or self._failure):
-            self._room.clear()
-            await self._room.wait()
+        self._unpublished += text
+        self._has_text.set()
+        while len(self._unpublished) > 2 * self._max_characters and not (
+            self.stopped or self._failure
+        ):
+            self._has_room.clear()
+            await self._has_room.wait()
         if self.stopped:
             raise Stopped
         if self._failure is not None:
             raise self._failure
 
     def stop(self) -> None:
-        """As a reader does: the next `send` raises `Stopped`."""
+        """Stop the text as a reader does: the next `send` raises `Stopped`."""
         self.stopped = True
-        self._room.set()
+        self._has_room.set()
 
-    # Within the block of `token_stream`
-
-    async def begin(self) -> str:
-        """Its cursor."""
-        return await self._publish(BEGIN, {})
-
-    async def write(self) -> None:
-        """Publish what comes, at most so often, until `finish`."""
-        loop = asyncio.get_running_loop()
-        due = 0.0
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Self]:
+        """Publish `begin`, then the text that the block sends, then `done` or `failed`."""
+        cursor = await self._publish(BEGIN, {})
+        publishing = asyncio.create_task(self._publish_text())
+        watching = asyncio.create_task(self._watch_for_stop(cursor))
+        watching.add_done_callback(_log_failure)
         try:
-            while not self._over or self._waiting:
-                if not self._waiting:
-                    self._news.clear()
-                    await self._news.wait()
-                    continue
-                if not self._over:
-                    await asyncio.sleep(due - loop.time())
-                due = loop.time() + self._pause
-                await self._publish_some()
-        except Unavailable as error:
-            self._failure = error
-            self._room.set()
+            with suppress(Stopped):
+                yield self
+            await self._publish_remaining_text(publishing)
+            await self._publish_end(DONE, stopped=self.stopped)
+        except BaseException as error:
+            await self._publish_failure(publishing, error)
+            raise
+        finally:
+            watching.cancel()
+            publishing.cancel()
 
-    async def _publish_some(self) -> None:
-        piece = self._waiting[: self._most]
-        await self._publish(TOKEN, {"at": self._at, "text": piece})
-        self._waiting = self._waiting[len(piece) :]
-        self._at += len(piece)
-        self._room.set()
-
-    async def finish(self, writing: "asyncio.Task[None]") -> None:
-        """Let what is waiting be published, without a pause."""
-        self._over = True
-        self._news.set()
-        await writing
+    async def _publish_remaining_text(self, publishing: "asyncio.Task[None]") -> None:
+        """Have the rest of the text published, without a pause."""
+        self._has_ended = True
+        self._has_text.set()
+        await publishing
         if self._failure is not None:
             raise self._failure
 
-    async def end(self, type: str, **data: Any) -> None:
-        await self._publish(type, {"length": self._at, **data})
+    async def _publish_end(self, type: str, **data: Any) -> None:
+        await self._publish(type, {"length": self._published_characters, **data})
 
-    async def listen(self, since: str) -> None:
-        """Hear who stops it."""
-        async with aclosing(_stops(stop_topic(self.topic), since)) as stops:
-            async for named in stops:
-                if named in (None, self.id):
-                    self.stop()
-                    return
+    async def _publish_failure(
+        self, publishing: "asyncio.Task[None]", error: BaseException
+    ) -> None:
+        """Publish the rest and `failed`, if the log takes them soon: the caller waits for it."""
+
+        async def publish_last_events() -> None:
+            with suppress(Unavailable):
+                await self._publish_remaining_text(publishing)
+                await self._publish_end(FAILED, reason=_reason(error))
+
+        ending = asyncio.create_task(publish_last_events())
+        done, _ = await asyncio.wait([ending], timeout=FAILED_EVENT_SECONDS)
+        if not done:
+            ending.cancel()
+
+    # The task that publishes
+
+    async def _publish_text(self) -> None:
+        """Publish the text, with a pause after each event, until it has ended."""
+        loop = asyncio.get_running_loop()
+        due = 0.0
+        try:
+            while not self._has_ended or self._unpublished:
+                if not self._unpublished:
+                    self._has_text.clear()
+                    await self._has_text.wait()
+                    continue
+                if not self._has_ended:
+                    await asyncio.sleep(due - loop.time())
+                due = loop.time() + self._pause_seconds
+                await self._publish_piece()
+        except Unavailable as error:
+            self._failure = error
+            self._has_room.set()
+
+    async def _publish_piece(self) -> None:
+        piece = self._unpublished[: self._max_characters]
+        await self._publish(TOKEN, {"at": self._published_characters, "text": piece})
+        self._unpublished = self._unpublished[len(piece) :]
+        self._published_characters += len(piece)
+        self._has_room.set()
 
     async def _publish(self, type: str, data: dict[str, Any]) -> str:
-        """Once, however often it takes. The key says so, since Redis may have had it after all."""
-        self._numbers += 1
-        key = f"{self.id}.{self._numbers}"
+        """Publish once and return the cursor, however many attempts it takes.
+
+        The key makes a repetition safe: Redis may have kept an event that it did not acknowledge.
+        """
+        self._event_number += 1
+        key = f"{self.id}.{self._event_number}"
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._patience
+        deadline = loop.time() + self._retry_seconds
         while True:
             try:
-                whole = {"stream": self.id, **data}
-                event = await apublish(self.topic, whole, type=type, idempotency_key=key)
+                fields = {"stream": self.id, **data}
+                event = await self._apublish(self.topic, fields, type=type, idempotency_key=key)
             except Unavailable:
                 if loop.time() >= deadline:
                     raise
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(self._retry_pause_seconds)
             else:
                 assert event.cursor is not None
                 return event.cursor
 
+    # The task that waits for a stop
 
-@asynccontextmanager
-async def token_stream(
-    topic: str, *, per_second: float = PER_SECOND, patience: float = PATIENCE
-) -> AsyncIterator[TokenStream]:
-    """A text on a topic, in at most so many events a second: `begin`, `token`s, and an end.
+    async def _watch_for_stop(self, since: str) -> None:
+        async with aclosing(self._stops(since)) as stops:
+            async for stream_id in stops:
+                if stream_id in (None, self.id):
+                    self.stop()
+                    return
 
-    The end is `done`, with `"stopped": true` if a reader stopped it, or `failed` if the block
-    raised, which goes on to whoever called. A log that is away is waited for, for `patience`
-    seconds. Readers stop it by an event on the topic `stop_topic(topic)`.
+    async def _stops(self, since: str) -> AsyncGenerator[str | None]:
+        """For each stop event after a cursor: the id of the text that it names, if any."""
+        topic, cursor = stop_topic(self.topic), since
+        while True:
+            decoder = Decoder()
+            stream = EventStream(Grant(topics=(topic,)), Start(cursor=cursor))
+            async with aclosing(stream):
+                async for chunk in stream:
+                    for event in decoder.feed(chunk):
+                        cursor = event.id or cursor
+                        if event.type == STOP:
+                            yield _stream_id(event.data)
+            # The stream of a process that has just started may end at once.
+            await asyncio.sleep(self._retry_pause_seconds)
+
+
+def token_stream(
+    topic: str,
+    *,
+    per_second: float = TOKEN_EVENTS_PER_SECOND,
+    retry_seconds: float = RETRY_SECONDS,
+) -> AbstractAsyncContextManager[TokenStream]:
+    """Write a text to a topic, in at most `per_second` events: `begin`, `token`s, and an end.
+
+    The end is `done`, with `"stopped": true` if a reader stopped the text, or `failed` if the block
+    raised; the error then goes on to the caller. While the log is unavailable, an event is retried
+    for `retry_seconds`. A reader stops the text by a `stop` event on `stop_topic(topic)`.
     """
-    out = TokenStream(topic, per_second=per_second, patience=patience)
-    since = await out.begin()
-    writing = asyncio.create_task(out.write())
-    listening = asyncio.create_task(out.listen(since))
-    listening.add_done_callback(_tell)
+    return TokenStream(topic, per_second=per_second, retry_seconds=retry_seconds).writing()
+
+
+def _reason(error: BaseException) -> str:
+    is_cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
+    return "cancelled" if is_cancelled else "error"
+
+
+def _stream_id(data: str) -> str | None:
     try:
-        with suppress(Stopped):
-            yield out
-        await out.finish(writing)
-        await out.end(DONE, stopped=out.stopped)
-    except BaseException as error:
-        await _fail(out, writing, error)
-        raise
-    finally:
-        listening.cancel()
-        writing.cancel()
-
-
-async def _fail(out: TokenStream, writing: "asyncio.Task[None]", error: BaseException) -> None:
-    """Say so where it can still be said, without keeping whoever ends it waiting for long."""
-
-    async def last_words() -> None:
-        with suppress(Unavailable):
-            await out.finish(writing)
-            await out.end(FAILED, reason="cancelled" if _is_end(error) else "error")
-
-    telling = asyncio.create_task(last_words())
-    done, _ = await asyncio.wait([telling], timeout=PARTING)
-    if not done:
-        telling.cancel()
-
-
-def _is_end(error: BaseException) -> bool:
-    return isinstance(error, asyncio.CancelledError | GeneratorExit)
-
-
-async def _stops(topic: str, since: str) -> AsyncGenerator[str | None]:
-    """Of each stop after a cursor, which text it names, if any."""
-    cursor = since
-    while True:
-        decoder = Decoder()
-        stream = EventStream(Grant(topics=(topic,)), Start(cursor=cursor))
-        async with aclosing(stream):
-            async for chunk in stream:
-                for event in decoder.feed(chunk):
-                    cursor = event.id or cursor
-                    if event.type == STOP:
-                        yield _named(event.data)
-        await asyncio.sleep(PAUSE)  # a process that has just started has nothing to hear yet
-
-
-def _named(data: str) -> str | None:
-    try:
-        said = json.loads(data)
+        fields = json.loads(data)
     except ValueError:
         return None
-    named = said.get("stream") if isinstance(said, dict) else None
-    return None if named is None else str(named)
+    stream_id = fields.get("stream") if isinstance(fields, dict) else None
+    return None if stream_id is None else str(stream_id)
 
 
-def _tell(listening: "asyncio.Task[None]") -> None:
-    if not listening.cancelled() and (error := listening.exception()) is not None:
-        logger.error("token_stream.deaf", exc_info=error)
+def _log_failure(watching: "asyncio.Task[None]") -> None:
+    if not watching.cancelled() and (error := watching.exception()) is not None:
+        logger.error("token_stream.stop_unwatched", exc_info=error)

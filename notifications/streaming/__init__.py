@@ -1,4 +1,4 @@
-"""Responses that arrive piece by piece."""
+"""Responses that arrive piece by piece: chunks, CSV files, templates, and token streams."""
 
 from notifications.publishing.token_stream import Stopped, TokenStream, stop_topic, token_stream
 from notifications.streaming.csv import CsvStream

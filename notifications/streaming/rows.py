@@ -1,9 +1,9 @@
-"""Rows from wherever they come, some at a time: what a table that is streamed is made of.
+"""The rows of a table that is streamed, page by page, from a QuerySet or any iterable.
 
-A QuerySet is read by its primary key, page by page, each page a query of its own. `aiterator` would
-keep a cursor open for as long as the slowest client takes: on PostgreSQL with the whole result
-stored on the server, and nothing left for a pool in between; on SQLite as a read that nobody's
-writes get past.
+A QuerySet is read by its primary key, and each page is a query of its own. `aiterator` would keep a
+cursor open for as long as the slowest client takes: PostgreSQL would store the whole result, and a
+connection pool could not lend the connection to others; on SQLite, the open read would block every
+write.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
@@ -13,65 +13,66 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db.models import Model, QuerySet
-from django.db.models.query import ModelIterable, NamedValuesListIterable, ValuesIterable
 
 from notifications.hub.scheduling import TimeSlice
+from notifications.streaming.django_internals import query_shape
 
 type Rows = QuerySet[Any, Any] | AsyncIterable[Any] | Iterable[Any]
 
 
 async def pages(rows: Rows, *, size: int) -> AsyncGenerator[list[Any]]:
-    """All rows in lists of up to `size`. What may block runs in a thread."""
+    """All rows in lists of up to `size`. Code that may block runs in a thread."""
     if isinstance(rows, QuerySet):
-        source = _by_key(rows, size)
+        source = _pages_by_key(rows, size)
     elif isinstance(rows, AsyncIterable):
-        source = _gathered(rows, size)
+        source = _pages_of_async(rows, size)
     else:
-        source = _in_thread(rows, size)
+        source = _pages_in_thread(rows, size)
     async with aclosing(source):
         async for page in source:
             yield page
 
 
-def check(rows: Rows) -> None:
-    """Raises `ValueError` for a QuerySet that cannot be read by its key."""
+def check_pageable(rows: Rows) -> None:
+    """Raises `ValueError` for a QuerySet that cannot be read by its primary key."""
     if not isinstance(rows, QuerySet):
         return
-    query = rows.query
-    key = _key(rows)
-    own = {"pk", key}
-    if query.is_sliced:
+    shape = query_shape(rows)
+    key = _key_name(rows)
+    key_names = {"pk", key}
+    if shape.is_sliced:
         raise ValueError("A QuerySet that is sliced cannot be read page by page: filter it.")
-    if query.combinator or query.distinct_fields:
+    if shape.is_combined:
         raise ValueError("A combined QuerySet cannot be read page by page: give its aiterator().")
-    if len(query.order_by) > 1 or not {str(each).lstrip("-") for each in query.order_by} <= own:
+    if len(shape.order) > 1 or not {field.lstrip("-") for field in shape.order} <= key_names:
         raise ValueError(
             "A QuerySet is read in the order of its primary key. To keep another order, give its "
             "aiterator(), which holds a cursor open in the database until the client has it all."
         )
-    if rows._iterable_class not in (ModelIterable, ValuesIterable, NamedValuesListIterable):  # noqa: SLF001
+    if not shape.has_named_fields:
         raise ValueError("Use values() or values_list(named=True): a row must know its key.")
-    if query.values_select and not own.intersection(query.values_select):
+    if shape.fields and not key_names.intersection(shape.fields):
         raise ValueError(f"Add {key!r} to values(): the QuerySet is read by it.")
 
 
-async def _by_key(rows: QuerySet[Any, Any], size: int) -> AsyncGenerator[list[Any]]:
-    backwards = [str(each) for each in rows.query.order_by][:1] in (["-pk"], [f"-{_key(rows)}"])
-    further = "pk__lt" if backwards else "pk__gt"
-    ordered = rows.order_by("-pk" if backwards else "pk")
+async def _pages_by_key(rows: QuerySet[Any, Any], size: int) -> AsyncGenerator[list[Any]]:
+    key = _key_name(rows)
+    is_descending = query_shape(rows).order[:1] in (("-pk",), (f"-{key}",))
+    after = "pk__lt" if is_descending else "pk__gt"
+    ordered = rows.order_by("-pk" if is_descending else "pk")
     last: Any = None
     while True:
-        following = ordered if last is None else ordered.filter(**{further: last})
-        page: list[Any] = await sync_to_async(lambda query: list(query[:size]))(following)
+        remaining = ordered if last is None else ordered.filter(**{after: last})
+        page: list[Any] = await sync_to_async(lambda query: list(query[:size]))(remaining)
         if page:
             yield page
-            last = _key_of(page[-1], _key(rows))
+            last = _key_of(page[-1], key)
         if len(page) < size:
             return
 
 
-def _key(rows: QuerySet[Any, Any]) -> str:
-    name: str = rows.model._meta.pk.name  # noqa: SLF001 - Django's public name for it
+def _key_name(rows: QuerySet[Any, Any]) -> str:
+    name: str = rows.model._meta.pk.name  # noqa: SLF001 - documented: the Model _meta API
     return name
 
 
@@ -83,17 +84,17 @@ def _key_of(row: Any, key: str) -> Any:
     return getattr(row, key)  # values_list(named=True)
 
 
-async def _gathered(rows: AsyncIterable[Any], size: int) -> AsyncGenerator[list[Any]]:
-    """What comes slowly is not kept waiting for the rest of a page."""
+async def _pages_of_async(rows: AsyncIterable[Any], size: int) -> AsyncGenerator[list[Any]]:
+    """Slow rows do not wait until a page is full: a page ends with the time slice."""
     page: list[Any] = []
     time_slice = TimeSlice()
     try:
         async for row in rows:
             page.append(row)
-            if len(page) >= size or time_slice.due:
+            if len(page) >= size or time_slice.expired:
                 yield page
                 page = []
-                await time_slice.take()
+                await time_slice.pause()
         if page:
             yield page
     finally:
@@ -101,7 +102,7 @@ async def _gathered(rows: AsyncIterable[Any], size: int) -> AsyncGenerator[list[
             await rows.aclose()
 
 
-async def _in_thread(rows: Iterable[Any], size: int) -> AsyncGenerator[list[Any]]:
-    source = batched(rows, size)
-    while page := await sync_to_async(lambda: list(next(source, ())))():
+async def _pages_in_thread(rows: Iterable[Any], size: int) -> AsyncGenerator[list[Any]]:
+    batches = batched(rows, size)
+    while page := await sync_to_async(lambda: list(next(batches, ())))():
         yield page

@@ -1,1 +1,1 @@
-"""What operators see: counters, metrics, log lines and the audit, with every secret left out."""
+"""Counters, metrics, log lines and the audit, for operators. None of them contains a secret."""

@@ -1,7 +1,7 @@
-"""The audit: who published what where, and who was denied, one line each in a logger of its own.
+"""The audit: one line for each publication and each denial, in a logger of its own.
 
-A line is the name of what happened and fields, `publish.accepted by=key:ab12cd34 events=3 …`; the
-same fields are in the record as `fields`, for those who log JSON. What was published is in none.
+A line has the name of an event and fields, `publish.accepted by=key:ab12cd34 events=3 …`. The
+record has the same fields as `fields`, for logs in JSON. Published data is in neither.
 """
 
 import json
@@ -18,16 +18,16 @@ from notifications.telemetry.redaction import redacted
 
 logger = logging.getLogger("carillon.audit")
 
-MAX_NAMED = 10
+MAX_VALUES_IN_LINE = 10
 UNKNOWN = "unknown"
-# What can stand in a line as it is, and be taken for nothing else.
-_PLAIN = re.compile(r"[\w.:/@+-]+", re.ASCII)
+# A value that needs no quotes: it cannot be mistaken for another field.
+_UNQUOTED = re.compile(r"[\w.:/@+-]+", re.ASCII)
 
 type Field = str | int | Sequence[str]
 
 
 class Attempt:
-    """Somebody publishes or subscribes; what becomes of it is told once."""
+    """A request to publish or to subscribe, whose outcome is logged once."""
 
     def __init__(self, request: HttpRequest, verb: str) -> None:
         self._request = request
@@ -36,26 +36,26 @@ class Attempt:
         self.topics: Sequence[str] = ()
 
     def accepted(self, *, level: int = logging.INFO, **fields: Field) -> None:
-        self._tell(level, "accepted", **fields)
+        self._log(level, "accepted", **fields)
 
     def denied(self, error: Forbidden | Unauthenticated) -> None:
-        self._tell(logging.WARNING, "denied", reason=error.code, detail=error.detail)
+        self._log(logging.WARNING, "denied", reason=error.code, detail=error.detail)
 
-    def _tell(self, level: int, outcome: str, **more: Field) -> None:
+    def _log(self, level: int, outcome: str, **fields: Field) -> None:
         if not logger.isEnabledFor(level):
             return
-        fields: dict[str, Field] = {
+        ordered: dict[str, Field] = {
             "by": self.by,
-            **more,
+            **fields,
             "topics": self.topics,
             "request": request_id(self._request),
         }
-        tell(level, f"{self._verb}.{outcome}", **fields)
+        log_event(level, f"{self._verb}.{outcome}", **ordered)
 
 
 @contextmanager
 def attempt(request: HttpRequest, verb: str) -> Iterator[Attempt]:
-    """Tells of whoever is denied in its block, and lets the error through."""
+    """Log a denial that is raised in the block, and raise it further."""
     attempted = Attempt(request, verb)
     try:
         yield attempted
@@ -64,8 +64,8 @@ def attempt(request: HttpRequest, verb: str) -> Iterator[Attempt]:
         raise
 
 
-def tell(level: int, event: str, **fields: Field) -> None:
-    """One line, of which no part can be taken for another, whatever publishers named things."""
+def log_event(level: int, event: str, **fields: Field) -> None:
+    """Log one line, of which no part can be mistaken for another, whatever names clients chose."""
     if not logger.isEnabledFor(level):
         return
     clean = {name: _clean(value) for name, value in fields.items()}
@@ -76,13 +76,14 @@ def tell(level: int, event: str, **fields: Field) -> None:
 def _clean(value: Field) -> Field:
     if isinstance(value, int):
         return value
-    return redacted(value) if isinstance(value, str) else [redacted(each) for each in value]
+    return redacted(value) if isinstance(value, str) else [redacted(item) for item in value]
 
 
 def _text(value: Field) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
-        return value if _PLAIN.fullmatch(value) else json.dumps(value)
-    named = ",".join(map(_text, value[:MAX_NAMED]))
-    return named if len(value) <= MAX_NAMED else f"{named},+{len(value) - MAX_NAMED}"
+        return value if _UNQUOTED.fullmatch(value) else json.dumps(value)
+    text = ",".join(map(_text, value[:MAX_VALUES_IN_LINE]))
+    omitted = len(value) - MAX_VALUES_IN_LINE
+    return f"{text},+{omitted}" if omitted > 0 else text

@@ -1,48 +1,53 @@
-"""What this process has counted since it began: plain numbers, which cost next to nothing.
+"""Counters of this process since it started: plain numbers, which cost next to nothing.
 
-They are for `/metrics`, and nothing here decides by them. Counted on event loops, but for what is
-published, which may be from any thread.
+They are for `/metrics`; no decision depends on them. Modules on the hot path increment the
+attributes directly, always on an event loop. Only publishing may count from any thread.
 """
 
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 
-ENOUGH = 4_096
+MAX_LATENCIES = 4_096
 
 
 class Counters:
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self.opened = 0
-        """Streams that joined."""
+        """Streams that joined the hub."""
         self.closed: Counter[str] = Counter()
-        """Streams that left, by reason."""
+        """Streams that left the hub, by reason."""
         self.refused: Counter[str] = Counter()
-        """Streams that were told why they cannot join, by reason."""
+        """Streams that were not let in, by reason."""
         self.resets: Counter[str] = Counter()
+        """Resets that streams got, by reason."""
         self.read = 0
         """Events that came from the log."""
         self.delivered = 0
-        """Events times the streams that they were written to."""
-        self.latencies: deque[float] = deque(maxlen=ENOUGH)
-        """Of each batch that somebody heard: seconds from the log's time of its first event until
-        the last stream had it. Whoever exports takes them out."""
+        """Deliveries: each event, times the streams to which it was written."""
+        self.latencies: deque[float] = deque(maxlen=MAX_LATENCIES)
+        """For each batch that any stream got: seconds from the log's time of its first event until
+        the last stream had it. The exporter removes them."""
         self.published = 0
+        """Events that this process published and the log did not have before."""
         self.problems: Counter[str] = Counter()
-        """Errors that were answered, by code."""
+        """Error responses, by code."""
         self.reconnects = 0
-        """How often the log came back."""
+        """How often the log could be reached again."""
         self._lock = threading.Lock()
+        self._clock = clock
 
     @property
     def open(self) -> int:
         return self.opened - self.closed.total()
 
-    def heard(self, ms: int) -> None:
-        """All who hear a batch have it now, whose first event is of that time."""
-        self.latencies.append(max(0.0, time.time() - ms / 1000))
+    def record_latency(self, first_ms: int) -> None:
+        """Record that every stream has a batch now, whose first event has this time in the log."""
+        self.latencies.append(max(0.0, self._clock() - first_ms / 1000))
 
-    def publish(self, events: int) -> None:
+    def count_published(self, events: int) -> None:
+        """Safe from any thread."""
         with self._lock:
             self.published += events
 

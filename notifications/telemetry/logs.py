@@ -1,7 +1,7 @@
-"""What a record of the log says, for those who keep logs as JSON: its event, fields and request.
+"""Request ids, and filters that give records of the log fields for JSON.
 
-Our lines are `name.of.event key=value …`, made of a template and its arguments; so what they say
-can be told from these, and no line has to be written twice.
+Our lines are `name.of.event key=value …`, made of a template and its arguments. A filter can read
+the event and the fields from these, so no line has to be written twice.
 """
 
 import logging
@@ -11,26 +11,51 @@ from contextvars import ContextVar
 
 from django.http import HttpRequest
 
+REQUEST_ID_HEADER = "X-Request-ID"
+current_request_id: ContextVar[str | None] = ContextVar("carillon_request_id", default=None)
+"""The id of the request that is being answered, for the records of the log."""
+
+_META_KEY = "carillon.request_id"
+# One word without a quote, backslash or bracket, so that it cannot be mistaken in a line of a log.
+_VALID_ID = re.compile(r"[\w.:/+=@-]{1,64}", re.ASCII)
+
 _EVENT = re.compile(r"[a-z_]+(\.[a-z_]+)+(?=$|[ :])")
 _FIELD = re.compile(r"(?:(\w+)=)?%[-+ #0]*(?:\d+|\*)?(?:\.\d+)?[a-zA-Z]")
 
 
+def request_id(request: HttpRequest) -> str:
+    """The id that the request came with, if it is safe in a log; else a random one.
+
+    Proxies, logs and responses all name a request by this id.
+    """
+    known: str | None = request.META.get(_META_KEY)
+    if known is None:
+        sent = request.META.get("HTTP_X_REQUEST_ID", "")
+        known = sent if _VALID_ID.fullmatch(sent) else secrets.token_hex(8)
+        request.META[_META_KEY] = known
+    return known
+
+
 class Structured(logging.Filter):
-    """Adds `event`, `fields` and `request_id` to whatever comes by; audits have the first two."""
+    """Adds `request_id` to every record, and `event` and `fields` to those of Carillon.
+
+    Records of the audit have their own `event` and `fields` already.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = current.get()
+        record.request_id = current_request_id.get()
         if record.name.partition(".")[0] == "carillon" and not hasattr(record, "event"):
-            found = _EVENT.match(str(record.msg))
-            record.event = found[0] if found else None
+            match = _EVENT.match(str(record.msg))
+            record.event = match[0] if match else None
             record.fields = _fields(record)
         return True
 
 
 class Briefly(logging.Filter):
-    """For a logger of refusals that anybody can bring about: a warning, without a traceback.
+    """Makes every record a warning without a traceback.
 
-    Django logs each request for a host that is not ours as an error of ours.
+    For loggers of refusals that any client can cause: Django logs each request with a wrong host as
+    an error.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -45,29 +70,8 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     if len(names) != len(values):
         return {}
     pairs = zip(names, values, strict=True)
-    return {name: _plain(value) for name, value in pairs if name}
+    return {name: _json_value(value) for name, value in pairs if name}
 
 
-def _plain(value: object) -> object:
+def _json_value(value: object) -> object:
     return value if isinstance(value, int | float | str) else str(value)
-
-
-# Request ids: one name for a request, in what proxies, logs and answers say of it.
-
-
-HEADER = "X-Request-ID"
-current: ContextVar[str | None] = ContextVar("carillon_request_id", default=None)
-"""Of the request that is being answered, for the log."""
-_NOTED = "carillon.request_id"
-# One word, so that it can be nothing else in a line of a log; no quote, backslash or bracket.
-_SANE = re.compile(r"[\w.:/+=@-]{1,64}", re.ASCII)
-
-
-def request_id(request: HttpRequest) -> str:
-    """The one it came with, where that can stand in a log as it is, or else one of our own."""
-    known: str | None = request.META.get(_NOTED)
-    if known is None:
-        given = request.META.get("HTTP_X_REQUEST_ID", "")
-        known = given if _SANE.fullmatch(given) else secrets.token_hex(8)
-        request.META[_NOTED] = known
-    return known

@@ -1,9 +1,9 @@
-"""What `/metrics` tells, as prometheus-client knows it. Only where that is installed.
+"""The metrics of `/metrics`. This module needs prometheus-client, which is optional.
 
-What is counted while events flow is plain numbers (`tallies.py`); once a second they come here,
-and with them how things are. Where several processes serve, prometheus-client keeps their numbers
-in files (`PROMETHEUS_MULTIPROC_DIR`, which `carillon serve` sets), so that any of them answers for
-all, and for what those who have died had counted.
+The hot path counts in plain numbers (`counters.py`); once a second the exporter adds them to these
+metrics, and sets the gauges. Where several processes serve, prometheus-client keeps their numbers
+in files (`PROMETHEUS_MULTIPROC_DIR`, which `carillon serve` sets), so that any process answers for
+all, and includes the counts of processes that have ended.
 """
 
 import threading
@@ -18,22 +18,22 @@ from notifications.telemetry.counters import process_counters
 
 OPENED = Counter("carillon_streams_opened", "Streams that were opened.")
 CLOSED = Counter("carillon_streams_closed", "Streams that ended, by reason.", ["reason"])
-REFUSED = Counter("carillon_streams_refused", "Streams that could not begin.", ["reason"])
-RESETS = Counter("carillon_stream_resets", "Times a stream was told to reset.", ["reason"])
-PUBLISHED = Counter("carillon_events_published", "Events that the processes here had kept.")
-READ = Counter("carillon_events_read", "Events that came from the log: each, in every process.")
-DELIVERED = Counter("carillon_events_delivered", "Events times the streams that they went to.")
-PROBLEMS = Counter("carillon_problems", "Errors that were answered, by code.", ["code"])
-RECONNECTS = Counter("carillon_log_reconnects", "Times the log was away, and came back.")
+REFUSED = Counter("carillon_streams_refused", "Streams that were not let in.", ["reason"])
+RESETS = Counter("carillon_stream_resets", "Resets that streams got, by reason.", ["reason"])
+PUBLISHED = Counter("carillon_events_published", "Events that these processes published.")
+READ = Counter("carillon_events_read", "Events that came from the log, in each process.")
+DELIVERED = Counter("carillon_events_delivered", "Events, times the streams that got them.")
+PROBLEMS = Counter("carillon_problems", "Error responses, by code.", ["code"])
+RECONNECTS = Counter("carillon_log_reconnects", "Times the log could be reached again.")
 LATENCY = Histogram(
     "carillon_delivery_seconds",
-    "From an event's time in the log until the last stream of a process had been written to.",
+    "From an event's time in the log until the last stream of a process had it.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 STREAMS = Gauge("carillon_streams", "Open streams.", multiprocess_mode="livesum")
 SLOW = Gauge(
     "carillon_streams_slow",
-    "Streams whose client has not taken all it was sent.",
+    "Streams whose client has not accepted all that was sent to it.",
     multiprocess_mode="livesum",
 )
 WINDOW_BYTES = Gauge(
@@ -48,43 +48,51 @@ WINDOW_EVENTS = Gauge(
 )
 WINDOW_SPAN = Gauge(
     "carillon_window_span_seconds",
-    "How far back history reaches, in the process where that is least.",
+    "How far back history reaches, in the process with the shortest history.",
     multiprocess_mode="livemin",
 )
 TAIL_LAG = Gauge(
     "carillon_tail_lag_seconds",
-    "For how long the process that is furthest behind has not had all that is in the log.",
+    "How long the slowest process has not had the whole log.",
     multiprocess_mode="livemax",
 )
 OUTBOX_EVENTS = Gauge(
     "carillon_outbox_events",
-    "Events that wait in an outbox.",
+    "Events waiting in an outbox.",
     ["database"],
     multiprocess_mode="livemostrecent",
 )
 OUTBOX_AGE = Gauge(
     "carillon_outbox_age_seconds",
-    "For how long the oldest of them has waited.",
+    "How long the oldest event in an outbox has waited.",
     ["database"],
     multiprocess_mode="livemostrecent",
 )
 
-BY_LABEL = ((CLOSED, "closed"), (REFUSED, "refused"), (RESETS, "resets"), (PROBLEMS, "problems"))
-PLAIN = (
-    *((OPENED, "opened"), (PUBLISHED, "published"), (READ, "read")),
-    *((DELIVERED, "delivered"), (RECONNECTS, "reconnects")),
+LABELLED_COUNTERS = (
+    (CLOSED, "closed"),
+    (REFUSED, "refused"),
+    (RESETS, "resets"),
+    (PROBLEMS, "problems"),
+)
+PLAIN_COUNTERS = (
+    (OPENED, "opened"),
+    (PUBLISHED, "published"),
+    (READ, "read"),
+    (DELIVERED, "delivered"),
+    (RECONNECTS, "reconnects"),
 )
 
-_told: Counts[tuple[str, str]] = Counts()
+_exported: Counts[tuple[str, str]] = Counts()
 _lock = threading.Lock()
 
 
-def count() -> None:
-    """Take over what the tally of this process has counted since the last time."""
+def export_counters() -> None:
+    """Add what this process has counted since the last call to its metrics."""
     with _lock:
-        for counter, name in PLAIN:
+        for counter, name in PLAIN_COUNTERS:
             _grow(counter, (name, ""), getattr(process_counters, name))
-        for counter, name in BY_LABEL:
+        for counter, name in LABELLED_COUNTERS:
             by_label: Mapping[str, int] = getattr(process_counters, name)
             for label, value in list(by_label.items()):
                 _grow(counter.labels(str(label)), (name, label), value)
@@ -93,14 +101,14 @@ def count() -> None:
 
 
 def _grow(counter: Counter, name: tuple[str, str], value: int) -> None:
-    new = value - _told[name]
+    new = value - _exported[name]
     if new:
         counter.inc(new)
-        _told[name] = value
+        _exported[name] = value
 
 
 def exposition(accept: str) -> tuple[bytes, str]:
-    """All of it, of every process, in the format that is asked for; and what that is."""
+    """The metrics of every process, in the format of an `Accept` header, and their content type."""
     encode, content_type = choose_encoder(accept)
     return encode(_registry()), content_type
 
@@ -109,6 +117,6 @@ def _registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     try:
         MultiProcessCollector(registry)
-    except ValueError:  # there is one process
+    except ValueError:  # there is only one process
         return REGISTRY
     return registry

@@ -1,4 +1,4 @@
-"""What a log line may say of a request: no key, token, link or session that it came with."""
+"""Removes keys, tokens, links and sessions from log lines about requests."""
 
 import logging
 import re
@@ -16,17 +16,17 @@ REDACTED = "…"
 _PARAMETER = re.compile(
     r"(?P<before>\A|[?&;#\s\"'])(?P<name>[^?&;#=\s\"']+)=(?P<value>[^&;#\s\"']+)"
 )
-# Wherever else they are: a key of ours, a JSON web token, and what follows a scheme.
-_BARE = re.compile(
+# Secrets anywhere else: a key of ours, a JSON web token, and the credentials after a scheme.
+_CREDENTIALS = re.compile(
     r"(?P<key>crl_[a-z0-9]{8}_)[A-Za-z0-9]+"
     r"|(?P<token>(?<![\w-])eyJ)[\w-]{4,}\.[\w-]+\.[\w-]*"
     r"|(?P<scheme>\b(?:Bearer|Basic) )[!-~]+",
     re.ASCII | re.IGNORECASE,
 )
 
-_BEGIN = ("crl_", "eyj", "bearer ", "basic ")
+_PREFIXES = ("crl_", "eyj", "bearer ", "basic ")
 
-# Whatever writes the targets of requests through Python's logging.
+# Loggers of servers and libraries that write the targets of requests.
 ACCESS_LOGGERS = (
     *("uvicorn.access", "uvicorn.error", "gunicorn.access", "hypercorn.access", "_granian.access"),
     *("django.server", "django.channels.server", "django.request", "carillon", "carillon.audit"),
@@ -34,35 +34,37 @@ ACCESS_LOGGERS = (
 
 
 def redacted(text: str) -> str:
-    """A URL, a query or a line of a log, with every secret in it replaced by an ellipsis."""
+    """A URL, a query or a log line, with every secret in it replaced by an ellipsis."""
     if "=" in text:
         text = _PARAMETER.sub(_without_value, text)
     lower = text.lower()
-    return _BARE.sub(_without_bare, text) if any(map(lower.__contains__, _BEGIN)) else text
+    if any(map(lower.__contains__, _PREFIXES)):
+        text = _CREDENTIALS.sub(_without_credentials, text)
+    return text
 
 
-def _without_value(found: re.Match[str]) -> str:
-    name = found["name"]
+def _without_value(match: re.Match[str]) -> str:
+    name = match["name"]
     name = unquote_plus(name) if "%" in name or "+" in name else name
     if name.lower() not in SECRET_PARAMETERS:
-        return found[0]
-    return f"{found['before']}{found['name']}={REDACTED}"
+        return match[0]
+    return f"{match['before']}{match['name']}={REDACTED}"
 
 
-def _without_bare(found: re.Match[str]) -> str:
-    return f"{found['key'] or found['token'] or found['scheme']}{REDACTED}"
+def _without_credentials(match: re.Match[str]) -> str:
+    return f"{match['key'] or match['token'] or match['scheme']}{REDACTED}"
 
 
 class Redacting(logging.Filter):
-    """Lets every record through, as `redacted` has it."""
+    """Passes every record, with its message and arguments redacted."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        # The arguments stay in their places, since uvicorn's formatter reads them by these.
+        # The arguments keep their order, since uvicorn's formatter reads them by index.
         if isinstance(record.args, tuple):
             record.args = tuple(map(_redacted_value, record.args))
         elif record.args:
-            record.args = {name: _redacted_value(each) for name, each in record.args.items()}
-        with suppress(KeyError, TypeError, ValueError):  # which logging itself will tell
+            record.args = {name: _redacted_value(value) for name, value in record.args.items()}
+        with suppress(KeyError, TypeError, ValueError):  # logging itself reports these
             message = record.getMessage()
             if (clean := redacted(message)) != message:
                 record.msg, record.args = clean, ()
@@ -77,6 +79,6 @@ _filter = Redacting()
 
 
 def install() -> None:
-    """Into every logger that writes what was asked for. A second time changes nothing."""
+    """Add the filter to the access loggers. Idempotent: calling it again has no effect."""
     for name in ACCESS_LOGGERS:
         logging.getLogger(name).addFilter(_filter)

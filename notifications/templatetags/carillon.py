@@ -1,4 +1,4 @@
-"""`{% events_url "orders.42" "news" %}`: a signed subscribe link, for the visitor of the page."""
+"""The template tag `{% events_url "orders.42" "news" %}`: a signed link for the page's visitor."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -12,24 +12,27 @@ from notifications.access.identities.base import User
 
 register = template.Library()
 
-OF_THE_REQUEST: Any = object()
+REQUEST_USER: Any = object()
 
 
 @register.simple_tag(takes_context=True)
 def events_url(
     context: template.Context,
     *topics: str | Iterable[str],
-    user: User | None = OF_THE_REQUEST,
+    user: User | None = REQUEST_USER,
     expires_in: float | timedelta | None = None,
     since: str = "",
     envelope: bool = False,
     absolute: bool = False,
 ) -> str:
-    """A topic may be a list of them. `user=None` is a link that is nobody's; without `user`, it is
-    bound to whoever is logged in. `absolute` is for pages on other origins."""
+    """A signed subscribe link for these topics; each argument is a topic or a list of topics.
+
+    The link is bound to the user who is logged in, to another `user`, or, with `user=None`, to no
+    user. `absolute` is for pages on other origins.
+    """
     url = signed_links.events_url(
-        *_flat(topics),
-        user=_visitor(context) if user is OF_THE_REQUEST else user,
+        *_flatten(topics),
+        user=_visitor(context) if user is REQUEST_USER else user,
         expires_in=expires_in,
         since=since,
         envelope=envelope,
@@ -37,16 +40,16 @@ def events_url(
     return _request(context).build_absolute_uri(url) if absolute else url
 
 
-def _flat(topics: Iterable[str | Iterable[str]]) -> Iterable[str]:
-    for each in topics:
-        if isinstance(each, str):
-            yield each
+def _flatten(topics: Iterable[str | Iterable[str]]) -> Iterable[str]:
+    for argument in topics:
+        if isinstance(argument, str):
+            yield argument
         else:
-            yield from each
+            yield from argument
 
 
 def _visitor(context: template.Context) -> User | None:
-    # A project without authentication has no users to bind anything to.
+    # A project without authentication has no users to bind a link to.
     return getattr(_request(context), "user", None)
 
 
@@ -55,6 +58,6 @@ def _request(context: template.Context) -> HttpRequest:
     if not isinstance(request, HttpRequest):
         raise template.TemplateSyntaxError(
             "{% events_url %} needs the request: use render(request, …) with the context processor "
-            "'django.template.context_processors.request', or say user=… and not absolute=True."
+            "'django.template.context_processors.request', or pass user=… and not absolute=True."
         )
     return request

@@ -1,4 +1,4 @@
-"""For the tests of applications: what was published, and what a stream says, with no server."""
+"""For the tests of applications: check published events and read streams, without a server."""
 
 from notifications.testing.captured import Outbox, assert_published, outbox
 from notifications.testing.isolation import OutboxMixin, empty_log, relay_outbox

@@ -1,4 +1,8 @@
-"""What was published, like the `outbox` of Django's mail: read from the log, not recorded."""
+"""The events that a test has published, as `django.core.mail.outbox` has the mails it has sent.
+
+They are read from the log in memory, not recorded on the way. The transactional outbox, which
+`publish_outbox` writes to a database, is another thing: `notifications.publishing.outbox`.
+"""
 
 import json
 from collections.abc import Sequence
@@ -7,16 +11,16 @@ from unittest.mock import ANY
 
 from notifications.conf import get_settings
 from notifications.events import Event, compact_json
-from notifications.log.base import Entry
 from notifications.log.cursors import Cursor
+from notifications.log.entries import Entry
 from notifications.log.factory import memory_store
 
 
 class Outbox(Sequence[Event]):
-    """The events published so far, oldest first, their data as a browser gets it.
+    """The events published so far, oldest first, with their data as a browser gets it.
 
-    What JSON does not know is as `DjangoJSONEncoder` writes it: a `Decimal` is text, a tuple a
-    list. Raises `RuntimeError` where the log is not in memory.
+    A value that JSON does not know is as `DjangoJSONEncoder` writes it: a `Decimal` is text, a
+    tuple a list. Raises `RuntimeError` if the log is not in memory.
     """
 
     @overload
@@ -71,32 +75,33 @@ def assert_published(
     type: str | None = ANY,
     count: int | None = None,
 ) -> list[Event]:
-    """At least one event was published that has all that is given; with `count`, just so many.
+    """Assert that at least one event matches, or exactly `count` events; return the matches.
 
-    `type=None` is an event without one. `data` is what was passed to `publish`, and may hold
-    `unittest.mock.ANY`. Returns the events; raises `AssertionError`, which lists what there is.
+    `type=None` matches events without a type. `data` is what was passed to `publish`, and may hold
+    `unittest.mock.ANY`. The `AssertionError` lists all events that were published.
     """
     published = list(outbox)
-    found = [
+    matches = [
         event
         for event in published
         if (topic is None or topic in event.topics)
         and type == event.type
         and (data == event.data or _as_sent(data) == event.data)
     ]
-    if (len(found) == count) if count is not None else found:
-        return found
-    asked = {"topic": ANY if topic is None else topic, "data": data, "type": type}
-    given = ", ".join(f"{name}={value!r}" for name, value in asked.items() if value is not ANY)
-    wanted = "at least one" if count is None else count
+    if (len(matches) == count) if count is not None else matches:
+        return matches
+    criteria = {"topic": ANY if topic is None else topic, "data": data, "type": type}
+    named = ", ".join(f"{name}={value!r}" for name, value in criteria.items() if value is not ANY)
+    expected = "at least one" if count is None else count
     raise AssertionError(
-        f"{len(found)} of the events published are {given or 'of any kind'}; expected {wanted}.\n"
+        f"{len(matches)} of the events published are {named or 'of any kind'}; "
+        f"expected {expected}.\n"
         + "\n".join([f"Published ({len(published)}):", *map(_line, published)])
     )
 
 
 def _as_sent(data: Any) -> Any:
-    """The data as it comes back from JSON; itself, where it cannot be written."""
+    """The data as it comes back from JSON; unchanged if JSON cannot hold it."""
     if isinstance(data, str):
         return data
     try:

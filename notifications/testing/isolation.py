@@ -1,4 +1,4 @@
-"""A log of its own for each test, in memory and empty."""
+"""An empty log in memory for each test, and the relay of its transactional outbox."""
 
 import unittest
 from collections.abc import Iterator
@@ -16,19 +16,20 @@ from notifications.testing.captured import Outbox, outbox
 
 @contextmanager
 def empty_log() -> Iterator[Outbox]:
-    """Meanwhile `CARILLON["LOG"]` is `memory`, and nothing was published before."""
-    given = getattr(django_settings, "CARILLON", {})
-    with override_settings(CARILLON={**given, "LOG": "memory"}):
+    """Within the block, `CARILLON["LOG"]` is `memory`, and the log is empty at first."""
+    options = getattr(django_settings, "CARILLON", {})
+    with override_settings(CARILLON={**options, "LOG": "memory"}):
         memory_store(get_settings(), quiet=True)
         clear_memory()
         yield outbox
 
 
 class OutboxMixin(unittest.TestCase):
-    """Put it before any `TestCase` of Django's: each test has an empty log in memory.
+    """List it before any `TestCase` of Django's: each test has an empty log in memory.
 
-    What `setUpTestData` publishes goes nowhere. An `override_settings` of yours replaces the whole
-    of `CARILLON`: around a test, or where `setUpTestData` publishes, it has to hold the `LOG`.
+    The events that `setUpTestData` publishes are discarded. An `override_settings` of yours
+    replaces the whole of `CARILLON`: on a test method, and on a class whose `setUpTestData`
+    publishes, it has to include `"LOG": "memory"`.
     """
 
     @classmethod
@@ -37,17 +38,14 @@ class OutboxMixin(unittest.TestCase):
         super().setUpClass()
 
     def setUp(self) -> None:
-        # Once more, over the settings of the class's own `override_settings`.
+        # Again, because `override_settings` on the class has replaced the settings since.
         self.enterContext(empty_log())
         super().setUp()
 
 
-# The outbox of an application's own transactions, without a relay.
-
-
 def relay_outbox(using: str = DEFAULT_DB_ALIAS) -> int:
-    """Publish what waits in the outbox, and say how many events that was.
+    """Publish the events that wait in the transactional outbox, and return how many there were.
 
-    Here and now, in the transaction that is open: where a test never commits, this is its relay.
+    It reads them within the open transaction, so it works in a test that never commits.
     """
     return publish_waiting(using, get_settings())

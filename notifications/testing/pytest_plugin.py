@@ -1,4 +1,4 @@
-"""A fixture for pytest. In `conftest.py`:
+"""The pytest fixture `carillon_outbox`. To use it, write in `conftest.py`:
 
 pytest_plugins = ["notifications.testing.pytest_plugin"]
 """
@@ -12,6 +12,6 @@ from notifications.testing import Outbox, empty_log
 
 @pytest.fixture
 def carillon_outbox() -> Iterator[Outbox]:
-    """What the test publishes, from nothing on, kept in memory."""
+    """The events that the test publishes, in a log that is in memory and empty at first."""
     with empty_log() as outbox:
         yield outbox

@@ -1,4 +1,4 @@
-"""Reading a stream that `AsyncClient` was answered with."""
+"""Reads the event stream of a response to `AsyncClient`."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
@@ -13,44 +13,45 @@ from notifications.hub import runtime
 from notifications.hub.stream import EventStream
 from notifications.sse import Decoder, ServerSentEvent
 
-TIMEOUT = 5.0
-SIGNALS = "stream."
+READ_SECONDS = 5.0
+SIGNAL_TYPES = "stream."
 
-# How many read in each event loop: what they read from ends with the last of them.
+# The number of readers in each event loop. The runtime ends with the last of them.
 _readers: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
 
 
 @overload
 def read_events(
-    response: HttpResponseBase, *, timeout: float = TIMEOUT, signals: bool = False
+    response: HttpResponseBase, *, timeout: float = READ_SECONDS, signals: bool = False
 ) -> AsyncGenerator[ServerSentEvent]: ...
 @overload
 def read_events(
-    response: HttpResponseBase, count: int, *, timeout: float = TIMEOUT, signals: bool = False
+    response: HttpResponseBase, count: int, *, timeout: float = READ_SECONDS, signals: bool = False
 ) -> Coroutine[Any, Any, list[ServerSentEvent]]: ...
 def read_events(
     response: HttpResponseBase,
     count: int | None = None,
     *,
-    timeout: float = TIMEOUT,
+    timeout: float = READ_SECONDS,
     signals: bool = False,
 ) -> AsyncGenerator[ServerSentEvent] | Coroutine[Any, Any, list[ServerSentEvent]]:
     """`await` the next `count` events, or iterate over all with `async for`.
 
-    With `signals`, the service's own (`stream.cursor`, …) are among them. Afterwards the stream is
-    closed, and nothing of it is left in the event loop. Raises `AssertionError` where the response
-    is no stream, where it ends before `count`, and where `timeout` seconds pass without an event.
+    With `signals`, the service's own events (`stream.cursor`, …) are among them. Afterwards the
+    stream is closed, and no task of it is left in the event loop. Raises `AssertionError` if the
+    response is no stream, if it ends before `count` events, and if `timeout` seconds pass without
+    an event.
     """
     if not isinstance(response, EventStreamResponse):
         content = getattr(response, "content", b"").decode(errors="replace")
-        raise AssertionError(  # noqa: TRY004 - what the test asserts is that it is one
+        raise AssertionError(  # noqa: TRY004 - the caller is a test
             f"This is no event stream, but {response.status_code}: {content}"
         )
-    events = _each(response.stream, timeout, signals=signals)
-    return events if count is None else _some(events, count)
+    events = _read_all(response.stream, timeout, signals=signals)
+    return events if count is None else _read_some(events, count)
 
 
-async def _some(events: AsyncGenerator[ServerSentEvent], count: int) -> list[ServerSentEvent]:
+async def _read_some(events: AsyncGenerator[ServerSentEvent], count: int) -> list[ServerSentEvent]:
     read: list[ServerSentEvent] = []
     async with aclosing(events):
         while len(read) < count:
@@ -61,7 +62,7 @@ async def _some(events: AsyncGenerator[ServerSentEvent], count: int) -> list[Ser
     return read
 
 
-async def _each(
+async def _read_all(
     stream: EventStream, timeout: float, *, signals: bool
 ) -> AsyncGenerator[ServerSentEvent]:
     decoder = Decoder()
@@ -74,14 +75,14 @@ async def _each(
             try:
                 async with asyncio.timeout(timeout):
                     while not ready:
-                        new = decoder.feed(await anext(stream))
-                        ready += [each for each in new if signals or not _is_signal(each)]
+                        received = decoder.feed(await anext(stream))
+                        ready += [event for event in received if signals or not _is_signal(event)]
             except StopAsyncIteration:
                 return
             except TimeoutError:
                 raise AssertionError(
                     f"No event came within {timeout} seconds, after {count}. "
-                    "Is it published after the request, and to a topic of the stream?"
+                    "Was it published after the request, and to a topic of the stream?"
                 ) from None
             count += 1
             yield ready.pop(0)
@@ -93,4 +94,4 @@ async def _each(
 
 
 def _is_signal(event: ServerSentEvent) -> bool:
-    return event.type.startswith(SIGNALS)
+    return event.type.startswith(SIGNAL_TYPES)

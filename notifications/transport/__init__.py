@@ -1,1 +1,1 @@
-"""Wires: what carries bytes to one client, on every server."""
+"""Transports: each carries the bytes of one stream to one client."""

@@ -1,4 +1,4 @@
-"""The wire over `send` of any ASGI server, through any middleware."""
+"""The transport for any ASGI server and any middleware: it awaits the server's `send`."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,65 +8,67 @@ from notifications.transport.base import Message, Payload, Send, Transport
 
 
 class AsgiTransport(Transport):
-    """`send` runs as an eagerly started task.
+    """Calls `send` in an eagerly started task.
 
-    Where it does not wait, there is no task switch, and where it waits, that is the server's
-    back-pressure. `give_up` ends the application's side of the connection, which is all that a
-    server in general can be told.
+    If `send` does not wait, it has finished before `write` returns, without a task switch. If it
+    waits, that is the server's back-pressure, and the transport is busy until `send` returns.
+
+    `cancel` ends the application's call for this request. ASGI offers no other way to close a
+    connection, so this is all that `abort` can do on a server that we do not know.
     """
 
-    __slots__ = ("_give_up", "_loop", "_send", "_working")
+    __slots__ = ("_cancel", "_loop", "_send", "_sending")
 
-    def __init__(self, send: Send, *, give_up: Callable[[], object]) -> None:
+    def __init__(self, send: Send, *, cancel: Callable[[], object]) -> None:
         super().__init__()
         self._send = send
-        self._give_up: Callable[[], object] | None = give_up
+        self._cancel: Callable[[], object] | None = cancel
         self._loop = asyncio.get_running_loop()
-        self._working: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[None] | None = None
 
     def write(self, payload: Payload) -> None:
-        self._put(payload.raw)
+        self._send_body(payload.raw)
 
     def end(self, payload: Payload, *, hang_up: bool = False) -> None:
-        self._put(payload.raw, more_body=False)
+        self._send_body(payload.raw, more_body=False)
 
     def abort(self) -> None:
-        if self._working is not None:
-            self._working.cancel()
-        if self._give_up is not None:
-            give_up, self._give_up = self._give_up, None
-            give_up()
+        if self._sending is not None:
+            self._sending.cancel()
+        if self._cancel is not None:
+            cancel, self._cancel = self._cancel, None
+            cancel()
 
-    def _put(self, body: bytes, *, more_body: bool = True) -> None:
+    def _send_body(self, body: bytes, *, more_body: bool = True) -> None:
         message = {"type": "http.response.body", "body": body, "more_body": more_body}
-        self._work(self._carry(message))
+        self._run(self._send_message(message))
 
-    async def _carry(self, message: Message) -> None:
+    async def _send_message(self, message: Message) -> None:
         await self._send(message)
 
-    def _work(self, work: Coroutine[None, None, None]) -> None:
-        """The wire is busy for as long as this takes, if it is not through at once."""
-        # With an empty context: a server may begin the next request of the connection in here, and
-        # that must find nothing of whose turn it was to write.
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        """Run the coroutine. If it does not finish at once, the transport is busy until it does."""
+        # The context is empty because a server may start the next request of the connection in
+        # here, and that request must not see the context variables of the publisher that writes.
         task = asyncio.Task(work, loop=self._loop, eager_start=True, context=Context())
         if not task.done():
-            self._working = task
+            self._sending = task
             self.busy = True
-            task.add_done_callback(self._worked)
+            task.add_done_callback(self._on_sent)
         elif task.exception() is not None:
-            self._break()
+            self._fail()
 
-    def _break(self) -> None:
+    def _fail(self) -> None:
         self.busy = True
         self._loop.call_soon(self.owner.lost)
 
-    def _worked(self, task: asyncio.Task[None]) -> None:
-        self._working = None
+    def _on_sent(self, task: asyncio.Task[None]) -> None:
+        self._sending = None
         self.busy = False
         if task.cancelled() or task.exception() is not None:
             self.owner.lost()
         else:
-            self._drained()
+            self._on_drained()
 
-    def _drained(self) -> None:
+    def _on_drained(self) -> None:
         self.owner.drained()

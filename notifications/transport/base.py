@@ -1,8 +1,8 @@
-"""What every wire promises: one chunk at a time, and word of what became of it.
+"""What every transport promises: it takes one payload at a time and reports when that is sent.
 
-A wire takes bytes only while it is not `busy`, and holds no others. What cannot go out at once
-makes it busy; when that has drained it says so to its owner, once. How much a client that does not
-read can make us hold is decided here, on every server.
+The hub writes to a transport only while it is not `busy`. A payload that cannot leave at once makes
+the transport busy, and it holds no second one. So the memory that a client can occupy by not
+reading is one payload on every server.
 """
 
 from abc import ABC, abstractmethod
@@ -15,9 +15,10 @@ type Send = Callable[[Message], Awaitable[None]]
 
 
 class Payload:
-    """Bytes in the forms that wires send, made once for all who get them.
+    """Bytes in both forms in which transports send them, made once for all their receivers.
 
-    `coded` is the same as one chunk of HTTP's chunked coding (RFC 9112 §7.1).
+    `raw` is the body itself. `coded` is the same body as one chunk of HTTP's chunked transfer
+    coding (RFC 9112 §7.1), for transports that write to the socket behind the server's back.
     """
 
     __slots__ = ("coded", "raw")
@@ -28,43 +29,65 @@ class Payload:
 
 
 class Owner(Protocol):
-    """Who is told what became of the bytes. Called from the event loop, never from `write`."""
+    """The subscriber to which a transport reports.
+
+    A transport calls these methods on the event loop, and never from inside `write` or `end`: the
+    owner need not expect a call while it writes.
+    """
 
     def drained(self) -> None:
-        """The wire takes more, or, after its last words, is through with them."""
+        """The last payload is sent, and the transport takes the next one; or its `end` is sent."""
 
     def lost(self) -> None:
-        """The wire can carry nothing more."""
+        """The connection failed, and the transport can send nothing more.
+
+        A transport that was busy when it was aborted may report this too.
+        """
 
 
 class Transport(ABC):
+    """The way to one client. Set `owner` before the first `write`.
+
+    The calls are any number of `write`, then at most one `end`; `abort` may come at any time.
+    """
+
     __slots__ = ("busy", "owner")
 
     owner: Owner
 
     def __init__(self) -> None:
         self.busy = False
-        """Whether the last bytes are still on their way, or never will be.
+        """Whether the last payload is still being sent, or never will be.
 
-        An attribute, since it is asked so often.
+        A plain attribute and not a property, because the hub reads it for every delivery.
         """
 
     @abstractmethod
     def write(self, payload: Payload) -> None:
-        """Hand over some bytes, at least one. Only while not `busy`."""
+        """Send a payload, which is not empty. Call it only while the transport is not `busy`.
+
+        Either the payload is sent when `write` returns, or the transport is then busy, and the
+        owner's `drained` or `lost` follows. A failure is reported by `lost`, not raised.
+        """
 
     @abstractmethod
     def end(self, payload: Payload, *, hang_up: bool = False) -> None:
-        """The last words, in good order, so that the connection can be used again.
+        """Send the last payload and finish the response. Call it only while not `busy`.
 
-        With `hang_up` it is closed instead, wherever the server can be told. Only while not `busy`.
+        The response ends properly, so an HTTP connection can serve another request. With `hang_up`
+        the connection is closed instead, where the server offers a way to do so.
         """
 
     @abstractmethod
     def abort(self) -> None:
-        """Free everything at once, whatever the client has or has not read. Twice is once."""
+        """Drop the connection and free its memory at once, whatever the client has not read yet.
 
-    def unanswered(self, seconds: float) -> bool:
-        """Whether the client is known not to have acknowledged anything for that long, though
-        something was sent. Where nobody can tell, it is not."""
+        Idempotent: calling it again has no effect.
+        """
+
+    def is_unresponsive(self, seconds: float) -> bool:
+        """Whether bytes are on their way and the client has acknowledged nothing for `seconds`.
+
+        False where the transport cannot know.
+        """
         return False

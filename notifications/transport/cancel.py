@@ -1,4 +1,7 @@
-"""Ending the task that waits for a client, from outside of it and without an error."""
+"""A cancel scope: it ends the wait for a client from outside of the waiting task, without an error.
+
+The standard library has this only for deadlines (`asyncio.timeout`).
+"""
 
 import asyncio
 from types import TracebackType
@@ -6,22 +9,22 @@ from typing import Self
 
 
 class CancelScope:
-    """What is awaited in its block ends when the wire says that there is no use in waiting.
+    """A `with` block whose `await` ends when somebody calls `cancel`.
 
-    Any other cancellation of the task passes.
+    The task goes on after the block. A cancellation by anybody else passes through the block.
     """
 
-    __slots__ = ("_given_up", "_task")
+    __slots__ = ("_cancelled", "_task")
 
     def __enter__(self) -> Self:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._given_up = False
+        self._cancelled = False
         return self
 
-    def now(self) -> None:
-        self._given_up = True
+    def cancel(self) -> None:
+        self._cancelled = True
         self._task.cancel()
 
     def __exit__(
@@ -30,7 +33,7 @@ class CancelScope:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        if not (self._given_up and isinstance(error, asyncio.CancelledError)):
+        if not (self._cancelled and isinstance(error, asyncio.CancelledError)):
             return False
         self._task.uncancel()
         return True

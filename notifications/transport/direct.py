@@ -1,8 +1,9 @@
-"""The wire that goes past `send`, straight into the connection of a server that we know.
+"""A transport that bypasses `send` and writes to the socket of a server whose internals we know.
 
-A server's `send` frames each body and hands it to its transport, for each client anew. Here the
-bytes are framed already, and the same object goes to everyone's socket. What the socket does not
-take at once goes to the server's transport, in order, and keeps the wire busy until it is empty.
+A server's `send` frames each body anew for each client and hands it to the server's transport. A
+direct transport writes a payload that is framed already, the same bytes object to every socket.
+Bytes that the socket does not take at once go to the server's transport, which keeps their order,
+and the direct transport is busy until the server's transport has sent them.
 """
 
 import socket
@@ -11,76 +12,79 @@ from collections.abc import Callable
 
 from notifications.transport.asgi import AsgiTransport
 from notifications.transport.base import Payload, Send
-from notifications.transport.tcp import hold_little, unanswered
+from notifications.transport.tcp import is_unresponsive, limit_unsent
 
 
 class DirectTransport(AsgiTransport):
-    """`connection` is the socket object, and no number: closed with its transport, it fails.
+    """Writes to `connection` as soon as the transport is `_ready`.
 
-    It is written to while the wire is `_ready`: then the headers are out, the transport's buffer is
-    empty, and nobody but the wire writes until the response has ended. That is not looked up at
-    each write: with ten thousand streams, whatever is touched is far from the processor.
+    `connection` is the socket object and not its file descriptor: after the server has closed the
+    socket, a write to the object fails, while the number might already belong to another socket.
+
+    `_ready` means that the headers are sent, that the buffer of the server's transport is empty,
+    and that nobody else writes until the response ends. It is a stored fact and not looked up at
+    each write: with ten thousand streams, every object that a write touches is a cache miss.
     """
 
-    __slots__ = ("_coded", "_connection", "_ending", "_hang_up", "_ready", "_sent")
+    __slots__ = ("_coded", "_connection", "_direct_bytes", "_ending", "_hang_up", "_ready")
 
     def __init__(
-        self, send: Send, *, give_up: Callable[[], object], connection: socket.socket | None
+        self, send: Send, *, cancel: Callable[[], object], connection: socket.socket | None
     ) -> None:
-        super().__init__(send, give_up=give_up)
+        super().__init__(send, cancel=cancel)
         self._connection = connection
-        hold_little(connection)
+        limit_unsent(connection)
         self._ready = False
         self._coded = False
-        """Whether the server told the client that chunked coding follows."""
-        self._sent = 0
-        """Bytes of the body that the server knows nothing of."""
+        """Whether the server's headers announce chunked transfer coding."""
+        self._direct_bytes = 0
+        """Bytes of the body that the server does not know of."""
         self._ending = False
         self._hang_up = False
 
     def write(self, payload: Payload) -> None:
         if not self._ready or self._connection is None:
-            self._write_otherwise(payload)
+            self._write_through_server(payload)
             return
-        self._sent += len(payload.raw)
+        self._direct_bytes += len(payload.raw)
         data = payload.coded if self._coded else payload.raw
         try:
             sent = self._connection.send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
-            self._break()
+            self._fail()
             return
         if sent != len(data):
-            self._hold(memoryview(data)[sent:])
-
-    def unanswered(self, seconds: float) -> bool:
-        return unanswered(self._connection, seconds)
-
-    @abstractmethod
-    def _write_otherwise(self, payload: Payload) -> None:
-        """By way of the server, or of its transport."""
-
-    @abstractmethod
-    def _hold(self, rest: bytes | memoryview) -> None:
-        """Give the rest to the transport; busy until that is empty, and then `_drained`."""
+            self._buffer(memoryview(data)[sent:])
 
     def end(self, payload: Payload, *, hang_up: bool = False) -> None:
-        # The server ends its response when the words are through: only then does it take the
-        # connection as free, and may itself stop minding what becomes of them.
+        # The server ends the response only after the payload is sent: from then on it treats the
+        # connection as free, and may stop watching whether the client takes the rest.
         self._hang_up = hang_up
         self.write(payload)
         if self.busy:
             self._ending = True
         else:
-            self._finish()
+            self._end_response()
 
-    def _drained(self) -> None:
+    def is_unresponsive(self, seconds: float) -> bool:
+        return is_unresponsive(self._connection, seconds)
+
+    def _on_drained(self) -> None:
         if self._ending:
             self._ending = False
-            self._finish()
-        super()._drained()
+            self._end_response()
+        super()._on_drained()
 
     @abstractmethod
-    def _finish(self) -> None:
-        """End the response by the server's own means."""
+    def _write_through_server(self, payload: Payload) -> None:
+        """Write by the server's `send` or to the server's transport."""
+
+    @abstractmethod
+    def _buffer(self, unsent: bytes | memoryview) -> None:
+        """Hand the bytes to the server's transport: busy until it is empty, then `_on_drained`."""
+
+    @abstractmethod
+    def _end_response(self) -> None:
+        """End the response by the server's own means, and close the connection if `_hang_up`."""

@@ -1,4 +1,4 @@
-"""The wire where somebody iterates over the response."""
+"""The transport for a response that somebody iterates over, such as Django's own ASGI handler."""
 
 import asyncio
 
@@ -6,20 +6,20 @@ from notifications.transport.base import Payload, Transport
 
 
 class PullTransport(Transport):
-    """The stream waits until it is asked for more."""
+    """Holds one chunk until `pull` asks for it."""
 
-    __slots__ = ("_asked", "_chunk", "_ended")
+    __slots__ = ("_chunk", "_ended", "_wakeup")
 
     def __init__(self) -> None:
         super().__init__()
         self._chunk: bytes | None = None
         self._ended = False
-        self._asked = asyncio.Event()
+        self._wakeup = asyncio.Event()
 
     def write(self, payload: Payload) -> None:
         self._chunk = payload.raw
         self.busy = True
-        self._asked.set()
+        self._wakeup.set()
 
     def end(self, payload: Payload, *, hang_up: bool = False) -> None:
         self.write(payload)
@@ -27,10 +27,10 @@ class PullTransport(Transport):
 
     def abort(self) -> None:
         self._ended = True
-        self._asked.set()
+        self._wakeup.set()
 
     async def pull(self) -> bytes | None:
-        """The next chunk, None at the end. Asking says that the one before is through."""
+        """The next chunk, or None at the end. A pull means that the chunk before it is sent."""
         if self._chunk is None and self.busy:
             self.busy = False
             if not self._ended:
@@ -38,7 +38,7 @@ class PullTransport(Transport):
         while self._chunk is None:
             if self._ended:
                 return None
-            self._asked.clear()
-            await self._asked.wait()
+            self._wakeup.clear()
+            await self._wakeup.wait()
         chunk, self._chunk = self._chunk, None
         return chunk

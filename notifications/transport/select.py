@@ -1,4 +1,4 @@
-"""Which wire serves a client, found by the features of what its server calls `send`."""
+"""The choice of the transport for one client, by what the server passed to us as `send`."""
 
 import logging
 from collections.abc import Callable
@@ -10,18 +10,23 @@ from notifications.transport.uvicorn import uvicorn_transport
 
 logger = logging.getLogger("carillon")
 
-KINDS = (uvicorn_transport, daphne_transport)
+SERVER_TRANSPORTS = (uvicorn_transport, daphne_transport)
+"""Each returns a transport for its own server, or None if `send` belongs to another one."""
 
 
-def select_transport(send: Send, *, give_up: Callable[[], object]) -> Transport:
-    """The wire of this server; an `AsgiTransport` for any other, and wherever `send` is wrapped."""
-    for kind in KINDS:
+def select_transport(send: Send, *, cancel: Callable[[], object]) -> Transport:
+    """The server's own transport, or an `AsgiTransport` if the server is another.
+
+    A middleware that wraps `send` expects to see every message, so a wrapped `send` gets an
+    `AsgiTransport` too. `cancel` has to end the application's call for this request.
+    """
+    for server_transport in SERVER_TRANSPORTS:
         try:
-            transport = kind(send, give_up=give_up)
+            transport = server_transport(send, cancel=cancel)
         except Exception:
-            # A version with other insides than ours were made for is still an ASGI server.
-            logger.exception("wire.unknown")
+            # A server version whose internals differ from those we know is still an ASGI server.
+            logger.exception("transport.unknown_server")
         else:
             if transport is not None:
                 return transport
-    return AsgiTransport(send, give_up=give_up)
+    return AsgiTransport(send, cancel=cancel)

@@ -1,4 +1,4 @@
-"""The body of a publish request, in each of its forms."""
+"""The body of a publish request: JSON, newline-delimited JSON or an HTML form."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,14 +12,15 @@ from pydantic_core import from_json
 from notifications.conf import get_settings
 from notifications.errors import BadRequest, Invalid, TooLarge, UnsupportedMediaType
 from notifications.events import Event
-from notifications.publishing.publisher import build
+from notifications.publishing.publisher import build_event
 
 JSON = "application/json"
-NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 URLENCODED = "application/x-www-form-urlencoded"
-FORM = frozenset({URLENCODED, "multipart/form-data"})
+FORM_TYPES = frozenset({URLENCODED, "multipart/form-data"})
 MAX_FAULTS = 20
-# Far more than there are: a body of nothing but unknown names is not worth listing.
+MAX_KEY_CHARACTERS = 255
+# Far more fields than exist: a body of nothing but unknown names is not worth listing.
 MAX_FIELDS = 50
 
 
@@ -27,8 +28,8 @@ def _as_list(topic: Any) -> Any:
     return [topic] if isinstance(topic, str) else topic
 
 
-class Fields(BaseModel):
-    """What one event may say of itself. An empty `type` or `id` is one that was left out."""
+class EventFields(BaseModel):
+    """The fields of one event. An empty `type` or `id` counts as absent."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -40,8 +41,8 @@ class Fields(BaseModel):
     idempotency_key: str | None = None
 
 
-# `model_validate` costs as much again around it.
-_FIELDS = TypeAdapter(Fields).validator
+# Used directly, because `model_validate` doubles the time that validation takes.
+_validator = TypeAdapter(EventFields).validator
 
 
 @dataclass(slots=True)
@@ -52,35 +53,37 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
-class Publications:
-    """Every event of a request, each valid, and the body that said so."""
+class PublishRequest:
+    """All events of a request, each one valid, and the body for its fingerprint."""
 
     publications: list[Publication]
     is_batch: bool
     body: bytes
 
 
-def publications_of(request: HttpRequest) -> Publications:
+def parse_publish_request(request: HttpRequest) -> PublishRequest:
     """Raises `Invalid`, listing each fault with its index, field and reason, or `TooLarge`."""
     content_type = request.content_type
-    if content_type in FORM:
+    if content_type in FORM_TYPES:
         fields = _form(request)
-        return _publications([fields], is_batch=False, body=repr(sorted(fields.items())).encode())
-    if content_type != JSON and content_type not in NDJSON:
+        return _publish_request(
+            [fields], is_batch=False, body=repr(sorted(fields.items())).encode()
+        )
+    if content_type != JSON and content_type not in NDJSON_TYPES:
         raise UnsupportedMediaType(
             f"Send {JSON}, application/x-ndjson or a form, not {content_type or 'nothing'!r}."
         )
     body = _body(request)
-    if content_type in NDJSON:
-        return _publications(list(_lines(body)), is_batch=True, body=body)
+    if content_type in NDJSON_TYPES:
+        return _publish_request(list(_lines(body)), is_batch=True, body=body)
     content = _json(body)
     is_batch = isinstance(content, list)
-    return _publications(content if is_batch else [content], is_batch=is_batch, body=body)
+    return _publish_request(content if is_batch else [content], is_batch=is_batch, body=body)
 
 
 def _body(request: HttpRequest) -> bytes:
     limit = get_settings().MAX_BATCH_BYTES
-    # Not `request.body`: its limit is the project's, for forms, and lower.
+    # Not `request.body`: its limit is the project's limit for forms, which is lower.
     body = request.read(limit + 1)
     if len(body) > limit:
         raise TooLarge(f"A request has at most {limit} bytes: send several.")
@@ -104,14 +107,14 @@ def _lines(text: bytes) -> Iterator[Any]:
 
 
 def _form(request: HttpRequest) -> dict[str, Any]:
-    """A form sends its empty fields too: they are left out. A file is not what it looks like."""
+    """The fields of a form, without empty ones, which a browser sends too. Raises for a file."""
     if request.content_type == URLENCODED:
         try:
             unquote_to_bytes(request.body).decode()
         except UnicodeDecodeError:
             raise BadRequest("The form is not valid UTF-8.") from None
     for name in request.FILES:
-        reason = "Files are not taken: send it as a plain field."
+        reason = "Files are not accepted: send it as a plain field."
         raise Invalid(f"{name}: {reason}", errors=[{"index": 0, "field": name, "reason": reason}])
     return {
         name: values if name == "topic" else values[-1]
@@ -120,7 +123,7 @@ def _form(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _publications(contents: list[Any], *, is_batch: bool, body: bytes) -> Publications:
+def _publish_request(contents: list[Any], *, is_batch: bool, body: bytes) -> PublishRequest:
     limit = get_settings().MAX_BATCH_EVENTS
     if not contents:
         raise Invalid("There is no event in the body.")
@@ -141,28 +144,33 @@ def _publications(contents: list[Any], *, is_batch: bool, body: bytes) -> Public
     if faults:
         kind = TooLarge if too_large == len(faults) else Invalid
         raise kind(_summary(faults, is_batch=is_batch), errors=faults[:MAX_FAULTS])
-    return Publications(publications, is_batch, body)
+    return PublishRequest(publications, is_batch, body)
 
 
 def _publication(content: Any) -> Publication:
     if isinstance(content, dict) and len(content) > MAX_FIELDS:
         raise Invalid(f"An event has at most {MAX_FIELDS} fields; this one has {len(content)}.")
-    fields = _FIELDS.validate_python(content)
-    event = build(
+    fields = _validator.validate_python(content)
+    event = build_event(
         fields.topic,
         fields.data,
         type=fields.type or None,
         id=fields.id or None,
         retry=fields.retry,
     )
-    if fields.idempotency_key is not None and not 0 < len(fields.idempotency_key) <= 255:
-        raise Invalid("idempotency_key has 1 to 255 characters.", field="idempotency_key")
+    if fields.idempotency_key is not None and not (
+        0 < len(fields.idempotency_key) <= MAX_KEY_CHARACTERS
+    ):
+        raise Invalid(
+            f"idempotency_key has 1 to {MAX_KEY_CHARACTERS} characters.", field="idempotency_key"
+        )
     return Publication(event, bool(fields.id), fields.idempotency_key)
 
 
 def _faults(error: ValidationError) -> Iterator[dict[str, str | None]]:
+    names = ", ".join(EventFields.model_fields)
     reasons = {
-        "extra_forbidden": f"There is no such field: there are {', '.join(Fields.model_fields)}.",
+        "extra_forbidden": f"There is no such field: the fields are {names}.",
         "model_type": "An event is a JSON object.",
     }
     for fault in error.errors(include_url=False, include_context=False, include_input=False):

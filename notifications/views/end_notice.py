@@ -1,44 +1,47 @@
-"""`witness=TOPIC`: the stream's end is published, so that a probe knows that it was noticed."""
+"""`end_notice=TOPIC` on `/events/`: an event is published when the stream's client has left.
+
+A probe subscribes to that topic by another stream, and so sees that the server noticed.
+"""
 
 import logging
 from functools import partial
 
 from django.http import HttpRequest
 
-from notifications.access.authorization import check_publishing
-from notifications.access.identities.authentication import identify
+from notifications.access.authorization import authorize_publish
+from notifications.access.identities.authentication import authenticate
 from notifications.access.identities.base import Kind
 from notifications.errors import BadRequest, CarillonError, Forbidden, Invalid
 from notifications.hub.stream import EndNotice
 from notifications.publishing.publisher import apublish
-from notifications.topics import topics as check_topics
+from notifications.topics import parse_topics
 
 logger = logging.getLogger("carillon")
 
-LEFT = "left"
+EVENT_TYPE = "left"
 
 
-async def witness_of(request: HttpRequest) -> EndNotice | None:
-    """None unless it is asked for. Raises `Forbidden` for who may not publish there by a key.
+async def requested_end_notice(request: HttpRequest) -> EndNotice | None:
+    """None if the request has no such parameter. Raises `Forbidden` without a key that may publish.
 
-    Not by a session: then a link on any page would make its visitors publish.
+    A session is not enough, because a link on any page would make its visitors publish.
     """
-    topic = request.GET.get("witness")
+    topic = request.GET.get("end_notice")
     if not topic:
         return None
     try:
-        check_topics([topic])
+        parse_topics([topic])
     except Invalid as error:
         raise BadRequest(error.detail) from None
-    identity = await identify(request)
+    identity = await authenticate(request)
     if identity.kind not in (Kind.KEY, Kind.TOKEN):
-        raise Forbidden("A witness is for who has a key that may publish.")
-    await check_publishing(identity, (topic,))
-    return partial(_bear_witness, topic)
+        raise Forbidden("end_notice requires a key or a token that may publish to its topic.")
+    await authorize_publish(identity, (topic,))
+    return partial(publish_end, topic)
 
 
-async def _bear_witness(topic: str) -> None:
+async def publish_end(topic: str) -> None:
     try:
-        await apublish(topic, {}, type=LEFT)
+        await apublish(topic, {}, type=EVENT_TYPE)
     except CarillonError as error:
-        logger.warning("witness.unheard error=%r", error.detail)
+        logger.warning("end_notice.failed error=%r", error.detail)

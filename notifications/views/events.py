@@ -12,85 +12,90 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 from notifications import sse
-from notifications.access.authorization import grant_for
-from notifications.asgi.responses import HEADERS, EventStreamResponse, closing_response
-from notifications.asgi.routes import runs_on_loop
-from notifications.asgi.start_params import start_of
+from notifications.access.authorization import authorize_subscribe
+from notifications.asgi.marker import nonblocking
+from notifications.asgi.responses import STREAM_HEADERS, EventStreamResponse, closing_response
+from notifications.asgi.start_params import requested_start
 from notifications.errors import (
     BadRequest,
     Invalid,
-    MethodNotAllowed,
     NeedsAsgi,
     NotAcceptable,
     TargetTooLong,
     Unavailable,
 )
 from notifications.hub import runtime
+from notifications.hub.stream import READY_TIMEOUT_SECONDS
 from notifications.hub.subscribers import CloseReason
-from notifications.topics import topics as check_topics
+from notifications.topics import parse_topics
 from notifications.views.cors import allow_origin, allow_preflight
-from notifications.views.end_notice import witness_of
-from notifications.views.problems import tells_problems
+from notifications.views.end_notice import requested_end_notice
+from notifications.views.problems import check_method, problem_responses
 
 logger = logging.getLogger("carillon")
 
 MAX_TARGET_BYTES = 8_000
 METHODS = ("GET", "HEAD", "OPTIONS")
-READY_TIMEOUT = 2.0
 
 
-# A POST is refused as what it is, and not for the want of a token.
-@runs_on_loop
+# Exempt from the CSRF check, so that a POST is refused by its method and not for lack of a token.
+@nonblocking
 @csrf_exempt
-@tells_problems
+@problem_responses
 async def events(request: HttpRequest) -> HttpResponseBase:
-    """Streams what the `topic` parameters name, from where the client was or `since` says."""
+    """Streams the `topic` parameters, from the client's cursor or `since` on, or from now."""
     response = await _without_cors(request)
     allow_origin(request, response)
     return response
 
 
-@tells_problems
+@problem_responses
 async def _without_cors(request: HttpRequest) -> HttpResponseBase:
     if request.method == "OPTIONS":
-        options = HttpResponse(status=204, headers={"Allow": ", ".join(METHODS)})
-        allow_preflight(options)
-        return options
+        return preflight_response()
     response = await _stream(request)
     if request.method == "HEAD":
-        return HttpResponse(headers=HEADERS)
+        return HttpResponse(headers=STREAM_HEADERS)
+    return response
+
+
+def preflight_response() -> HttpResponse:
+    response = HttpResponse(status=204, headers={"Allow": ", ".join(METHODS)})
+    allow_preflight(response)
     return response
 
 
 async def _stream(request: HttpRequest) -> HttpResponseBase:
-    if request.method not in METHODS:
-        raise MethodNotAllowed("Subscribing is a GET.", allowed=METHODS)
-    check_served(request)
-    if not _is_welcome(request.META.get("HTTP_ACCEPT", "*/*")):
+    check_method(request, *METHODS, detail="Subscribing is a GET.")
+    check_streamable(request)
+    if not _accepts_stream(request.META.get("HTTP_ACCEPT", "*/*")):
         raise NotAcceptable(f"The answer is {sse.CONTENT_TYPE}, which Accept rules out.")
-    start = start_of(request)
+    start = requested_start(request)
     envelope = request.GET.get("envelope", "") not in ("", "0")
-    asked = topics_asked(request)
-    here = runtime.start()
+    topics = requested_topics(request)
+    running = runtime.start()
     scope: dict[str, Any] = getattr(request, "scope", {})
-    if not await here.wait_ready(timeout=READY_TIMEOUT):
-        return closing_response(here.refusal)
-    # Before anything is read for them; and once more when the stream is opened.
-    if reason := here.quotas.refusal(here.quotas.names(here.quotas.address(scope))):
-        return closing_response(reason)
+    if not await running.wait_ready(timeout=READY_TIMEOUT_SECONDS):
+        return closing_response(running.refusal)
+    # A client over the quota of its address is refused before any query. When the stream opens,
+    # all its quotas are checked.
+    quotas = running.quotas
+    refusal = quotas.admit(quotas.address(scope))
+    if isinstance(refusal, CloseReason):
+        return closing_response(refusal)
     try:
-        grant = await grant_for(request, asked)
-        end_notice = await witness_of(request)
+        grant = await authorize_subscribe(request, topics)
+        end_notice = await requested_end_notice(request)
     except (DatabaseError, Unavailable):
         logger.exception("subscribe.user_unknown")
         return closing_response(CloseReason.USER_UNKNOWN)
     response = EventStreamResponse(grant, start=start, envelope=envelope, end_notice=end_notice)
-    response.stream.comes_from(scope)
+    response.stream.set_client(scope)
     return response
 
 
-def check_served(request: HttpRequest) -> None:
-    """Whether it can be streamed at all, and was not cut on its way."""
+def check_streamable(request: HttpRequest) -> None:
+    """Raises `NeedsAsgi` under WSGI, and `TargetTooLong` if the target may have been cut off."""
     if not hasattr(request, "scope"):
         raise NeedsAsgi(
             "Under WSGI a stream would hang without a byte. Serve this URL with an ASGI server: "
@@ -105,26 +110,27 @@ def check_served(request: HttpRequest) -> None:
 
 
 @lru_cache(maxsize=256)
-def _is_welcome(accept: str) -> bool:
-    """Whether the most specific range of `Accept` that is meant allows a stream (RFC 9110 §12.5.1).
+def _accepts_stream(accept: str) -> bool:
+    """Whether the most specific range of `Accept` that matches allows it (RFC 9110 §12.5.1).
 
-    Not `request.accepts`: it forgets what `q=0` rules out, or, in Django 5.2.0, that it rules out.
+    Not `request.accepts`: it ignores a range with `q=0`, or, in Django 5.2.0, the `q=0` itself.
     """
-    ranges = [MediaType(each.lower()) for each in accept.split(",")]
-    meant = {(each.main_type, each.sub_type): each.quality for each in ranges}
-    for form in (("text", "event-stream"), ("text", "*"), ("*", "*")):
-        if form in meant:
-            return meant[form] > 0
+    ranges = [MediaType(item.lower()) for item in accept.split(",")]
+    quality = {(item.main_type, item.sub_type): item.quality for item in ranges}
+    for media_type in (("text", "event-stream"), ("text", "*"), ("*", "*")):
+        if media_type in quality:
+            return quality[media_type] > 0
     return False
 
 
-def topics_asked(request: HttpRequest) -> tuple[str, ...]:
+def requested_topics(request: HttpRequest) -> tuple[str, ...]:
+    """The `topic` parameters; none if the client leaves the choice to its link or user."""
     try:
         unquote_to_bytes(request.META["QUERY_STRING"]).decode()
     except UnicodeDecodeError:
         raise BadRequest("The query is not valid UTF-8.") from None
-    given = request.GET.getlist("topic")
+    topics = request.GET.getlist("topic")
     try:
-        return check_topics(given) if given else ()
+        return parse_topics(topics) if topics else ()
     except Invalid as error:
         raise BadRequest(error.detail) from None

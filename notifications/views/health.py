@@ -1,4 +1,4 @@
-"""Health, for balancers and operators: the process, its streams, its publishing, its outbox."""
+"""Health checks for load balancers and operators: process, streams, publishing and outbox."""
 
 from dataclasses import asdict
 
@@ -11,57 +11,57 @@ from notifications.conf import get_settings
 from notifications.errors import NotReady, OutboxLate
 from notifications.hub import runtime
 from notifications.publishing.outbox import Backlog, backlog
-from notifications.views.problems import tells_problems
+from notifications.views.problems import problem_responses
 
-READY_TIMEOUT = 1.0
-LATE = 60
-"""Seconds."""
-NEVER_KEPT = {"Cache-Control": "no-store"}
+PROBE_TIMEOUT_SECONDS = 1.0
+LATE_SECONDS = 60
+NO_STORE = {"Cache-Control": "no-store"}
 
 
-@tells_problems
+@problem_responses
 async def live(request: HttpRequest) -> HttpResponseBase:
-    """The process answers."""
-    return _well("live")
+    """This process answers."""
+    return _healthy("live")
 
 
-@tells_problems
+@problem_responses
 async def ready(request: HttpRequest) -> HttpResponseBase:
-    """New streams are served here. Redis does not matter once the window has been loaded.
+    """This process accepts new streams. Redis does not matter once the window has been loaded.
 
-    If it did, a balancer would end every browser's stream during an outage.
+    Otherwise a load balancer would end every browser's stream during an outage of Redis.
     """
-    if not await runtime.start().wait_ready(timeout=READY_TIMEOUT):
+    if not await runtime.start().wait_ready(timeout=PROBE_TIMEOUT_SECONDS):
         raise NotReady("The window of the log has not been loaded, or this process is stopping.")
-    return _well("ready")
+    return _healthy("ready")
 
 
-@tells_problems
+@problem_responses
 async def publish(request: HttpRequest) -> HttpResponseBase:
-    """Redis has just taken a canary and given it back."""
+    """Redis has just stored a canary value and returned it."""
     await runtime.start().log.ping()
-    return _well("publish")
+    return _healthy("publish")
 
 
-@tells_problems
+@problem_responses
 async def outbox(request: HttpRequest) -> HttpResponseBase:
-    """What waits in each outbox. 503 where it has waited for too long, for whatever reason."""
+    """The backlog of each outbox: 503 if an event has waited for too long, whatever the reason."""
     try:
-        found = await sync_to_async(_backlogs)()
+        backlogs = await sync_to_async(_backlogs)()
     except DatabaseError as error:
-        raise OutboxLate(f"The database cannot be asked: {error}") from None
-    said = {using: asdict(each) for using, each in found.items()}
-    if late := [using for using, each in found.items() if each.age > LATE]:
+        raise OutboxLate(f"The database cannot be queried: {error}") from None
+    databases = {using: asdict(item) for using, item in backlogs.items()}
+    if late := [using for using, item in backlogs.items() if item.age > LATE_SECONDS]:
         raise OutboxLate(
-            f"Events have waited for more than {LATE} seconds in the outbox of {', '.join(late)}.",
-            databases=said,
+            f"Events have waited for more than {LATE_SECONDS} seconds in the outbox of "
+            f"{', '.join(late)}.",
+            databases=databases,
         )
-    return JsonResponse({"status": "outbox", "databases": said}, headers=NEVER_KEPT)
+    return JsonResponse({"status": "outbox", "databases": databases}, headers=NO_STORE)
 
 
 def _backlogs() -> dict[str, Backlog]:
     return {using: backlog(using) for using in get_settings().OUTBOX_DATABASES}
 
 
-def _well(status: str) -> JsonResponse:
-    return JsonResponse({"status": status}, headers=NEVER_KEPT)
+def _healthy(status: str) -> JsonResponse:
+    return JsonResponse({"status": status}, headers=NO_STORE)

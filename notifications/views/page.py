@@ -1,4 +1,4 @@
-"""The page at `/`: topics of the visitor's choice, live, and a form for those who may publish."""
+"""The page at `/`: a live view of any topic, and a form for users who may publish."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -23,7 +23,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def _default_topic(request: HttpRequest) -> str:
-    """What a visitor who names no topic may surely hear, or nothing."""
+    """A topic to which this visitor may surely subscribe, or an empty string."""
     for prefix in get_settings().PUBLIC_TOPICS:
         return f"{prefix}chat" if prefix.endswith(".") else prefix
     return user_topic(request.user) if request.user.is_authenticated else ""

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details; as a page for who asks for one."""
+"""Errors as RFC 9457 problem details, or as an HTML page for browsers."""
 
 import logging
 from collections.abc import Callable, Coroutine
@@ -26,15 +26,15 @@ from notifications.errors import (
     Unavailable,
 )
 from notifications.telemetry.counters import process_counters
-from notifications.telemetry.logs import HEADER, current, request_id
+from notifications.telemetry.logs import REQUEST_ID_HEADER, current_request_id, request_id
 from notifications.views.security_headers import protect
 
 logger = logging.getLogger("carillon")
 
 CONTENT_TYPE = "application/problem+json"
-RETRY_AFTER = "1"
+RETRY_AFTER_SECONDS = "1"
 
-# What reading a query or a form raises. Django would answer with a page, and with 400 alone.
+# What Django raises while it reads a query or a form, and would itself answer with an HTML page.
 UNREADABLE = exceptions.SuspiciousOperation, exceptions.BadRequest, MultiPartParserError
 
 type AsyncView = Callable[[HttpRequest], Coroutine[Any, Any, HttpResponseBase]]
@@ -51,29 +51,29 @@ def problem(request: HttpRequest, error: CarillonError) -> JsonResponse:
         **error.extensions,
     }
     response = JsonResponse(body, status=error.status, content_type=CONTENT_TYPE)
-    response[HEADER] = request_id(request)
+    response[REQUEST_ID_HEADER] = request_id(request)
     response["Cache-Control"] = "no-store"
     if isinstance(error, Unauthenticated):
         response["WWW-Authenticate"] = 'Bearer realm="carillon"'
     if isinstance(error, MethodNotAllowed):
         response["Allow"] = ", ".join(error.extensions["allowed"])
     if isinstance(error, Unavailable | NotReady | OutboxLate):
-        response["Retry-After"] = RETRY_AFTER
+        response["Retry-After"] = RETRY_AFTER_SECONDS
     if isinstance(error, TooMany):
         response["Retry-After"] = str(error.extensions["retry_after"])
     return response
 
 
-def tells_problems(view: AsyncView) -> AsyncView:
-    """The view, its `CarillonError`s and what Django cannot read answered as problems.
+def problem_responses(view: AsyncView) -> AsyncView:
+    """Makes a view answer each `CarillonError`, and each unreadable request, with a problem.
 
-    Every answer names its request. Not in a transaction of Django's making: `ATOMIC_REQUESTS`
+    Every response names its request. The view is exempt from `ATOMIC_REQUESTS`, with which Django
     refuses async views.
     """
 
     @wraps(view)
-    async def answering(request: HttpRequest) -> HttpResponseBase:
-        token = current.set(request_id(request))
+    async def view_with_problems(request: HttpRequest) -> HttpResponseBase:
+        token = current_request_id.set(request_id(request))
         try:
             response = await view(request)
         except CarillonError as error:
@@ -83,11 +83,16 @@ def tells_problems(view: AsyncView) -> AsyncView:
         except UNREADABLE as error:
             return problem(request, BadRequest(f"The request cannot be read: {error}"))
         finally:
-            current.reset(token)
-        response[HEADER] = request_id(request)
+            current_request_id.reset(token)
+        response[REQUEST_ID_HEADER] = request_id(request)
         return response
 
-    return transaction.non_atomic_requests(answering)
+    return transaction.non_atomic_requests(view_with_problems)
+
+
+def check_method(request: HttpRequest, *allowed: str, detail: str) -> None:
+    if request.method not in allowed:
+        raise MethodNotAllowed(detail, allowed=allowed)
 
 
 def problem_or_page(request: HttpRequest, error: CarillonError) -> HttpResponse:
@@ -96,11 +101,11 @@ def problem_or_page(request: HttpRequest, error: CarillonError) -> HttpResponse:
     context = {"status": error.status, "title": error.title, "detail": error.detail}
     page = render(request, "carillon/error.html", context, status=error.status)
     page["Cache-Control"] = "no-store"
-    page[HEADER] = request_id(request)
+    page[REQUEST_ID_HEADER] = request_id(request)
     return protect(page)
 
 
-# For a project's `handler400` to `handler500` and `CSRF_FAILURE_VIEW`.
+# Views for a project's `handler400` to `handler500` and `CSRF_FAILURE_VIEW`
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

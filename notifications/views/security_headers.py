@@ -1,8 +1,8 @@
-"""What browsers are told of every page: run only files of this site, and let nobody frame it."""
+"""Security headers of every page: only files of this site run, and no site may frame it."""
 
 from django.http.response import HttpResponseBase
 
-# Nothing inline and nothing from elsewhere: whatever an event contains, it can only be text.
+# Inline scripts and files of other sites are blocked, so the content of an event is only text.
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -25,7 +25,7 @@ HEADERS = {
 
 
 def protect[Response: HttpResponseBase](response: Response) -> Response:
-    """By ourselves: Django has a middleware for this policy only since 6.0."""
+    """Set the headers here, because Django has a middleware for this policy only since 6.0."""
     for name, value in HEADERS.items():
         response.headers[name] = value
     return response

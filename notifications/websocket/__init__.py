@@ -1,1 +1,1 @@
-"""The same streams over WebSocket, several on one connection, for where Channels routes them."""
+"""Event streams over WebSocket, several on one connection, for projects that use Channels."""

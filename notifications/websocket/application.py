@@ -1,27 +1,32 @@
-"""The ASGI application that a route leads to: one WebSocket, from its handshake to its end."""
+"""The ASGI application for `ws/events/`: one WebSocket, from its handshake to its end."""
 
 from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
 
-from notifications.access.origins import is_foreign
+from notifications.access.origins import has_disallowed_origin
 from notifications.hub import runtime
 from notifications.transport.base import Receive, Send
 from notifications.transport.cancel import CancelScope
-from notifications.websocket.connection import Carrier
+from notifications.websocket.connection import WebSocketConnection
 from notifications.websocket.handshake import Handshake
-from notifications.websocket.multiplex import Socket
+from notifications.websocket.multiplex import Multiplexer
 from notifications.websocket.protocol import SUBPROTOCOL
-from notifications.websocket.session import Conversation
+from notifications.websocket.session import IDLE_SECONDS, WebSocketSession
 
 
-async def events(scope: Any, receive: Receive, send: Send) -> None:
-    """Refuses with 403, by closing before it accepts: a foreign page, or another protocol.
+async def events(
+    scope: Any, receive: Receive, send: Send, *, idle_seconds: float = IDLE_SECONDS
+) -> None:
+    """Serves subscriptions. A page of a foreign origin, or another subprotocol, is refused (403).
 
-    All else is said on the connection, since a page sees neither status nor body of a refusal.
+    Every other error is sent on the connection, because a page cannot see the status or the body
+    of a refused handshake.
     """
     if scope["type"] != "websocket":
-        raise ValueError("This route is for WebSockets: put it where ProtocolTypeRouter has them.")
+        raise ValueError(
+            "This route serves WebSockets: put it under 'websocket' in ProtocolTypeRouter."
+        )
     if (await receive())["type"] != "websocket.connect":
         return
     handshake = Handshake(scope)
@@ -30,23 +35,20 @@ async def events(scope: Any, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close"})
         return
     runtime.start()
-    chosen = SUBPROTOCOL if offered else None
-    await send({"type": "websocket.accept", "subprotocol": chosen})
-    await _converse(handshake, receive, send)
+    subprotocol = SUBPROTOCOL if offered else None
+    await send({"type": "websocket.accept", "subprotocol": subprotocol})
+    with CancelScope() as cancel_scope:
+        connection = WebSocketConnection(send, cancel=cancel_scope.cancel)
+        session = WebSocketSession(Multiplexer(connection), handshake, idle_seconds=idle_seconds)
+        try:
+            while (message := await receive())["type"] != "websocket.disconnect":
+                session.receive(message)
+        finally:
+            session.disconnected()
 
 
 def _is_foreign(handshake: Handshake) -> bool:
     try:
-        return is_foreign(handshake.request())
-    except SuspiciousOperation:  # a host that is not this site's
+        return has_disallowed_origin(handshake.request())
+    except SuspiciousOperation:  # a host that is not in ALLOWED_HOSTS
         return True
-
-
-async def _converse(handshake: Handshake, receive: Receive, send: Send) -> None:
-    with CancelScope() as giving_up:
-        conversation = Conversation(Socket(Carrier(send, give_up=giving_up.now)), handshake)
-        try:
-            while (message := await receive())["type"] != "websocket.disconnect":
-                conversation.hear(message)
-        finally:
-            conversation.leave()

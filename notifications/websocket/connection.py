@@ -1,4 +1,4 @@
-"""The carrier: the one wire of a WebSocket, on which those of its subscriptions are."""
+"""The connection of one WebSocket: text messages, back-pressure, and two ways to close it."""
 
 import struct
 from collections.abc import Callable
@@ -7,55 +7,58 @@ from typing import Any, Protocol
 
 from notifications.transport.asgi import AsgiTransport
 from notifications.transport.base import Send
-from notifications.transport.tcp import hold_little, unanswered
+from notifications.transport.tcp import is_unresponsive, limit_unsent
 
-PARTING = 1.0
-"""Seconds for which a connection that is cut is left to whoever still reads."""
+FORCED_CLOSE_SECONDS = 1.0
+"""After a forced close, a client that still reads has this long to receive the reason."""
 
 
-class Carrier(AsgiTransport):
-    """Says one text at a time; what a server buffers too much of makes it busy."""
+class WebSocketConnection(AsgiTransport):
+    """Sends one message at a time. Busy while `send` waits or the server's buffer is full."""
 
-    __slots__ = ("_cut", "_paused", "_server")
+    __slots__ = ("_adapter", "_force_closed", "_paused")
 
-    def __init__(self, send: Send, *, give_up: Callable[[], object]) -> None:
-        own = own_send(send)
-        super().__init__(own, give_up=give_up)
-        self._server = server_of(own)
+    def __init__(self, send: Send, *, cancel: Callable[[], object]) -> None:
+        server_send = unwrap_send(send)
+        super().__init__(server_send, cancel=cancel)
+        self._adapter = adapter_for(server_send)
         self._paused = False
-        self._cut = False
-        hold_little(self._server.connection)
-        self._server.mind(self)
+        self._force_closed = False
+        limit_unsent(self._adapter.connection)
+        self._adapter.register_producer(self)
 
-    def say(self, text: str) -> None:
+    def send_text(self, text: str) -> None:
         """Only while not `busy`."""
-        self._work(self._carry({"type": "websocket.send", "text": text}))
+        self._run(self._send_message({"type": "websocket.send", "text": text}))
         self.busy |= self._paused
 
     def close(self, code: int, reason: str) -> None:
-        """In good order. Only while not `busy`."""
-        if not self._server.close(code, reason):
+        """Close with the WebSocket closing handshake. Only while not `busy`."""
+        if not self._adapter.close(code, reason):
             closing = {"type": "websocket.close", "code": code, "reason": reason}
-            self._work(self._carry(closing))
+            self._run(self._send_message(closing))
 
-    def cut(self, code: int, reason: str) -> None:
-        """Let go of a client that does not read, and tell it why, should it do so after all."""
-        if self._cut:
+    def force_close(self, code: int, reason: str) -> None:
+        """Drop a client that does not read, whether `busy` or not; a close frame gives the reason.
+
+        Idempotent.
+        """
+        if self._force_closed:
             return
-        self._cut = True
-        let_go = self._server.cut(code, reason)
-        if let_go is None:
+        self._force_closed = True
+        drop = self._adapter.send_close_frame(code, reason)
+        if drop is None:
             self.abort()
         else:
-            self._loop.call_later(PARTING, let_go)
+            self._loop.call_later(FORCED_CLOSE_SECONDS, drop)
 
-    def unanswered(self, seconds: float) -> bool:
-        return unanswered(self._server.connection, seconds)
+    def is_unresponsive(self, seconds: float) -> bool:
+        return is_unresponsive(self._adapter.connection, seconds)
 
-    def _drained(self) -> None:
-        self.busy = self._paused or self._working is not None
+    def _on_drained(self) -> None:
+        self.busy = self._paused or self._sending is not None
         if not self.busy:
-            super()._drained()
+            super()._on_drained()
 
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
         self._paused = self.busy = True
@@ -63,23 +66,23 @@ class Carrier(AsgiTransport):
     def resumeProducing(self) -> None:  # noqa: N802
         if self._paused:
             self._paused = False
-            self._loop.call_soon(self._drained)
+            self._loop.call_soon(self._on_drained)
 
     def stopProducing(self) -> None:  # noqa: N802
-        """The connection is gone, as `receive` says too."""
+        """Ignored: `receive` reports the end of the connection too."""
 
 
-# What the server of a WebSocket is asked to do, beyond what ASGI knows.
+# Server adapters: the abilities of a server that ASGI does not offer.
 #
-# Daphne takes whatever it is sent into memory, and drops the reason with which a connection closes;
-# no server can be told through ASGI to let go of one whose client reads nothing.
+# Daphne buffers all messages without a limit, and drops the reason of a close. ASGI has no way to
+# drop a connection whose client reads nothing.
 
 
-_MAX_REASON = 123  # bytes, RFC 6455 §5.5
+_MAX_REASON_BYTES = 123  # RFC 6455 §5.5
 
 
 class Producer(Protocol):
-    """Whom a transport tells that its buffer is too full, and that it is empty again."""
+    """What Twisted calls when the buffer of a transport is full, and when it is empty again."""
 
     def pauseProducing(self) -> None: ...  # noqa: N802 - Twisted's names
 
@@ -88,74 +91,80 @@ class Producer(Protocol):
     def stopProducing(self) -> None: ...  # noqa: N802
 
 
-class Server:
-    """Any: nothing is known of its connection."""
+class ServerAdapter:
+    """The adapter for an unknown server: its connection cannot be reached."""
 
     connection: Any = None
-    """What has the options of a socket, where that is known."""
+    """The socket, or an object with the same `getsockopt` and `setsockopt`; None if unknown."""
 
-    def mind(self, producer: Producer) -> None:
-        """Have the producer told, where the server's `send` itself does not wait."""
+    def register_producer(self, producer: Producer) -> None:
+        """Have the server call the producer. For servers whose `send` does not wait."""
 
     def close(self, code: int, reason: str) -> bool:
-        """Close in good order, unless that is for ASGI to do."""
+        """Close with a reason; False if that is left to the `websocket.close` message of ASGI."""
         del code, reason
         return False
 
-    def cut(self, code: int, reason: str) -> Callable[[], object] | None:
-        """Say why, as far as the client still reads, and return what lets go of the connection."""
+    def send_close_frame(self, code: int, reason: str) -> Callable[[], object] | None:
+        """Write a close frame past all buffers, and return what drops the connection.
+
+        None if the connection cannot be reached.
+        """
         del code, reason
         return None
 
 
-class Daphne(Server):
+class DaphneAdapter(ServerAdapter):
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol
         self._transport: Any = protocol.transport
         self.connection = getattr(self._transport, "socket", None)
 
-    def mind(self, producer: Producer) -> None:
-        # So far it was the HTTP channel, which has nothing more to say.
+    def register_producer(self, producer: Producer) -> None:
+        # Until here the producer was the HTTP channel, which sends nothing after the upgrade.
         self._transport.unregisterProducer()
         self._transport.registerProducer(producer, True)
 
     def close(self, code: int, reason: str) -> bool:
-        self._protocol.sendCloseFrame(code=code, reasonUtf8=_utf8(reason))
+        self._protocol.sendCloseFrame(code=code, reasonUtf8=_encode_reason(reason))
         return True
 
-    def cut(self, code: int, reason: str) -> Callable[[], object] | None:
+    def send_close_frame(self, code: int, reason: str) -> Callable[[], object] | None:
         self._transport.write(close_frame(code, reason))
-        let_go: Callable[[], object] = getattr(
+        drop: Callable[[], object] = getattr(
             self._transport, "abortConnection", self._transport.loseConnection
         )
-        return let_go
+        return drop
 
 
-class Uvicorn(Server):
+class UvicornAdapter(ServerAdapter):
     def __init__(self, protocol: Any) -> None:
         self._transport: Any = protocol.transport
         self.connection = self._transport.get_extra_info("socket")
 
-    def cut(self, code: int, reason: str) -> Callable[[], object] | None:
+    def send_close_frame(self, code: int, reason: str) -> Callable[[], object] | None:
         self._transport.write(close_frame(code, reason))
         abort: Callable[[], object] = self._transport.abort
         return abort
 
 
-def server_of(send: Send) -> Server:
-    """Found by the features of its own `send`."""
+def adapter_for(send: Send) -> ServerAdapter:
+    """The adapter for the server that made this `send`."""
     if isinstance(send, partial):
         [protocol, *_] = [*send.args, None]
         if type(protocol).__module__ == "daphne.ws_protocol":
-            return Daphne(protocol)
+            return DaphneAdapter(protocol)
     protocol = getattr(send, "__self__", None)
     if type(protocol).__module__.startswith("uvicorn.protocols.websockets."):
-        return Uvicorn(protocol)
-    return Server()
+        return UvicornAdapter(protocol)
+    return ServerAdapter()
 
 
-def own_send(send: Send) -> Send:
-    """The server's, past Channels' session middleware, which waits for a response of HTTP."""
+def unwrap_send(send: Send) -> Send:
+    """The server's `send`, without the wrapper of Channels' session middleware.
+
+    That wrapper saves sessions and sets cookies when an HTTP response starts: never here.
+    """
     wrapper = getattr(send, "__self__", None)
     while type(wrapper).__module__ == "channels.sessions":
         inner: Send = wrapper.real_send  # type: ignore[union-attr]
@@ -164,10 +173,10 @@ def own_send(send: Send) -> Send:
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """One that is not masked, as a server's (RFC 6455 §5.5.1)."""
-    payload = struct.pack("!H", code) + _utf8(reason)
+    """A close frame without a mask, as servers send it (RFC 6455 §5.5.1)."""
+    payload = struct.pack("!H", code) + _encode_reason(reason)
     return b"\x88%c%b" % (len(payload), payload)
 
 
-def _utf8(reason: str) -> bytes:
-    return reason.encode()[:_MAX_REASON]
+def _encode_reason(reason: str) -> bytes:
+    return reason.encode()[:_MAX_REASON_BYTES]

@@ -1,4 +1,4 @@
-"""Who asks: a request for each command, out of the handshake that the connection began with."""
+"""The handshake of a WebSocket, from which each command gets an HTTP request of its own."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -14,28 +14,28 @@ from django.http import HttpResponse
 
 from notifications.access.identities.base import User
 from notifications.access.identities.session import active_user
-from notifications.asgi.sanitize import readable
+from notifications.asgi.sanitize import sanitized_scope
 from notifications.hub import runtime
 
-_KEPT = ("path", "raw_path", "root_path", "query_string", "headers", "client", "server")
+_COPIED_KEYS = ("path", "raw_path", "root_path", "query_string", "headers", "client", "server")
 _SCHEMES = {"ws": "http", "wss": "https"}
 
 
 class Handshake:
-    """Whoever it was then is asked about anew each time: a connection outlives sessions.
+    """Makes requests whose user is looked up anew each time: a connection may outlive its session.
 
-    A session is known by what Channels' `SessionMiddleware` put into the scope. A user that another
-    middleware put there is taken for as long as they are active.
+    The session is the one that Channels' `SessionMiddleware` put into the scope. A user that
+    another middleware put into the scope is accepted for as long as that user is active.
     """
 
     __slots__ = ("_scope", "_session_key", "_user_pk", "address")
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
-        self._scope = readable({name: scope[name] for name in _KEPT if name in scope})
+        self._scope = sanitized_scope({name: scope[name] for name in _COPIED_KEYS if name in scope})
         self._scope |= {"type": "http", "method": "GET", "http_version": "1.1"}
         self._scope["scheme"] = _SCHEMES.get(scope.get("scheme", "ws"), "http")
         self.address = runtime.start().quotas.address(self._scope)
-        """For the quota of it, if there is one."""
+        """The client's IP address; None without a quota per address."""
         user, session = scope.get("user"), scope.get("session")
         self._session_key: str | None = None
         self._user_pk: str | None = None
@@ -49,7 +49,7 @@ class Handshake:
         if self._session_key is not None:
             store = import_module(django_settings.SESSION_ENGINE).SessionStore
             request.session = store(self._session_key)
-            AuthenticationMiddleware(_nobody).process_request(request)
+            AuthenticationMiddleware(_unused_view).process_request(request)
         elif self._user_pk is not None:
             request.auser = self._user  # type: ignore[assignment]
         return request
@@ -58,5 +58,5 @@ class Handshake:
         return await sync_to_async(active_user)(self._user_pk or "")
 
 
-def _nobody(_: object) -> HttpResponse:
+def _unused_view(_: object) -> HttpResponse:
     return HttpResponse()

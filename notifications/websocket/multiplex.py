@@ -1,63 +1,65 @@
-"""The wires of several subscriptions on one WebSocket, which holds one chunk for all of them."""
+"""The transports of several subscriptions on one WebSocket, which holds one chunk for all."""
 
 import asyncio
 from typing import Protocol
 
 from notifications.transport.base import Payload, Transport
-from notifications.websocket.connection import Carrier
-from notifications.websocket.protocol import frame, reason_of
+from notifications.websocket.connection import WebSocketConnection
+from notifications.websocket.protocol import closing_reason, encode_frame
 
 TOO_SLOW = 4408, "too_slow"
 
 
+class Session(Protocol):
+    """What sends the closing message of a subscription that the hub ends."""
+
+    def subscription_ended(self, transport: "WebSocketTransport", reason: str) -> None: ...
+
+
 class WebSocketTransport(Transport):
-    """One subscription's. `prelude` goes out with the first of what it carries."""
+    """The transport of one subscription. `prelude` goes out in front of its first payload."""
 
-    __slots__ = ("_socket", "id", "prelude")
+    __slots__ = ("_multiplexer", "id", "prelude")
 
-    def __init__(self, socket: "Socket", id: str, prelude: bytes) -> None:
+    def __init__(self, multiplexer: "Multiplexer", id: str, prelude: bytes) -> None:
         super().__init__()
-        self._socket = socket
+        self._multiplexer = multiplexer
         self.id = id
         self.prelude = prelude
 
     def write(self, payload: Payload) -> None:
-        self._socket.carry(self, payload)
+        self._multiplexer.write(self, payload)
 
     def end(self, payload: Payload, *, hang_up: bool = False) -> None:
-        self._socket.listener.ended(self, reason_of(payload.raw))
+        self._multiplexer.session.subscription_ended(self, closing_reason(payload.raw))
 
     def abort(self) -> None:
-        self._socket.cut()
+        self._multiplexer.force_close()
 
-    def unanswered(self, seconds: float) -> bool:
-        return self._socket.carrier.unanswered(seconds)
-
-
-class Listener(Protocol):
-    """Who is told that a subscription is to end, and says its last words."""
-
-    def ended(self, transport: WebSocketTransport, reason: str) -> None: ...
+    def is_unresponsive(self, seconds: float) -> bool:
+        return self._multiplexer.connection.is_unresponsive(seconds)
 
 
-class Socket:
-    """Owns the carrier: when that is busy all wires are, and when it has drained all may go on.
+class Multiplexer:
+    """Shares the connection: while it is busy all transports are, and all resume once it drains.
 
-    Whoever had its turn last comes last, so that none waits for another's whole history.
+    The transport that wrote last comes last, so that no transport waits for the whole history of
+    another one.
     """
 
-    __slots__ = ("_closing", "_transports", "_waiter", "carrier", "listener", "over")
+    __slots__ = ("_close_after", "_transports", "_waiter", "closed", "connection", "session")
 
-    listener: Listener
+    session: Session
 
-    def __init__(self, carrier: Carrier) -> None:
+    def __init__(self, connection: WebSocketConnection) -> None:
         self._transports: dict[WebSocketTransport, None] = {}
         self._waiter: asyncio.Future[None] | None = None
-        self._closing: tuple[int, str] | None = None
-        self.carrier = carrier
-        self.over = False
-        """Whether nothing more is said, by anybody."""
-        carrier.owner = self
+        self._close_after: tuple[int, str] | None = None
+        """The code and the reason of a close that waits until the connection has drained."""
+        self.connection = connection
+        self.closed = False
+        """Whether nothing more is sent: the connection is closed, or about to close."""
+        connection.owner = self
 
     def transport(self, id: str, prelude: bytes) -> WebSocketTransport:
         transport = WebSocketTransport(self, id, prelude)
@@ -70,67 +72,77 @@ class Socket:
 
     @property
     def busy(self) -> bool:
-        return self.carrier.busy or self.over
+        return self.connection.busy or self.closed
 
-    async def free(self) -> None:
-        """Until something can be said, in this step of the loop: look whether it is `over`.
+    async def wait_until_free(self) -> None:
+        """Return once a message can be sent, or once this is `closed`.
 
-        For one at a time, who comes before all wires.
+        The caller must send in the same step of the event loop. One caller at a time may wait; it
+        comes before all transports.
         """
-        while self.carrier.busy and not self.over:
+        while self.connection.busy and not self.closed:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 
-    def carry(self, transport: WebSocketTransport, payload: Payload) -> None:
+    def write(self, transport: WebSocketTransport, payload: Payload) -> None:
         if transport.prelude:
-            text, transport.prelude = frame(transport.id, transport.prelude + payload.raw), b""
+            messages, transport.prelude = transport.prelude + payload.raw, b""
+            text = encode_frame(transport.id, messages)
         else:
-            text = _framed(transport.id, payload)
+            text = _frame_of(transport.id, payload)
         if len(self._transports) > 1:
             self._transports[transport] = self._transports.pop(transport)
-        self._say(text)
+        self._send_text(text)
 
-    def say(self, id: str | None, pieces: bytes) -> None:
-        """Only while free."""
-        self._say(frame(id, pieces))
+    def send(self, id: str | None, messages: bytes) -> None:
+        """Send encoded messages about a subscription. Only while not `busy`."""
+        self._send_text(encode_frame(id, messages))
 
-    def _say(self, text: str) -> None:
-        self.carrier.say(text)
-        self._note()
+    def _send_text(self, text: str) -> None:
+        self.connection.send_text(text)
+        self._mark_busy()
 
-    def _note(self) -> None:
+    def _mark_busy(self) -> None:
         if self.busy:
             for transport in self._transports:
                 transport.busy = True
 
-    def close(self, code: int, reason: str) -> None:
-        """In good order, when what has been said is through."""
-        if self.over:
-            return
-        self.over = True
-        if self.carrier.busy:
-            self._closing = code, reason
-        else:
-            self.carrier.close(code, reason)
-        self._note()
-        self._wake()
+    # The end
 
-    def cut(self) -> None:
-        self.over = True
-        self.carrier.cut(*TOO_SLOW)
-        self._note()
-        self._wake()
+    def close(self, code: int, reason: str) -> None:
+        """Close with the closing handshake, after the message that is under way."""
+        if self.closed:
+            return
+        self.closed = True
+        if self.connection.busy:
+            self._close_after = code, reason
+        else:
+            self.connection.close(code, reason)
+        self._mark_busy()
+        self._wake_waiter()
+
+    def force_close(self) -> None:
+        self.closed = True
+        self.connection.force_close(*TOO_SLOW)
+        self._mark_busy()
+        self._wake_waiter()
+
+    def disconnected(self) -> None:
+        """Send nothing more: the client has left."""
+        self.closed = True
+
+    # The connection calls these.
 
     def drained(self) -> None:
-        if self._closing is not None:
-            closing, self._closing = self._closing, None
-            self.carrier.close(*closing)
-        if self._wake():
-            asyncio.get_running_loop().call_soon(self._release)
+        if self._close_after is not None:
+            close, self._close_after = self._close_after, None
+            self.connection.close(*close)
+        if self._wake_waiter():
+            asyncio.get_running_loop().call_soon(self._resume_transports)
         else:
-            self._release()
+            self._resume_transports()
 
-    def _release(self) -> None:
+    def _resume_transports(self) -> None:
         if self.busy:
             return
         transports = list(self._transports)
@@ -140,13 +152,13 @@ class Socket:
             transport.owner.drained()
 
     def lost(self) -> None:
-        self.over = True
+        self.closed = True
         for transport in list(self._transports):
             transport.owner.lost()
-        self._wake()
+        self._wake_waiter()
 
-    def _wake(self) -> bool:
-        """Whether there was somebody."""
+    def _wake_waiter(self) -> bool:
+        """Whether a caller waited in `wait_until_free`."""
         waiter, self._waiter = self._waiter, None
         if waiter is None or waiter.done():
             return False
@@ -154,14 +166,14 @@ class Socket:
         return True
 
 
-_last: tuple[str, Payload, str] = "", Payload(b""), ""
+_last_frame: tuple[str, Payload, str] = "", Payload(b""), ""
 
 
-def _framed(id: str, payload: Payload) -> str:
-    """Made once for all who get the same one after another, and gave it the same name."""
-    global _last
-    known, same, text = _last
-    if same is not payload or known != id:
-        text = frame(id, payload.raw)
-        _last = id, payload, text
+def _frame_of(id: str, payload: Payload) -> str:
+    """The frame of a payload, made once for consecutive writes under the same subscription id."""
+    global _last_frame
+    last_id, last_payload, text = _last_frame
+    if last_payload is not payload or last_id != id:
+        text = encode_frame(id, payload.raw)
+        _last_frame = id, payload, text
     return text

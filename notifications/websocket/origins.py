@@ -1,4 +1,4 @@
-"""Which pages may open a WebSocket, told before anything else of the handshake is looked at."""
+"""The origins whose pages may open a WebSocket, checked before the rest of the handshake."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -6,14 +6,15 @@ from urllib.parse import urlsplit
 from channels.security.websocket import OriginValidator, WebsocketDenier
 from django.conf import settings as django_settings
 
-from notifications.access.origins import is_allowed
-from notifications.asgi.sanitize import readable
+from notifications.access.origins import is_allowed_origin
+from notifications.asgi.sanitize import sanitized_scope
 
 
 class KnownOriginValidator(OriginValidator):  # type: ignore[misc]
-    """This site's own (`ALLOWED_HOSTS`), and those of `CORS_ALLOWED_ORIGINS`.
+    """Allows this site's origins (`ALLOWED_HOSTS`) and those in `CORS_ALLOWED_ORIGINS`.
 
-    Unlike Channels' own it lets those in that send no `Origin`: no browser is among them.
+    Unlike Channels' `AllowedHostsOriginValidator`, it admits clients that send no `Origin`:
+    browsers always send one.
     """
 
     def __init__(self, application: Any) -> None:
@@ -24,11 +25,11 @@ class KnownOriginValidator(OriginValidator):  # type: ignore[misc]
             for name, value in scope["headers"]:
                 if name == b"origin":
                     urlsplit(value.decode("latin1"))
-        except ValueError:  # which Channels does not expect of it
+        except ValueError:  # Channels does not catch the error that it would get from `urlparse`
             return await WebsocketDenier()(scope, receive, send)
-        return await super().__call__(readable(scope), receive, send)
+        return await super().__call__(sanitized_scope(scope), receive, send)
 
     def valid_origin(self, parsed_origin: Any) -> bool:
-        if parsed_origin is None or is_allowed(parsed_origin.geturl()):
+        if parsed_origin is None or is_allowed_origin(parsed_origin.geturl()):
             return True
         return bool(super().valid_origin(parsed_origin))

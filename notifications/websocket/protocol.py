@@ -1,8 +1,10 @@
-"""What is said over a WebSocket, both ways: JSON, in text messages.
+"""The JSON protocol `carillon.v1`, in text messages of a WebSocket.
 
-From a client, each is a command. To a client, each is a frame, `{"id": …, "messages": […]}`: the
-name of the subscription that it is about, or null for the whole connection, and what is said of it,
-one thing or several, in order.
+A client sends commands. The server sends frames, `{"id": …, "messages": […]}`: the `id` of the
+subscription that the messages are about, or null for the whole connection, and one or several
+messages in order.
+
+Encoded messages are bytes that each end with a separator, so that they can be joined.
 """
 
 import json
@@ -15,72 +17,74 @@ from notifications.errors import BadRequest, CarillonError, TooLarge
 from notifications.events import compact_json
 from notifications.hub import encoders
 from notifications.hub.encoders import Encoder
-from notifications.log.base import Entry, ResetReason
 from notifications.log.cursors import Cursor
+from notifications.log.entries import Entry, ResetReason
 
 SUBPROTOCOL = "carillon.v1"
-MAX_COMMAND = 32 * 1024
-"""Characters, which is more than a hundred topics of the longest."""
+MAX_COMMAND_CHARACTERS = 32 * 1024
+"""More than a hundred topics of the greatest length take."""
+MAX_ID_CHARACTERS = 64
 
-_BETWEEN = b",\n"
+_SEPARATOR = b",\n"
 
 
-class Messages(Encoder):
-    """Each piece ends with what separates it from the next."""
+# From the server
 
+
+class MessageEncoder(Encoder):
     def event(self, epoch: str, entry: Entry, asked: Collection[str]) -> bytes:
         cursor = str(Cursor(epoch, entry.position))
-        envelope = encoders.in_json(entry, asked)
+        envelope = encoders.envelope_json(entry, asked)
         return b'{"type":"event","cursor":"%b","event":%b},\n' % (
             cursor.encode(),
             envelope.encode(),
         )
 
     def cursor(self, at: Cursor) -> bytes:
-        return piece("cursor", cursor=str(at))
+        return encode_message("cursor", cursor=str(at))
 
     def reset(self, at: Cursor, reason: ResetReason) -> bytes:
-        return piece("reset", cursor=str(at), reason=reason)
+        return encode_message("reset", cursor=str(at), reason=reason)
 
     def denied(self, at: Cursor, topics: Collection[str]) -> bytes:
-        return piece("denied", topics=list(topics), reason="forbidden")
+        return encode_message("denied", topics=list(topics), reason="forbidden")
 
     def closing(self, reason: str) -> bytes:
-        return piece("closing", reason=reason)
+        return encode_message("closing", reason=reason)
 
 
-MESSAGES = Messages()
+MESSAGE_ENCODER = MessageEncoder()
 
 
-def piece(type: str, **fields: Any) -> bytes:
-    return compact_json({"type": type, **fields}).encode() + _BETWEEN
+def encode_message(type: str, **fields: Any) -> bytes:
+    return compact_json({"type": type, **fields}).encode() + _SEPARATOR
 
 
-def error(problem: CarillonError) -> bytes:
-    return piece("error", code=problem.code, detail=problem.detail)
+def encode_error(error: CarillonError) -> bytes:
+    return encode_message("error", code=error.code, detail=error.detail)
 
 
-def reason_of(closing: bytes) -> str:
-    """Why, as `Messages.closing` said it."""
-    reason: str = json.loads(closing.removesuffix(_BETWEEN))["reason"]
+def closing_reason(message: bytes) -> str:
+    """The reason in a message that `MessageEncoder.closing` made."""
+    reason: str = json.loads(message.removesuffix(_SEPARATOR))["reason"]
     return reason
 
 
-def frame(id: str | None, pieces: bytes) -> str:
-    return f'{{"id":{json.dumps(id)},"messages":[{pieces.removesuffix(_BETWEEN).decode()}]}}'
+def encode_frame(id: str | None, messages: bytes) -> str:
+    return f'{{"id":{json.dumps(id)},"messages":[{messages.removesuffix(_SEPARATOR).decode()}]}}'
 
 
-# What a client says
+# From the client
 
 
 class _Command(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    id: Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARACTERS)]
 
 
 class Subscribe(_Command):
-    """`topics` from `cursor` on, or `since`; with an `id` in use, in place of that one."""
+    """`topics` from `cursor` on, or `since`. An `id` in use replaces that subscription."""
 
     type: Literal["subscribe"]
     topics: Annotated[list[str], Field(default_factory=list)]
@@ -94,47 +98,50 @@ class Unsubscribe(_Command):
 
 type Command = Subscribe | Unsubscribe
 
-_command: TypeAdapter[Command] = TypeAdapter(
+_command_adapter: TypeAdapter[Command] = TypeAdapter(
     Annotated[Subscribe | Unsubscribe, Field(discriminator="type")]
 )
 
 
-class Unreadable(BadRequest):
-    """`id` is what the client called it, where that much can be read."""
+class InvalidCommand(BadRequest):
+    """`id` is the one in the command, or None if it cannot be read."""
 
     def __init__(self, detail: str, id: str | None = None) -> None:
         super().__init__(detail)
         self.id = id
 
 
-def command(text: str | None) -> Command:
-    """Raises `TooLarge`, and `Unreadable` for all else that is none; None is a binary message."""
+def parse_command(text: str | None) -> Command:
+    """Raises `TooLarge`, or else `InvalidCommand`. The text of a binary message is None."""
     if text is None:
-        raise Unreadable("Commands are JSON in text messages; this one is binary.")
-    if len(text) > MAX_COMMAND:
-        raise TooLarge(f"A command has at most {MAX_COMMAND} characters; this has {len(text)}.")
+        raise InvalidCommand("Commands are JSON in text messages; this one is binary.")
+    if len(text) > MAX_COMMAND_CHARACTERS:
+        raise TooLarge(
+            f"A command has at most {MAX_COMMAND_CHARACTERS} characters; this has {len(text)}."
+        )
     try:
-        given = json.loads(text)
-    except (ValueError, RecursionError) as fault:
-        raise Unreadable(f"This is not JSON: {fault}.") from None
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidCommand(f"This is not JSON: {error}.") from None
     try:
-        return _command.validate_python(given)
-    except ValidationError as fault:
-        raise Unreadable(_explain(fault), _id_of(given)) from None
+        return _command_adapter.validate_python(content)
+    except ValidationError as error:
+        raise InvalidCommand(_explain(error), _id_of(content)) from None
 
 
-def _explain(fault: ValidationError) -> str:
+def _explain(error: ValidationError) -> str:
+    """Each fault as `field: reason`. The first part of its location is the type of the command."""
     return "; ".join(
         ": ".join(
             [
-                *[".".join(str(part) for part in each["loc"][1:])][: len(each["loc"]) > 1],
-                each["msg"],
+                *[".".join(str(part) for part in fault["loc"][1:])][: len(fault["loc"]) > 1],
+                fault["msg"],
             ]
         )
-        for each in fault.errors(include_url=False)
+        for fault in error.errors(include_url=False)
     )
 
 
-def _id_of(given: object) -> str | None:
-    id = given.get("id") if isinstance(given, dict) else None
-    return id if isinstance(id, str) and 0 < len(id) <= 64 else None
+def _id_of(content: object) -> str | None:
+    id = content.get("id") if isinstance(content, dict) else None
+    return id if isinstance(id, str) and 0 < len(id) <= MAX_ID_CHARACTERS else None

@@ -1,4 +1,4 @@
-"""The conversation on a WebSocket: its commands, one after another, and its subscriptions."""
+"""The session of one WebSocket: its commands, executed in order, and its subscriptions."""
 
 import asyncio
 import logging
@@ -8,8 +8,8 @@ from contextvars import Context
 from django.core.exceptions import SuspiciousOperation
 from django.db import Error as DatabaseError
 
-from notifications.access.authorization import grant_for
-from notifications.asgi.start_params import since
+from notifications.access.authorization import authorize_subscribe
+from notifications.asgi.start_params import parse_since
 from notifications.asgi.threads import in_request_thread
 from notifications.errors import (
     BadRequest,
@@ -20,197 +20,230 @@ from notifications.errors import (
 )
 from notifications.hub import runtime
 from notifications.hub.grants import Grant
+from notifications.hub.stream import READY_TIMEOUT_SECONDS
 from notifications.hub.subscribers import CloseReason, Start, Subscriber
 from notifications.telemetry.counters import process_counters
-from notifications.topics import topics as check_topics
+from notifications.topics import parse_topics
 from notifications.transport.base import Message
 from notifications.websocket.handshake import Handshake
-from notifications.websocket.multiplex import Socket, WebSocketTransport
-from notifications.websocket.protocol import MESSAGES, Subscribe, Unreadable, command, error, piece
+from notifications.websocket.multiplex import Multiplexer, WebSocketTransport
+from notifications.websocket.protocol import (
+    MESSAGE_ENCODER,
+    InvalidCommand,
+    Subscribe,
+    encode_error,
+    encode_message,
+    parse_command,
+)
 
 logger = logging.getLogger("carillon")
 
 MAX_SUBSCRIPTIONS = 32
-MAX_WAITING = 64
-"""Commands: a server reads them whether or not they are carried out."""
-IDLE = 60.0
-"""Seconds for which a connection may be without a subscription."""
-READY_TIMEOUT = 2.0
+MAX_PENDING_COMMANDS = 64
+"""The limit is needed because a server reads commands whether or not they are executed."""
+IDLE_SECONDS = 60.0
+"""How long a connection may have no subscription."""
 
-# RFC 6455's registry, and from 4000 on our own.
+# Close codes: from RFC 6455's registry, and from 4000 on our own.
 CLOSE_CODES = {CloseReason.DRAINING: 1012, CloseReason.STOPPING: 1001}
-TOO_MANY = 4429, "too_many_commands"
+TOO_MANY_COMMANDS = 4429, "too_many_commands"
 NO_SUBSCRIPTION = 4410, "no_subscription"
-FAILED = 1011, "error"
+INTERNAL_ERROR = 1011, "error"
 
 
-class Conversation:
-    def __init__(self, socket: Socket, handshake: Handshake) -> None:
-        self._socket = socket
+class WebSocketSession:
+    def __init__(
+        self,
+        multiplexer: Multiplexer,
+        handshake: Handshake,
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self._multiplexer = multiplexer
         self._handshake = handshake
+        self._idle_seconds = idle_seconds
         self._subscriptions: dict[str, Subscriber] = {}
         self._commands: deque[str | None] = deque()
-        self._working: asyncio.Task[None] | None = None
+        self._worker: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._idle: asyncio.TimerHandle | None = None
-        socket.listener = self
-        self._watch_idleness()
+        self._idle_timer: asyncio.TimerHandle | None = None
+        multiplexer.session = self
+        self._restart_idle_timer()
 
-    def hear(self, message: Message) -> None:
-        """Never waits, since a server may keep all that is not read."""
-        if self._socket.over:
+    def receive(self, message: Message) -> None:
+        """Queue a command. Never waits, because a server may buffer everything that is not read."""
+        if self._multiplexer.closed:
             return
-        if len(self._commands) == MAX_WAITING:
+        if len(self._commands) == MAX_PENDING_COMMANDS:
             self._commands.clear()
-            self._socket.close(*TOO_MANY)
+            self._multiplexer.close(*TOO_MANY_COMMANDS)
             return
         self._commands.append(message.get("text"))
-        if self._working is None:
-            self._working = self._loop.create_task(self._work(), context=Context())
+        if self._worker is None:
+            self._worker = self._loop.create_task(self._execute_commands(), context=Context())
 
-    async def _work(self) -> None:
+    async def _execute_commands(self) -> None:
         try:
-            async with in_request_thread():
-                while self._commands and not self._socket.over:
-                    await self._obey(self._commands.popleft())
+            with in_request_thread():
+                while self._commands and not self._multiplexer.closed:
+                    await self._execute(self._commands.popleft())
         except Exception:
             logger.exception("websocket.failed")
-            self._socket.close(*FAILED)
+            self._multiplexer.close(*INTERNAL_ERROR)
         finally:
-            self._working = None
+            self._worker = None
 
-    async def _obey(self, text: str | None) -> None:
+    async def _execute(self, text: str | None) -> None:
         id = None
         try:
-            given = command(text)
-            id = given.id
-            if isinstance(given, Subscribe):
-                await self._subscribe(given)
+            command = parse_command(text)
+            id = command.id
+            if isinstance(command, Subscribe):
+                await self._subscribe(command)
             else:
-                await self._unsubscribe(given.id)
-        except Unreadable as fault:
-            await self._say(fault.id, error(fault))
-        except CarillonError as fault:
-            await self._say(id, error(fault))
-        except SuspiciousOperation as fault:
-            await self._say(id, error(BadRequest(f"The handshake cannot be read: {fault}")))
+                await self._unsubscribe(command.id)
+        except InvalidCommand as error:
+            await self._send(error.id, encode_error(error))
+        except CarillonError as error:
+            await self._send(id, encode_error(error))
+        except SuspiciousOperation as error:
+            problem = BadRequest(f"The handshake cannot be read: {error}")
+            await self._send(id, encode_error(problem))
 
-    async def _say(self, id: str | None, pieces: bytes) -> None:
-        await self._socket.free()
-        if not self._socket.over:
-            self._socket.say(id, pieces)
+    async def _send(self, id: str | None, messages: bytes) -> None:
+        await self._multiplexer.wait_until_free()
+        if not self._multiplexer.closed:
+            self._multiplexer.send(id, messages)
 
     # Subscriptions
 
-    async def _subscribe(self, given: Subscribe) -> None:
-        earlier = self._subscriptions.get(given.id)
-        if earlier is None and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
+    async def _subscribe(self, command: Subscribe) -> None:
+        replaced = self._subscriptions.get(command.id)
+        if replaced is None and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             raise TooLarge(
                 f"A connection has at most {MAX_SUBSCRIPTIONS} subscriptions. Subscribe to several "
                 "topics in one, or to a topic that stands for several."
             )
-        start = _start_of(given)
-        here = runtime.start()
-        if not await here.wait_ready(timeout=READY_TIMEOUT):
-            await self._refuse(given.id, here.refusal)
+        start = _start_of(command)
+        running = runtime.start()
+        if not await running.wait_ready(timeout=READY_TIMEOUT_SECONDS):
+            await self._refuse(command.id, running.refusal)
             return
-        grant = await self._grant(given)
-        await self._socket.free()
-        if self._socket.over:
+        grant = await self._grant(command)
+        await self._multiplexer.wait_until_free()
+        if self._multiplexer.closed:
             return
-        # From here on in one step of the loop: the one ends where the other begins.
-        if self._subscriptions.get(given.id) is not earlier:
+        if refusal := self._open(command, grant, start, replaced):
+            await self._refuse(command.id, refusal)
+
+    def _open(
+        self, command: Subscribe, grant: Grant, start: Start | None, replaced: Subscriber | None
+    ) -> CloseReason | None:
+        """Join the hub, or return why not.
+
+        In one step of the event loop, so that the replaced subscription ends where this one begins.
+        """
+        if self._subscriptions.get(command.id) is not replaced:
             raise BadRequest("The subscription ended meanwhile: subscribe again, from your cursor.")
-        names = here.quotas.names(self._handshake.address, grant)
-        if (reason := here.quotas.refusal(names, instead_of=earlier)) is not None:
-            if earlier is not None:
-                raise TooMany(f"You have as many streams as you may ({reason}).")
-            await self._refuse(given.id, reason)
-            return
-        if earlier is not None:
-            start = start or here.hub.follow_on(earlier)
-            self._leave(earlier)
-        prelude = piece("subscribed", topics=list(grant.topics))
-        transport = self._socket.transport(given.id, prelude)
-        # Known before it joins, since its grant may be over at once.
-        joined = here.subscribe(grant, transport, start or Start(), encoder=MESSAGES, names=names)
-        if joined.open:
-            self._subscriptions[given.id] = joined
-        self._watch_idleness()
+        running = runtime.start()
+        names = running.quotas.admit(self._handshake.address, grant, replacing=replaced)
+        if isinstance(names, CloseReason):
+            if replaced is not None:
+                raise TooMany(f"You have as many streams as you may ({names}).")
+            return names
+        if replaced is not None:
+            start = start or running.hub.continuation_of(replaced)
+            self._remove(replaced)
+        prelude = encode_message("subscribed", topics=list(grant.topics))
+        transport = self._multiplexer.transport(command.id, prelude)
+        subscriber = running.subscribe(
+            grant, transport, start or Start(), encoder=MESSAGE_ENCODER, quota_names=names
+        )
+        # The grant may have expired already: then the hub has ended the subscription by now.
+        if subscriber.open:
+            self._subscriptions[command.id] = subscriber
+        self._restart_idle_timer()
+        return None
 
     async def _refuse(self, id: str, reason: CloseReason) -> None:
         process_counters.refused[reason] += 1
-        await self._socket.free()
+        await self._multiplexer.wait_until_free()
         if reason in CLOSE_CODES:
-            self._part(reason)
-        elif not self._socket.over:
-            self._socket.say(id, MESSAGES.closing(reason))
+            self._close(reason)
+        elif not self._multiplexer.closed:
+            self._multiplexer.send(id, MESSAGE_ENCODER.closing(reason))
 
-    async def _grant(self, given: Subscribe) -> Grant:
-        topics = check_topics(given.topics) if given.topics else ()
+    async def _grant(self, command: Subscribe) -> Grant:
+        topics = parse_topics(command.topics) if command.topics else ()
         try:
-            return await grant_for(self._handshake.request(), topics)
-        except DatabaseError as fault:
+            return await authorize_subscribe(self._handshake.request(), topics)
+        except DatabaseError as error:
             logger.exception("subscribe.user_unknown")
             raise Unavailable(
-                "Who you are cannot be told now: try again in a second.", outcome="not_sent"
-            ) from fault
+                "The sessions cannot be read now: try again in a second.", outcome="not_sent"
+            ) from error
 
     async def _unsubscribe(self, id: str) -> None:
         if (subscriber := self._subscriptions.pop(id, None)) is None:
-            raise BadRequest("There is no subscription of this id.")
-        self._leave(subscriber)
-        self._watch_idleness()
-        await self._say(id, piece("unsubscribed"))
+            raise BadRequest("There is no subscription with this id.")
+        self._remove(subscriber)
+        self._restart_idle_timer()
+        await self._send(id, encode_message("unsubscribed"))
 
-    def _leave(self, subscriber: Subscriber, reason: CloseReason = CloseReason.CLIENT_LEFT) -> None:
+    def _remove(
+        self, subscriber: Subscriber, reason: CloseReason = CloseReason.CLIENT_LEFT
+    ) -> None:
         runtime.start().hub.leave(subscriber, reason)
         assert isinstance(subscriber.transport, WebSocketTransport)
-        self._socket.discard(subscriber.transport)
+        self._multiplexer.discard(subscriber.transport)
 
-    def _watch_idleness(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
-        if not self._subscriptions and not self._socket.over:
-            self._idle = self._loop.call_later(
-                IDLE, self._socket.close, *NO_SUBSCRIPTION, context=Context()
+    def _restart_idle_timer(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        if not self._subscriptions and not self._multiplexer.closed:
+            self._idle_timer = self._loop.call_later(
+                self._idle_seconds, self._multiplexer.close, *NO_SUBSCRIPTION, context=Context()
             )
 
-    # Ends
+    # The end
 
-    def ended(self, transport: WebSocketTransport, reason: str) -> None:
-        """One subscription is to end, by the hub; where the process does, the connection is."""
+    def subscription_ended(self, transport: WebSocketTransport, reason: str) -> None:
+        """Send the reason for which the hub ends a subscription.
+
+        If the hub ends it because the process stops, the whole connection closes.
+        """
         self._subscriptions.pop(transport.id, None)
         if reason in CLOSE_CODES:
-            self._part(CloseReason(reason))
+            self._close(CloseReason(reason))
         else:
-            self._socket.say(transport.id, transport.prelude + MESSAGES.closing(reason))
-            self._watch_idleness()
+            closing = transport.prelude + MESSAGE_ENCODER.closing(reason)
+            self._multiplexer.send(transport.id, closing)
+            self._restart_idle_timer()
         if not transport.busy:
-            self._socket.discard(transport)
+            self._multiplexer.discard(transport)
 
-    def _part(self, reason: CloseReason) -> None:
-        """All at once, since the client has to connect anew for any of them."""
-        if not self._socket.over:
-            self._socket.say(None, MESSAGES.closing(reason))
-            self._socket.close(CLOSE_CODES[reason], reason)
-        self.leave(reason)
+    def _close(self, reason: CloseReason) -> None:
+        """End all subscriptions together: for each of them the client has to reconnect."""
+        if not self._multiplexer.closed:
+            self._multiplexer.send(None, MESSAGE_ENCODER.closing(reason))
+            self._multiplexer.close(CLOSE_CODES[reason], reason)
+        self.disconnected(reason)
 
-    def leave(self, reason: CloseReason = CloseReason.CLIENT_LEFT) -> None:
-        """The connection is over."""
-        self._socket.over = True
-        if self._idle is not None:
-            self._idle.cancel()
-        if self._working is not None and self._working is not asyncio.current_task():
-            self._working.cancel()
+    def disconnected(self, reason: CloseReason = CloseReason.CLIENT_LEFT) -> None:
+        """End everything: the connection is gone, or closing."""
+        self._multiplexer.disconnected()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if self._worker is not None and self._worker is not asyncio.current_task():
+            self._worker.cancel()
         while self._subscriptions:
             _, subscriber = self._subscriptions.popitem()
-            self._leave(subscriber, reason)
+            self._remove(subscriber, reason)
 
 
-def _start_of(given: Subscribe) -> Start | None:
-    """None without any: at the head, or where the subscription of that id is."""
-    if given.cursor:
-        return Start(cursor=given.cursor)
-    return since(given.since) if given.since else None
+def _start_of(command: Subscribe) -> Start | None:
+    """None without a cursor or `since`: the head, or the position of the replaced subscription."""
+    if command.cursor:
+        return Start(cursor=command.cursor)
+    return parse_since(command.since) if command.since else None

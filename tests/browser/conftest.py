@@ -1,4 +1,4 @@
-"""A real Chromium before real processes: Daphne twice, on a Redis of their own."""
+"""A real Chromium before two real Daphne processes on their own Redis."""
 
 import asyncio
 import shutil
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
+from tests.harness.changes import Changes
 from tests.harness.servers import WebServer, daphne, manage, migrate, needs, redis_server
 
 ARGUMENTS = [
@@ -22,8 +23,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-DEADLINE = 30.0
-"""Seconds. A browser waits up to five before it comes back, and the page up to four more."""
+DEADLINE_SECONDS = 30.0
+"""A browser waits up to five seconds before it comes back, and the page up to four more."""
 
 HISTORY_EVENTS = 50
 SETTINGS = {
@@ -39,42 +40,42 @@ User.objects.create_superuser({PUBLISHER!r}, password={PASSWORD!r})
 User.objects.create_user({READER!r}, password={PASSWORD!r}, is_staff=True)
 """
 
-expect.set_options(timeout=DEADLINE * 1000)
+expect.set_options(timeout=DEADLINE_SECONDS * 1000)
 
 
 class Site:
-    """One process that browsers see and may lose, and another to publish through."""
+    """One process that browsers use and a test may kill, and another one to publish through."""
 
     def __init__(self, start: Callable[[int], WebServer]) -> None:
         self._start = start
-        self._seen, self._other = start(0), start(0)
+        self._visible, self._other = start(0), start(0)
         self._numbers = count(1)
 
     @property
     def url(self) -> str:
-        return self._seen.url
+        return self._visible.url
 
     @property
     def port(self) -> int:
-        return self._seen.port
+        return self._visible.port
 
     @contextmanager
     def gone(self) -> Iterator[None]:
-        """Meanwhile, browsers find nobody there."""
-        self._seen.kill()
+        """Meanwhile, the process that browsers use is killed."""
+        self._visible.kill()
         try:
             yield
         finally:
-            self._seen = self._start(self._seen.port)
+            self._visible = self._start(self._visible.port)
 
     @contextmanager
     def silent(self) -> Iterator[None]:
         """Meanwhile, connections stay open and nothing comes."""
-        self._seen.pause()
+        self._visible.pause()
         try:
             yield
         finally:
-            self._seen.resume()
+            self._visible.resume()
 
     def new_topic(self) -> str:
         return f"demo.topic-{next(self._numbers)}"
@@ -86,7 +87,7 @@ class Site:
         return published
 
     async def push_out_history(self) -> str:
-        """The cursor of the newest of so many foreign events that no other is kept."""
+        """Publish so many foreign events that no other is kept; return the cursor of the newest."""
         noise = {"topic": "demo.noise", "data": "noise"}
         published = await self.publish(*(noise for _ in range(3 * HISTORY_EVENTS)))
         cursor: str = published[-1]["cursor"]
@@ -117,7 +118,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def page(browser: Browser) -> AsyncIterator[Page]:
-    """A tab in which no script may fail and nothing may offend the Content-Security-Policy."""
+    """A tab in which no script may fail or violate the Content-Security-Policy."""
     faults: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
@@ -134,18 +135,16 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
 
 
 class Inbox[T]:
-    """What has arrived so far, for tests that wait for more."""
+    """The items that have arrived so far, for tests that wait for more."""
 
     def __init__(self) -> None:
         self.items: list[T] = []
-        self._news = asyncio.Event()
+        self._changes = Changes()
 
     def put(self, item: T) -> None:
         self.items.append(item)
-        self._news.set()
+        self._changes.notify()
 
-    async def until(self, enough: Callable[[list[T]], bool]) -> None:
-        async with asyncio.timeout(DEADLINE):
-            while not enough(self.items):
-                self._news.clear()
-                await self._news.wait()
+    async def until(self, condition: Callable[[list[T]], bool]) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await self._changes.until(lambda: condition(self.items))

@@ -23,14 +23,14 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             yield site
 
 
-async def say(page: Page, text: str) -> None:
-    """And be answered: the stream may bring it before."""
+async def send(page: Page, text: str) -> None:
+    """Send a message, and wait for the response: the stream may bring the message before it."""
     await page.get_by_label("Say").fill(text)
     async with page.expect_event("requestfinished", lambda request: request.method == "POST"):
         await page.get_by_role("button", name="Send").click()
 
 
-async def test_two_who_chat_see_each_other_and_what_came_while_the_server_was_away(
+async def test_two_visitors_see_each_other_and_the_messages_sent_while_the_server_was_away(
     chat: Site, page: Page
 ) -> None:
     other = await page.context.new_page()
@@ -38,9 +38,9 @@ async def test_two_who_chat_see_each_other_and_what_came_while_the_server_was_aw
         await tab.goto(f"{chat.web.url}/rooms/kitchen/")
         await expect(tab.locator("body")).to_have_attribute("data-state", "open")
     messages = page.locator("#messages li")
-    await say(page, "hello")
+    await send(page, "hello")
     await expect(messages).to_have_text(["hello"])
-    await say(other, "<b>there</b>")
+    await send(other, "<b>there</b>")
     for tab in (page, other):
         await expect(tab.locator("#messages li")).to_have_text(["hello", "<b>there</b>"])
 
@@ -58,7 +58,7 @@ async def test_two_who_chat_see_each_other_and_what_came_while_the_server_was_aw
         await expect(messages).to_have_text([*everything, "live"])
 
 
-async def test_a_page_begins_where_it_was_made(chat: Site, page: Page) -> None:
+async def test_a_page_begins_at_the_position_at_which_it_was_made(chat: Site, page: Page) -> None:
     port = chat.web.port
     with ExitStack() as stack:
         site = chat
@@ -67,5 +67,5 @@ async def test_a_page_begins_where_it_was_made(chat: Site, page: Page) -> None:
         await site.send("room-cellar", {"text": "before"})
         await page.goto(f"{site.web.url}/rooms/cellar/")
         await expect(page.locator("body")).to_have_attribute("data-state", "open")
-        await say(page, "after")
+        await send(page, "after")
         await expect(page.locator("#messages li")).to_have_text(["after"])

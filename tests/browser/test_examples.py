@@ -24,11 +24,11 @@ async def quiet(browser: Browser) -> AsyncIterator[Page]:
 
 
 async def open_page(page: Page, site: Site, path: str) -> None:
-    """It is not waited for: a page that streams is not loaded for a while."""
+    """Go there without waiting for the load event, which comes only at the end of the stream."""
     await page.goto(f"{site.url}/examples/{path}", wait_until="commit")
 
 
-async def test_the_chat_answers_word_by_word_beside_a_form_to_go_on_with(
+async def test_the_chat_answers_word_by_word_beside_a_form_for_the_next_question(
     quiet: Page, site: Site
 ) -> None:
     await open_page(quiet, site, "chat/")
@@ -42,7 +42,7 @@ async def test_the_chat_answers_word_by_word_beside_a_form_to_go_on_with(
     await question.fill("and the next")
     await expect(quiet.get_by_text("That was the answer.")).to_be_visible()
     await expect(quiet.get_by_text("Answering…")).to_be_hidden()
-    await expect(log).to_contain_text("closed where it stands.")
+    await expect(log).to_contain_text("closed where it is.")
     await expect(question).to_have_value("and the next")
     await expect(question).to_be_focused()
     assert await quiet.locator("img:not(.brand img), script").count() == 0
@@ -91,14 +91,14 @@ async def test_axe_finds_nothing(
         page = await context.new_page()
         await open_page(page, site, path)
         await page.wait_for_load_state()
-        found = await Axe().run(page)
-        assert found.violations_count == 0, path + found.generate_report()
+        result = await Axe().run(page)
+        assert result.violations_count == 0, path + result.generate_report()
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
 
     await asyncio.gather(*map(check, PAGES))
     page = await context.new_page()
     await open_page(page, site, "chat/?question=how")
     await expect(page.get_by_text("Answering…")).to_be_visible()
-    found = await Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    result = await Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
     await context.close()

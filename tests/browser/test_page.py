@@ -1,4 +1,4 @@
-"""The page at `/`, as a visitor meets it."""
+"""The page at `/`, as a visitor uses it."""
 
 import re
 from typing import Literal
@@ -9,7 +9,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import PUBLISHER, Inbox, Site
-from tests.browser.proxy import Proxy
+from tests.browser.faulty_proxy import FaultyProxy
 from tests.browser.visitor import expect_data, expect_state, log_in, visit
 
 pytestmark = pytest.mark.browser
@@ -27,7 +27,7 @@ async def test_an_event_is_shown_with_its_type_topic_time_and_id(page: Page, sit
     await expect(event.locator("time")).to_have_text(re.compile(r"\d\d:\d\d:\d\d"))
 
 
-async def test_what_an_event_holds_is_only_ever_text(page: Page, site: Site) -> None:
+async def test_the_content_of_an_event_is_only_ever_text(page: Page, site: Site) -> None:
     topic = site.new_topic()
     await visit(page, site.url, topic)
     markup = "<img src=x onerror=alert(1)>"
@@ -47,12 +47,12 @@ async def test_topics_are_added_and_removed_and_kept_in_the_address(page: Page, 
     await expect(page.get_by_label("Add a topic")).to_be_focused()
     await expect_state(page, "live")
     await site.publish(
-        {"topic": first, "data": "not asked for"}, {"topic": second, "data": "asked"}
+        {"topic": first, "data": "of no topic here"}, {"topic": second, "data": "of the second"}
     )
-    await expect_data(page, "asked")
+    await expect_data(page, "of the second")
 
 
-async def test_a_change_of_topics_goes_on_from_the_same_place(page: Page, site: Site) -> None:
+async def test_a_change_of_topics_resumes_at_the_same_position(page: Page, site: Site) -> None:
     first, second = site.new_topic(), site.new_topic()
     await visit(page, site.url, first)
     await page.get_by_role("button", name="Disconnect").click()
@@ -63,7 +63,7 @@ async def test_a_change_of_topics_goes_on_from_the_same_place(page: Page, site: 
     await expect_data(page, "one", "two")
 
 
-async def test_a_visitor_without_topics_gets_the_public_one(page: Page, site: Site) -> None:
+async def test_a_visitor_without_topics_gets_the_public_topic(page: Page, site: Site) -> None:
     await page.goto(site.url)
     await expect(page).to_have_url(f"{site.url}/?topic=demo.chat")
     await expect_state(page, "live")
@@ -92,15 +92,15 @@ async def test_nothing_is_missed_while_the_server_is_gone(page: Page, site: Site
     await expect_data(page, "before", *meanwhile, "after")
 
 
-async def test_a_browser_that_gave_up_is_replaced_from_the_last_cursor(
+async def test_an_eventsource_that_gave_up_is_replaced_from_the_last_cursor(
     page: Page, site: Site
 ) -> None:
     topic = site.new_topic()
-    async with Proxy.to(site.port) as proxy:
+    async with FaultyProxy.to(site.port) as proxy:
         await visit(page, proxy.url, topic)
         await site.publish({"topic": topic, "data": "before"})
         await expect_data(page, "before")
-        # For the browser as it comes back, the page as it asks why, and its first new EventSource.
+        # For the browser's attempt, the page's question why, and the page's first new EventSource.
         proxy.cut(refusals=3)
         await site.publish(*({"topic": topic, "data": text} for text in ("one", "two")))
         async with page.expect_request(re.compile("[?&]last_event_id=1")):
@@ -109,7 +109,7 @@ async def test_a_browser_that_gave_up_is_replaced_from_the_last_cursor(
         await expect_state(page, "live")
 
 
-async def test_a_stream_that_fell_silent_is_opened_anew(page: Page, site: Site) -> None:
+async def test_a_stream_that_fell_silent_is_opened_again(page: Page, site: Site) -> None:
     topic = site.new_topic()
     await visit(page, site.url, topic)
     with site.silent():
@@ -119,41 +119,43 @@ async def test_a_stream_that_fell_silent_is_opened_anew(page: Page, site: Site) 
     await expect_state(page, "live")
 
 
-async def test_a_refusal_is_explained_and_not_asked_for_again(page: Page, site: Site) -> None:
+async def test_a_refusal_is_explained_and_the_request_is_not_repeated(
+    page: Page, site: Site
+) -> None:
     await page.clock.install()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(urlsplit(request.url).path))
     await visit(page, site.url, "secret", state="refused")
     await expect(page.locator("#state-detail")).to_contain_text(
         "You may not subscribe to 'secret'."
     )
     await expect(page.locator("#state-detail")).to_contain_text("log in")
     await page.clock.fast_forward("30:00")
-    assert asked.count("/events/") == 2
+    assert requested.count("/events/") == 2
     await page.get_by_role("button", name="Remove secret").click()
     await expect_state(page, "closed")
 
 
-async def test_a_quiet_page_outlives_what_is_kept(page: Page, site: Site) -> None:
+async def test_a_quiet_page_resumes_when_all_its_history_is_gone(page: Page, site: Site) -> None:
     topic = site.new_topic()
     cursors = await stream_ids(page)
-    async with Proxy.to(site.port) as proxy:
+    async with FaultyProxy.to(site.port) as proxy:
         await visit(page, proxy.url, topic)
         newest = await site.push_out_history()
-        await cursors.until(lambda seen: newest in seen)
+        await cursors.until(lambda ids: newest in ids)
         cursors.items.clear()
         proxy.cut()
-        await cursors.until(lambda seen: newest in seen)
+        await cursors.until(lambda ids: newest in ids)
         await site.publish({"topic": topic, "data": "at last"})
         await expect_data(page, "at last")
     await expect(page.locator("#events .divider")).to_have_count(0)
 
 
 async def stream_ids(page: Page) -> Inbox[str]:
-    """The ids of all that streams tell this tab, signals included."""
+    """The ids of all events that this tab receives, signals included."""
     ids = Inbox[str]()
     devtools = await page.context.new_cdp_session(page)
-    devtools.on("Network.eventSourceMessageReceived", lambda said: ids.put(said["eventId"]))
+    devtools.on("Network.eventSourceMessageReceived", lambda message: ids.put(message["eventId"]))
     await devtools.send("Network.enable")
     return ids
 
@@ -192,7 +194,7 @@ async def test_axe_finds_nothing(
     await page.get_by_role("button", name="Publish", exact=True).click()
     await expect_data(page, "Hello")
     await expect_accessible(page)
-    # Without its cookies, a form is refused: that is the page that tells of errors.
+    # Without its cookies a form is refused, which shows the error page.
     await page.context.clear_cookies()
     await page.get_by_role("button", name="Log out").click()
     await expect(page.get_by_role("heading")).to_have_text("Not allowed")
@@ -200,15 +202,17 @@ async def test_axe_finds_nothing(
 
 
 async def expect_accessible(page: Page) -> None:
-    found = await Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    result = await Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_an_inline_script_does_not_run(browser: Browser, site: Site) -> None:
     tab = await browser.new_page()
     await visit(tab, site.url, site.new_topic())
-    async with tab.expect_console_message(lambda said: "Content Security Policy" in said.text):
+    async with tab.expect_console_message(
+        lambda message: "Content Security Policy" in message.text
+    ):
         await tab.evaluate(
             """() => {
               const script = document.createElement("script");

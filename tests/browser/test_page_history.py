@@ -1,4 +1,4 @@
-"""The page: history as a file, and bars for work that tells how far it is."""
+"""The page: history as a file, and progress bars."""
 
 import asyncio
 import csv
@@ -20,7 +20,7 @@ def step(job: str, percent: float | None, state: str = "running") -> dict[str, A
     return {"job": job, "percent": percent, "state": state, "done": 7, "rate": 2, "message": "Rows"}
 
 
-async def test_the_history_of_the_topics_is_a_file(page: Page, site: Site) -> None:
+async def test_the_history_of_the_topics_can_be_downloaded(page: Page, site: Site) -> None:
     topic = site.new_topic()
     await site.publish(*({"topic": topic, "data": f"={i}"} for i in range(5)))
     await visit(page, site.url, topic)
@@ -37,13 +37,13 @@ async def test_the_history_of_the_topics_is_a_file(page: Page, site: Site) -> No
     await expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
 
 
-async def test_a_download_that_is_refused_says_why(page: Page, site: Site) -> None:
+async def test_a_refused_download_shows_the_reason(page: Page, site: Site) -> None:
     await visit(page, site.url, "secret", state="refused")
     await page.get_by_role("link", name="NDJSON").click()
     await expect(page.locator("#history [role=status]")).to_contain_text("may not subscribe")
 
 
-async def test_work_has_one_bar_that_moves(page: Page, site: Site) -> None:
+async def test_a_job_has_one_progress_bar_that_moves(page: Page, site: Site) -> None:
     topic = site.new_topic()
     await visit(page, site.url, topic)
     for percent in (None, 10, 55.5):
@@ -54,15 +54,15 @@ async def test_work_has_one_bar_that_moves(page: Page, site: Site) -> None:
     await expect(bar).to_have_js_property("value", 55.5)
     await expect(page.locator(".job-share")).to_have_text("55 %, 2.00 a second")
     await expect(page.locator("#events .event")).to_have_count(0)
-    found = await Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    result = await Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
     await site.publish({"topic": topic, "type": "progress", "data": step("one", 100, "done")})
     await expect(page.locator(".job-share")).to_have_text("Done, 100 %")
     await page.get_by_role("button", name="Clear").click()
     await expect(bar).to_have_count(0)
 
 
-async def test_what_only_looks_like_progress_is_an_event(page: Page, site: Site) -> None:
+async def test_an_event_that_only_looks_like_progress_is_an_event(page: Page, site: Site) -> None:
     topic = site.new_topic()
     await visit(page, site.url, topic)
     await site.publish({"topic": topic, "type": "progress", "data": "so so"})

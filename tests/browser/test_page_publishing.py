@@ -1,4 +1,4 @@
-"""The form on the page that publishes."""
+"""The form of the page that publishes."""
 
 import pytest
 from playwright.async_api import Page, Route, expect
@@ -9,7 +9,7 @@ from tests.browser.visitor import expect_data, expect_state, log_in, visit
 pytestmark = pytest.mark.browser
 
 
-async def test_who_may_publish_does_so_from_the_page(page: Page, site: Site) -> None:
+async def test_a_user_with_the_permission_publishes_from_the_page(page: Page, site: Site) -> None:
     topic = site.new_topic()
     await visit(page, site.url, topic)
     await log_in(page, PUBLISHER)
@@ -32,14 +32,14 @@ async def test_a_refused_event_is_explained(page: Page, site: Site) -> None:
     await expect(page.locator("#publish-result")).to_contain_text("'stream.'")
 
 
-async def test_publishing_again_when_the_answer_was_lost_is_safe(page: Page, site: Site) -> None:
-    async def lose_the_answer(route: Route) -> None:
+async def test_publishing_again_after_a_lost_response_is_safe(page: Page, site: Site) -> None:
+    async def lose_the_response(route: Route) -> None:
         await route.fetch()
         await route.abort()
 
     await visit(page, site.url, site.new_topic())
     await log_in(page, PUBLISHER)
-    await page.route("**/publish/", lose_the_answer, times=1)
+    await page.route("**/publish/", lose_the_response, times=1)
     await page.get_by_label("Data").fill("Hello")
     await page.get_by_role("button", name="Publish", exact=True).click()
     await expect(page.locator("#publish-result")).to_contain_text("Publishing again is safe.")
@@ -48,17 +48,17 @@ async def test_publishing_again_when_the_answer_was_lost_is_safe(page: Page, sit
     await expect_data(page, "Hello")
 
 
-async def test_only_who_may_publish_sees_the_form(page: Page, site: Site) -> None:
+async def test_only_a_user_with_the_permission_sees_the_form(page: Page, site: Site) -> None:
     form = page.locator("#publish-form")
-    here = f"{site.url}/?topic={site.new_topic()}"
-    await page.goto(here)
+    url = f"{site.url}/?topic={site.new_topic()}"
+    await page.goto(url)
     await expect_state(page, "live")
     await expect(form).to_have_count(0)
     await log_in(page, READER)
-    await expect(page).to_have_url(here)
+    await expect(page).to_have_url(url)
     await expect(form).to_have_count(0)
     await expect(page.locator(".publish")).to_contain_text("carillon.publish_event")
     await page.get_by_role("button", name="Log out").click()
     await log_in(page, PUBLISHER)
-    await expect(page).to_have_url(here)
+    await expect(page).to_have_url(url)
     await expect(form).to_be_visible()

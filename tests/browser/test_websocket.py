@@ -1,4 +1,4 @@
-"""A browser's WebSocket, by the lines of the documentation."""
+"""A browser's WebSocket, by the code of the documentation."""
 
 import re
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 
 
 async def open_page(browser: Browser, site: Site, *topics: str) -> Inbox[tuple[str, str]]:
-    """What the example shows, and whether it fetched its state anew."""
+    """A page that runs the example; the calls of its functions `show` and `refetch`."""
     shown = Inbox[tuple[str, str]]()
     tab = await browser.new_page()
     await tab.goto(f"{site.url}/health/live")
@@ -30,26 +30,28 @@ async def open_page(browser: Browser, site: Site, *topics: str) -> Inbox[tuple[s
     await tab.evaluate(
         f"() => {{ {example.replace('socket.onopen', watching + 'socket.onopen')} }}"
     )
-    await shown.until(lambda said: ("subscribed", "") in said)
+    await shown.until(lambda calls: ("subscribed", "") in calls)
     return shown
 
 
-async def test_the_documented_lines_hear_what_is_published(browser: Browser, site: Site) -> None:
+async def test_the_documented_code_receives_published_events(browser: Browser, site: Site) -> None:
     topic = site.new_topic()
     shown = await open_page(browser, site, topic)
     await site.publish(*({"topic": topic, "data": str(number)} for number in range(20)))
-    await shown.until(lambda said: ("event", "19") in said)
+    await shown.until(lambda calls: ("event", "19") in calls)
     assert shown.items[1:] == [("event", str(number)) for number in range(20)]
 
 
-async def test_they_miss_nothing_while_the_server_is_gone(browser: Browser, site: Site) -> None:
+async def test_the_documented_code_misses_nothing_while_the_server_is_gone(
+    browser: Browser, site: Site
+) -> None:
     topic = site.new_topic()
     shown = await open_page(browser, site, topic)
     await site.publish({"topic": topic, "data": "before"})
-    await shown.until(lambda said: ("event", "before") in said)
+    await shown.until(lambda calls: ("event", "before") in calls)
     with site.gone():
         await site.publish({"topic": topic, "data": "meanwhile"})
-    await shown.until(lambda said: ("event", "meanwhile") in said)
+    await shown.until(lambda calls: ("event", "meanwhile") in calls)
     events = [data for type, data in shown.items if type == "event"]
     assert events == ["before", "meanwhile"]
     assert ("reset", "") not in shown.items

@@ -1,4 +1,4 @@
-"""What a visitor does on the page, and what they see there."""
+"""Steps of a visitor on the page, and checks of what the page shows."""
 
 from playwright.async_api import Page, expect
 
@@ -15,7 +15,7 @@ async def expect_state(page: Page, state: str) -> None:
 
 
 async def log_in(page: Page, name: str) -> None:
-    """By way of the page, and back to it."""
+    """Log in by the link of the page, which leads back to the page."""
     await page.get_by_role("link", name="Log in").click()
     await page.get_by_label("Username").fill(name)
     await page.get_by_label("Password").fill(PASSWORD)
@@ -24,6 +24,6 @@ async def log_in(page: Page, name: str) -> None:
 
 
 async def expect_data(page: Page, *oldest_first: str) -> None:
-    """These events and no others; the page has the newest on top."""
+    """The page shows these events and no others, the newest on top."""
     shown = page.locator("#events .event-data")
     await expect(shown).to_have_text(list(reversed(oldest_first)))

@@ -1,8 +1,8 @@
-"""What every log promises, each time with two instances: one sends, another receives."""
+"""The promises of every log, each tested with two instances: a sender and a receiver."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import replace
 from typing import Any
 
@@ -10,27 +10,26 @@ import pytest
 
 from notifications.errors import Conflict
 from notifications.events import Event
-from notifications.log.base import (
+from notifications.log.base import Log, SyncLog
+from notifications.log.cursors import Cursor
+from notifications.log.entries import (
     EVERYONE,
-    Appender,
     Batch,
-    Control,
+    ControlAction,
+    ControlEntry,
     Draft,
     Entry,
     Gap,
-    Log,
-    Order,
     ResetReason,
     Retention,
 )
-from notifications.log.cursors import Cursor
-from notifications.log.memory import MemoryAppender, MemoryLog, MemoryStore
+from notifications.log.memory import MemoryLog, MemoryStore, MemorySyncLog
 from notifications.log.redis import RedisLog
-from notifications.log.redis_sync import RedisAppender
+from notifications.log.redis_sync import RedisSyncLog
 from tests.harness.failover import sentinel, single_node
 from tests.harness.servers import RedisServer, redis_server
 
-DEADLINE = 10.0
+DEADLINE_SECONDS = 10.0
 RETENTION = Retention(events=1000, bytes=10**7, age=3600, idempotency_age=60)
 
 
@@ -40,7 +39,7 @@ def session_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSe
         yield server
 
 
-type Make = Callable[[], Log]
+type Makers = tuple[Callable[[], Log], SyncLog]
 
 
 @pytest.fixture(scope="session")
@@ -60,26 +59,25 @@ def session_cluster(
 
 
 @pytest.fixture(params=["memory", "redis", "valkey", "sentinel", "cluster"])
-def make(request: pytest.FixtureRequest) -> Iterator[tuple[Make, Appender]]:
-    """Makes instances of one log, and an appender to it for code that is not async."""
+def makers(request: pytest.FixtureRequest) -> Iterator[Makers]:
+    """A function that makes instances of one log, and the same log for synchronous code."""
     if request.param == "memory":
         store = MemoryStore(RETENTION)
-        yield lambda: MemoryLog(store), MemoryAppender(store)
+        yield lambda: MemoryLog(store), MemorySyncLog(store)
         return
-    given = request.getfixturevalue(f"session_{request.param}")
-    server, url = given if isinstance(given, tuple) else (given, given.url)
+    fixture = request.getfixturevalue(f"session_{request.param}")
+    server, url = fixture if isinstance(fixture, tuple) else (fixture, fixture.url)
     with server.client() as client:
         client.flushall()
     settings: dict[str, Any] = {"prefix": "test", "retention": RETENTION, "timeout": 5}
-    appender = RedisAppender(url, **settings)
-    yield lambda: RedisLog(url, **settings), appender
-    appender.close()
+    with closing(RedisSyncLog(url, **settings)) as sync_log:
+        yield lambda: RedisLog(url, **settings), sync_log
 
 
 @pytest.fixture
-async def logs(make: tuple[Make, Appender]) -> AsyncIterator[tuple[Log, Log]]:
+async def logs(makers: Makers) -> AsyncIterator[tuple[Log, Log]]:
     """A sender and a receiver."""
-    async with make[0]() as sender, make[0]() as receiver:
+    async with makers[0]() as sender, makers[0]() as receiver:
         yield sender, receiver
 
 
@@ -88,19 +86,19 @@ def event(data: Any = "x", *topics: str, **fields: Any) -> Event:
 
 
 def drafts(*data: Any) -> list[Draft]:
-    return [Draft(event(each)) for each in data]
+    return [Draft(event(value)) for value in data]
 
 
 async def received(log: Log, after: Cursor, count: int) -> list[Entry]:
-    """The next `count` events that its tail brings."""
+    """The next `count` events that the log's tail yields."""
     entries: list[Entry] = []
-    place = after.position
-    async with asyncio.timeout(DEADLINE), aclosing(log.tail(after)) as tail:
-        async for said in tail:
-            assert isinstance(said, Batch)
-            assert said.prev == place
-            place = said.last
-            entries += said.entries
+    position = after.position
+    async with asyncio.timeout(DEADLINE_SECONDS), aclosing(log.tail(after)) as tail:
+        async for batch in tail:
+            assert isinstance(batch, Batch)
+            assert batch.prev == position
+            position = batch.last
+            entries += batch.entries
             if len(entries) >= count:
                 return entries
     raise AssertionError("A tail ended.")
@@ -130,10 +128,10 @@ async def test_every_field_arrives(logs: tuple[Log, Log]) -> None:
     sender, receiver = logs
     start = await receiver.state()
     text = event("ünï\r\ncødé\0", "ö.1", "b", type="paid", id="urn:é", retry=1500)
-    [first, second] = await sender.append([Draft(text), Draft(event({"x": None}))])
-    one, two = await received(receiver, start, 2)
-    assert one == Entry(
-        first.cursor.position,
+    receipts = await sender.append([Draft(text), Draft(event({"x": None}))])
+    first, second = await received(receiver, start, 2)
+    assert first == Entry(
+        receipts[0].cursor.position,
         ("ö.1", "b"),
         "urn:é".encode(),
         b"paid",
@@ -141,51 +139,53 @@ async def test_every_field_arrives(logs: tuple[Log, Log]) -> None:
         True,
         1500,
     )
-    assert (two.position, two.data, two.type, two.is_text, two.retry) == (
-        second.cursor.position,
+    assert (second.position, second.data, second.type, second.is_text, second.retry) == (
+        receipts[1].cursor.position,
         b'{"x":null}',
         None,
         False,
         None,
     )
-    assert two.id == second.id.encode()
+    assert second.id == receipts[1].id.encode()
 
 
-async def test_a_control_entry_reaches_every_tail_in_its_place_and_is_no_event(
-    logs: tuple[Log, Log], make: tuple[Make, Appender]
+async def test_a_control_entry_reaches_every_tail_in_order_and_is_no_event(
+    logs: tuple[Log, Log], makers: Makers
 ) -> None:
     sender, receiver = logs
     start = await receiver.state()
     await sender.append(drafts("before"))
-    order = Control(Order.END, ("user:5", "topic:ü"), "kicked")
-    place = await asyncio.to_thread(make[1].command, order)
+    sent = ControlEntry(ControlAction.END, ("user:5", "topic:ü"), "kicked")
+    cursor = await asyncio.to_thread(makers[1].append_control, sent)
     [after] = await sender.append(drafts("after"))
-    seen: list[Entry | Control] = []
-    async with asyncio.timeout(DEADLINE), aclosing(receiver.tail(start)) as tail:
-        async for said in tail:
-            assert isinstance(said, Batch)
-            seen += sorted([*said.entries, *said.controls], key=lambda each: each.position)
-            if said.last == after.cursor.position:
+    seen: list[Entry | ControlEntry] = []
+    async with asyncio.timeout(DEADLINE_SECONDS), aclosing(receiver.tail(start)) as tail:
+        async for batch in tail:
+            assert isinstance(batch, Batch)
+            seen += sorted([*batch.entries, *batch.controls], key=lambda entry: entry.position)
+            if batch.last == after.cursor.position:
                 break
-    one, control, two = seen
-    assert isinstance(one, Entry)
-    assert isinstance(two, Entry)
-    assert (one.data, two.data) == (b"before", b"after")
-    assert control == replace(order, position=place.position)
-    assert place.epoch == start.epoch
+    first, control, second = seen
+    assert isinstance(first, Entry)
+    assert isinstance(second, Entry)
+    assert (first.data, second.data) == (b"before", b"after")
+    assert control == replace(sent, position=cursor.position)
+    assert cursor.epoch == start.epoch
 
 
 async def test_history_has_control_entries_and_ends_with_them(
-    logs: tuple[Log, Log], make: tuple[Make, Appender]
+    logs: tuple[Log, Log], makers: Makers
 ) -> None:
     sender, receiver = logs
     await sender.append(drafts("a"))
-    order = Control(Order.RECHECK, (EVERYONE,), "")
-    place = await asyncio.to_thread(make[1].command, order)
+    sent = ControlEntry(ControlAction.RECHECK, (EVERYONE,), "")
+    cursor = await asyncio.to_thread(makers[1].append_control, sent)
     batches = await history(receiver)
-    assert [each.order for batch in batches for each in batch.controls] == [Order.RECHECK]
-    assert [each.data for batch in batches for each in batch.entries] == [b"a"]
-    assert batches[-1].last == place.position == (await receiver.state()).position
+    assert [entry.action for batch in batches for entry in batch.controls] == [
+        ControlAction.RECHECK
+    ]
+    assert [entry.data for batch in batches for entry in batch.entries] == [b"a"]
+    assert batches[-1].last == cursor.position == (await receiver.state()).position
 
 
 async def test_a_tail_brings_events_in_the_order_of_their_receipts(
@@ -234,7 +234,7 @@ async def test_a_cursor_of_another_epoch_is_a_gap(logs: tuple[Log, Log]) -> None
     sender, receiver = logs
     await sender.append(drafts("a"))
     state = await sender.state()
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         async with aclosing(receiver.tail(Cursor("another0epoch", state.position))) as tail:
             assert await anext(tail) == Gap(ResetReason.LOG_LOST)
             with pytest.raises(StopAsyncIteration):
@@ -274,7 +274,7 @@ async def test_a_conflict_in_a_batch_keeps_nothing_of_it(logs: tuple[Log, Log]) 
     assert not kept.duplicate
 
 
-async def test_what_a_batch_repeats_is_answered_and_the_rest_appended(
+async def test_a_batch_with_repeated_events_appends_only_the_others(
     logs: tuple[Log, Log],
 ) -> None:
     sender, _ = logs
@@ -292,16 +292,16 @@ async def test_what_a_batch_repeats_is_answered_and_the_rest_appended(
     assert await sender.state() == fresh.cursor
 
 
-async def test_keys_are_remembered_after_their_release_for_as_long_as_it_says(
-    make: tuple[Make, Appender], logs: tuple[Log, Log]
+async def test_a_released_key_is_remembered_for_the_time_of_its_release(
+    makers: Makers, logs: tuple[Log, Log]
 ) -> None:
-    appender, (sender, _) = make[1], logs
+    sync_log, (sender, _) = makers[1], logs
     [first] = await sender.append([Draft(event(), "k", "1" * 32)])
-    await asyncio.to_thread(appender.release, ["k", "unknown"], after=60)
+    await asyncio.to_thread(sync_log.release, ["k", "unknown"], after=60)
     [again] = await sender.append([Draft(event(), "k", "1" * 32)])
     assert (again.duplicate, again.cursor) == (True, first.cursor)
     assert await sender.state() == first.cursor
-    await asyncio.to_thread(appender.release, ["k"], after=0)
+    await asyncio.to_thread(sync_log.release, ["k"], after=0)
     [fresh] = await sender.append([Draft(event(), "k", "2" * 32)])
     assert not fresh.duplicate
     assert fresh.cursor.position > first.cursor.position
@@ -315,24 +315,24 @@ async def test_one_batch_that_contradicts_itself_is_refused(logs: tuple[Log, Log
     assert await sender.state() == state
 
 
-# And
+# The rest of the contract
 
 
 async def test_synchronous_code_appends_to_the_same_log(
-    make: tuple[Make, Appender], logs: tuple[Log, Log]
+    makers: Makers, logs: tuple[Log, Log]
 ) -> None:
     _, receiver = logs
     start = await receiver.state()
-    [receipt] = await asyncio.to_thread(make[1].append, drafts("from a thread"))
+    [receipt] = await asyncio.to_thread(makers[1].append, drafts("from a thread"))
     [entry] = await received(receiver, start, 1)
     assert entry.position == receipt.cursor.position
 
 
-async def test_a_log_that_is_well_says_so(logs: tuple[Log, Log]) -> None:
+async def test_a_log_that_works_answers_a_ping(logs: tuple[Log, Log]) -> None:
     await logs[0].ping()
 
 
-async def test_a_tail_that_is_left_leaves_nothing_behind(logs: tuple[Log, Log]) -> None:
+async def test_a_cancelled_tail_leaves_nothing_behind(logs: tuple[Log, Log]) -> None:
     sender, receiver = logs
     start = await receiver.state()
     waiting = asyncio.create_task(received(receiver, start, 1))
@@ -344,46 +344,44 @@ async def test_a_tail_that_is_left_leaves_nothing_behind(logs: tuple[Log, Log]) 
     assert len(await received(receiver, start, 1)) == 1
 
 
-async def test_whom_an_event_passes_over_is_read_by_everyone(
+async def test_every_instance_reads_the_subjects_that_an_event_skips(
     logs: tuple[Log, Log],
 ) -> None:
     sender, receiver = logs
     start = await receiver.state()
     await sender.append([Draft(event(), skip=("user:1", "user:ü"))])
     await sender.append([Draft(event())])
-    one, two = await received(receiver, start, 2)
-    assert one.skip == frozenset({"user:1", "user:ü"})
-    assert two.skip is None
-    assert [each.skip for batch in await history(receiver) for each in batch.entries] == [
-        one.skip,
+    first, second = await received(receiver, start, 2)
+    assert first.skip == frozenset({"user:1", "user:ü"})
+    assert second.skip is None
+    assert [entry.skip for batch in await history(receiver) for entry in batch.entries] == [
+        first.skip,
         None,
     ]
 
 
-async def test_a_control_entry_can_be_about_some_topics_only(
-    logs: tuple[Log, Log], make: tuple[Make, Appender]
+async def test_a_control_entry_can_concern_some_topics_only(
+    logs: tuple[Log, Log], makers: Makers
 ) -> None:
     _, receiver = logs
-    order = Control(Order.END, ("user:5",), "permission_ended", topics=("a", "ü"))
-    await asyncio.to_thread(make[1].command, order)
-    [control] = [each for batch in await history(receiver) for each in batch.controls]
+    sent = ControlEntry(ControlAction.END, ("user:5",), "permission_ended", topics=("a", "ü"))
+    await asyncio.to_thread(makers[1].append_control, sent)
+    [control] = [entry for batch in await history(receiver) for entry in batch.controls]
     assert control.topics == ("a", "ü")
 
 
-async def test_synchronous_code_reads_the_same_log(
-    logs: tuple[Log, Log], make: tuple[Make, Appender]
-) -> None:
+async def test_synchronous_code_reads_the_same_log(logs: tuple[Log, Log], makers: Makers) -> None:
     sender, _ = logs
-    appender = make[1]
-    start = await asyncio.to_thread(appender.state)
+    sync_log = makers[1]
+    start = await asyncio.to_thread(sync_log.state)
     assert start == await sender.state()
-    one, two, three = await sender.append(drafts("a", "b", "c"))
+    first, second, third = await sender.append(drafts("a", "b", "c"))
 
     def read(after: Cursor, until: Cursor) -> list[bytes]:
-        batches = list(appender.read(after=after.position, until=until.position))
+        batches = list(sync_log.read(after=after.position, until=until.position))
         assert batches[0].prev == after.position
         return [entry.data for batch in batches for entry in batch.entries]
 
-    assert await asyncio.to_thread(read, start, three.cursor) == [b"a", b"b", b"c"]
-    assert await asyncio.to_thread(read, one.cursor, two.cursor) == [b"b"]
-    assert (await asyncio.to_thread(appender.state)) == three.cursor
+    assert await asyncio.to_thread(read, start, third.cursor) == [b"a", b"b", b"c"]
+    assert await asyncio.to_thread(read, first.cursor, second.cursor) == [b"b"]
+    assert (await asyncio.to_thread(sync_log.state)) == third.cursor

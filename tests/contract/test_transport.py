@@ -1,4 +1,4 @@
-"""Wires: one chunk at a time, and what becomes of it is told."""
+"""Transports: they take one payload at a time and report what became of it."""
 
 import asyncio
 from contextvars import ContextVar
@@ -10,35 +10,35 @@ from notifications.transport.base import Message, Payload, Transport
 from notifications.transport.pull import PullTransport
 
 
-class Told:
-    """An owner that remembers."""
+class Owner:
+    """Records what the transport reports."""
 
     def __init__(self, transport: Transport) -> None:
         transport.owner = self
-        self.news: list[str] = []
-        self.said = asyncio.Event()
+        self.reports: list[str] = []
+        self.reported = asyncio.Event()
 
     def drained(self) -> None:
-        self.news.append("drained")
-        self.said.set()
+        self.reports.append("drained")
+        self.reported.set()
 
     def lost(self) -> None:
-        self.news.append("lost")
-        self.said.set()
+        self.reports.append("lost")
+        self.reported.set()
 
 
 class Server:
-    """`send` of an ASGI server whose client reads when it is told to."""
+    """`send` of an ASGI server, which waits until its client reads."""
 
-    def __init__(self, *, reads: bool = True) -> None:
+    def __init__(self, *, client_reads: bool = True) -> None:
         self.messages: list[Message] = []
-        self.reads = asyncio.Event()
+        self.client_reads = asyncio.Event()
         self.error: Exception | None = None
-        if reads:
-            self.reads.set()
+        if client_reads:
+            self.client_reads.set()
 
     async def send(self, message: Message) -> None:
-        await self.reads.wait()
+        await self.client_reads.wait()
         if self.error is not None:
             raise self.error
         self.messages.append(message)
@@ -48,10 +48,10 @@ def nothing() -> None:
     pass
 
 
-async def test_a_send_that_does_not_wait_is_through_at_once() -> None:
+async def test_a_send_that_does_not_wait_is_finished_when_write_returns() -> None:
     server = Server()
-    transport = AsgiTransport(server.send, give_up=nothing)
-    told = Told(transport)
+    transport = AsgiTransport(server.send, cancel=nothing)
+    owner = Owner(transport)
     transport.write(Payload(b"a"))
     assert not transport.busy
     transport.write(Payload(b"b"))
@@ -61,78 +61,80 @@ async def test_a_send_that_does_not_wait_is_through_at_once() -> None:
         (b"b", True),
         (b"c", False),
     ]
-    assert told.news == []
+    assert owner.reports == []
 
 
-async def test_a_send_that_waits_makes_the_wire_busy_until_it_is_through() -> None:
-    server = Server(reads=False)
-    transport = AsgiTransport(server.send, give_up=nothing)
-    told = Told(transport)
+async def test_a_transport_is_busy_while_send_waits() -> None:
+    server = Server(client_reads=False)
+    transport = AsgiTransport(server.send, cancel=nothing)
+    owner = Owner(transport)
     transport.write(Payload(b"a"))
     assert transport.busy
-    server.reads.set()
-    await told.said.wait()
+    server.client_reads.set()
+    await owner.reported.wait()
     assert not transport.busy
-    assert told.news == ["drained"]
+    assert owner.reports == ["drained"]
 
 
 @pytest.mark.parametrize("waits", [True, False])
-async def test_a_send_that_fails_is_told_later_and_once(*, waits: bool) -> None:
-    server = Server(reads=not waits)
+async def test_a_send_that_fails_is_reported_once_and_after_write_has_returned(
+    *, waits: bool
+) -> None:
+    server = Server(client_reads=not waits)
     server.error = ConnectionResetError()
-    transport = AsgiTransport(server.send, give_up=nothing)
-    told = Told(transport)
+    transport = AsgiTransport(server.send, cancel=nothing)
+    owner = Owner(transport)
     transport.write(Payload(b"a"))
-    assert told.news == []
-    server.reads.set()
-    await told.said.wait()
-    assert told.news == ["lost"]
+    assert owner.reports == []
+    server.client_reads.set()
+    await owner.reported.wait()
+    assert owner.reports == ["lost"]
 
 
-async def test_an_aborted_wire_stops_sending_and_gives_its_connection_up() -> None:
-    server = Server(reads=False)
-    gave_up = asyncio.Event()
-    transport = AsgiTransport(server.send, give_up=gave_up.set)
-    told = Told(transport)
+async def test_abort_stops_sending_and_cancels_the_request() -> None:
+    server = Server(client_reads=False)
+    cancelled = asyncio.Event()
+    transport = AsgiTransport(server.send, cancel=cancelled.set)
+    owner = Owner(transport)
     transport.write(Payload(b"a"))
     transport.abort()
-    await told.said.wait()
-    assert gave_up.is_set()
+    await owner.reported.wait()
+    assert cancelled.is_set()
     assert server.messages == []
 
 
-async def test_a_send_finds_nothing_of_whoever_wrote() -> None:
-    whose = ContextVar("whose", default="nobody's")
-    found = []
+async def test_send_does_not_see_the_context_variables_of_the_writer() -> None:
+    context = ContextVar("context", default="empty")
+    seen = []
 
     async def send(message: Message) -> None:
-        found.append(whose.get())
+        seen.append(context.get())
 
-    transport = AsgiTransport(send, give_up=nothing)
-    Told(transport)
-    whose.set("a request's")
+    transport = AsgiTransport(send, cancel=nothing)
+    Owner(transport)
+    context.set("a request's")
     transport.write(Payload(b"a"))
-    assert found == ["nobody's"]
+    assert seen == ["empty"]
 
 
-async def test_whoever_pulls_gets_a_chunk_and_is_through_with_it_when_asking_again() -> None:
+async def test_pull_returns_a_chunk_and_the_next_pull_means_that_it_is_sent() -> None:
     transport = PullTransport()
-    told = Told(transport)
+    owner = Owner(transport)
     transport.write(Payload(b"a"))
     assert transport.busy
     assert await transport.pull() == b"a"
     assert transport.busy
     second = asyncio.ensure_future(transport.pull())
-    await told.said.wait()
+    await owner.reported.wait()
     assert not transport.busy
     transport.end(Payload(b"b"))
     assert await second == b"b"
     assert await transport.pull() is None
 
 
-async def test_a_pulled_wire_that_is_aborted_ends() -> None:
+async def test_pull_returns_none_after_abort() -> None:
     transport = PullTransport()
-    Told(transport)
+    Owner(transport)
     pulled = asyncio.ensure_future(transport.pull())
     await asyncio.sleep(0)
     transport.abort()

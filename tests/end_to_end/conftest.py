@@ -1,4 +1,4 @@
-"""Two real processes of one kind on one Redis, for all the tests of this folder."""
+"""Two real web processes of one kind on one Redis, shared by the tests of this folder."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _number = count(1)
 
 @dataclass
 class Pair:
-    """Whatever is published at one is to be heard at the other."""
+    """Two processes: an event that is published at one is delivered at the other."""
 
     kind: str
     one: WebServer
@@ -51,18 +51,18 @@ def pair(
             )
             for name in ("one", "other")
         )
-        for server in one, other:  # up before the deadline of a test's own begins
+        for server in one, other:  # start them before the deadline of a test begins
             server.get("/health/live")
         yield Pair(kind, one, other)
 
 
 @pytest.fixture
 def topic() -> str:
-    """One that nobody has used before."""
+    """A topic that no test has used before."""
     return f"demo.topic-{next(_number)}"
 
 
 @pytest.fixture
-async def swift_loop() -> None:
-    """For crowds: asyncio's debug mode costs the test more than all the servers together."""
+async def loop_without_debug() -> None:
+    """For much traffic: asyncio's debug mode costs the test more than all the servers together."""
     asyncio.get_running_loop().set_debug(enabled=False)

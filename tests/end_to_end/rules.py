@@ -1,4 +1,4 @@
-"""The rules of the site that these tests run."""
+"""The access rules of the site in test_ending."""
 
 from notifications.access import Rules, group, own, permission, public
 

@@ -1,4 +1,4 @@
-"""A stream by a signed link, and publishing by a token: no cookie, and no two the same process."""
+"""Streams by signed links, and publishing by tokens: no cookie, and each at another process."""
 
 import json
 from urllib.parse import urlencode
@@ -21,7 +21,7 @@ def signed() -> str:
     return token(header={"kid": "default"}, carillon=CLAIM)
 
 
-async def test_a_page_of_another_origin_hears_the_topics_of_its_link_and_no_others(
+async def test_a_page_of_another_origin_receives_the_topics_of_its_link_and_no_others(
     pair: Pair, topic: str
 ) -> None:
     mine, beneath = f"orders.{topic}", f"orders.{topic}.items"
@@ -38,7 +38,7 @@ async def test_a_page_of_another_origin_hears_the_topics_of_its_link_and_no_othe
         assert stream.status == 401
 
 
-async def test_a_token_opens_a_stream_and_publishes_where_its_patterns_say(
+async def test_a_token_opens_a_stream_and_publishes_where_its_patterns_match(
     pair: Pair, topic: str
 ) -> None:
     headers = {"Authorization": f"Bearer {signed()}"}

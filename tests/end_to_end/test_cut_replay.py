@@ -1,4 +1,4 @@
-"""A replay cut after any of its bytes: what a browser then comes back with loses nothing."""
+"""A replay is cut after any of its bytes: a browser that then comes back loses nothing."""
 
 import asyncio
 from typing import Any
@@ -9,9 +9,9 @@ from notifications.sse import Decoder, ServerSentEvent
 from tests.end_to_end.conftest import Pair
 from tests.harness.event_source import subscribe
 
-AT_ONCE = 16
+MAX_CONNECTIONS = 16
 
-pytestmark = pytest.mark.usefixtures("swift_loop")
+pytestmark = pytest.mark.usefixtures("loop_without_debug")
 
 
 def _events(topic: str) -> list[dict[str, Any]]:
@@ -30,7 +30,7 @@ def _events(topic: str) -> list[dict[str, Any]]:
 
 
 async def _replay(port: int, topic: str, cursor: str, *, until: str) -> bytes:
-    """All of it, up to the block of the event with that id."""
+    """The bytes of a replay, up to the block of the event with that id."""
     async with subscribe(port, topic, cursor=cursor) as stream:
         replay = b""
         while f"id: {until}\n".encode() not in replay or not replay.endswith(b"\n\n"):
@@ -41,17 +41,17 @@ async def _replay(port: int, topic: str, cursor: str, *, until: str) -> bytes:
 
 
 async def _cut(port: int, topic: str, cursor: str, *, after: int) -> list[ServerSentEvent]:
-    """What a reader is told before the connection goes."""
+    """The events that a client receives before its connection is cut."""
     async with subscribe(port, topic, cursor=cursor) as stream:
-        decoder, told = Decoder(), list[ServerSentEvent]()
+        decoder, received = Decoder(), list[ServerSentEvent]()
         while stream.bytes_read < after:
             piece = await stream.read(after - stream.bytes_read)
             assert piece
-            told += decoder.feed(piece)
-        return told
+            received += decoder.feed(piece)
+        return received
 
 
-def _said(events: list[ServerSentEvent]) -> list[tuple[str, str, str]]:
+def _content(events: list[ServerSentEvent]) -> list[tuple[str, str, str]]:
     return [(event.id, event.type, event.data) for event in events if event.type != "stream.cursor"]
 
 
@@ -64,24 +64,24 @@ async def test_a_replay_cut_after_any_of_its_bytes_loses_nothing_and_repeats_not
     assert status == 201
     last = answer["events"][-1]["cursor"]
     async with subscribe(pair.other.port, topic, cursor=start) as stream:
-        while (await stream.next()).id != last:  # by now it has reached the other process too
+        while (await stream.next()).id != last:  # then it has reached the other process as well
             pass
     ports = pair.one.port, pair.other.port
     whole = await _replay(ports[0], topic, start, until=last)
-    expected = _said(Decoder().feed(whole))
+    expected = _content(Decoder().feed(whole))
     assert [event[0] for event in expected] == [each["cursor"] for each in answer["events"]]
 
-    turns = asyncio.Semaphore(AT_ONCE)
+    connections = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def cut_and_come_back(after: int) -> None:
-        async with turns:
+        async with connections:
             before = await _cut(ports[after % 2], topic, start, after=after)
             cursor = before[-1].id if before else start
             if cursor == last:
-                assert _said(before) == expected
+                assert _content(before) == expected
                 return
             rest = await _replay(ports[after // 2 % 2], topic, cursor, until=last)
-            assert _said(before) + _said(Decoder().feed(rest)) == expected
+            assert _content(before) + _content(Decoder().feed(rest)) == expected
 
     async with asyncio.TaskGroup() as tasks:
         for after in range(len(whole) + 1):

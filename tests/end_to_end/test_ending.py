@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
@@ -12,71 +10,21 @@ from typing import Any
 
 import pytest
 
+from tests.end_to_end.shell import Shell, running_shell
 from tests.end_to_end.test_websocket import connected
-from tests.harness.event_source import DEADLINE, Stream
+from tests.harness.event_source import DEADLINE_SECONDS, Stream
 from tests.harness.servers import (
-    ROOT,
     SERVERS,
     RedisServer,
     WebServer,
-    environment,
     migrate,
     redis_server,
 )
 
-PROMISE = 1.0
-"""Seconds from the change to the end of the last stream."""
-ROUND_TRIPS = 0.5
-"""What this machine may take on top, being busy with other things."""
-
-SHELL = """
-import json, sys, django
-django.setup()
-from datetime import timedelta
-from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
-from django.contrib.auth.models import Group, Permission
-from django.contrib.sessions.backends.db import SessionStore
-from notifications import kick
-from notifications.access.identities import api_keys
-from notifications.models import ApiKey
-
-User = get_user_model()
-
-def log_in(user):
-    session = SessionStore()
-    session[SESSION_KEY] = str(user.pk)
-    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-    session.create()
-    return session.session_key
-
-def issue(**fields):
-    key = ApiKey(**fields)
-    text = api_keys.issue(key)
-    key.save()
-    return text
-
-for line in sys.stdin:
-    said = None
-    exec(json.loads(line))
-    print(json.dumps(said), flush=True)
-"""
-
-
-class Shell:
-    """A Django process beside the servers, as a cron job or another service would be."""
-
-    def __init__(self, popen: subprocess.Popen[str]) -> None:
-        self._popen = popen
-
-    def __call__(self, code: str) -> Any:
-        """Runs the lines there, and gives what they left in `said`."""
-        assert self._popen.stdin is not None
-        assert self._popen.stdout is not None
-        self._popen.stdin.write(json.dumps(code) + "\n")
-        self._popen.stdin.flush()
-        return json.loads(self._popen.stdout.readline())
+PROMISED_SECONDS = 1.0
+"""From the change of a permission to the end of the last stream."""
+SLACK_SECONDS = 0.5
+"""For a busy machine."""
 
 
 class Site:
@@ -87,11 +35,11 @@ class Site:
         self._number = 0
 
     def user(self, **fields: Any) -> tuple[int, str]:
-        """A new user's primary key, and the cookie of a session of theirs."""
+        """A new user's primary key, and the cookie of one of their sessions."""
         self._number += 1
         fields = {"username": f"user-{self._number}", **fields}
         pk, session = self.shell(
-            f"user = User.objects.create_user(**{fields!r}); said = [user.pk, log_in(user)]"
+            f"user = User.objects.create_user(**{fields!r}); result = [user.pk, log_in(user)]"
         )
         return pk, f"sessionid={session}"
 
@@ -108,21 +56,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             stack.enter_context(SERVERS[kind](redis.url, folder / kind, port=0, **shared))
             for kind in sorted(SERVERS)
         ]
-        popen = stack.enter_context(
-            subprocess.Popen(
-                [sys.executable, "-c", SHELL],
-                cwd=ROOT,
-                env={
-                    **environment(redis.url, folder / "shell", shared),
-                    "DJANGO_SETTINGS_MODULE": "config.settings",
-                },
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        )
-        stack.callback(popen.kill)
-        yield Site(redis, servers, Shell(popen))
+        shell = stack.enter_context(running_shell(redis.url, folder / "shell", shared))
+        yield Site(redis, servers, shell)
 
 
 def _database(folder: Path) -> Path:
@@ -137,27 +72,27 @@ async def streams() -> AsyncIterator[AsyncExitStack]:
 
 
 async def opened(site: Site, stack: AsyncExitStack, *topics: str, **headers: str) -> list[Stream]:
-    """A stream on each of the servers, up and running."""
+    """A stream on each of the servers, which has received its opening block."""
     path = "/events/?" + "&".join(f"topic={topic}" for topic in topics)
-    found = []
+    streams = []
     for server in site.servers:
         stream = await stack.enter_async_context(Stream(server.port, path, headers=headers))
         assert (await stream.next()).type == "stream.cursor"
-        found.append(stream)
-    return found
+        streams.append(stream)
+    return streams
 
 
 async def reasons(streams: list[Stream]) -> set[str]:
-    """Why they end, all of them in time."""
+    """The reasons with which all the streams end, in time."""
     began = time.monotonic()
-    said = set()
-    async with asyncio.timeout(DEADLINE):
+    found = set()
+    async with asyncio.timeout(DEADLINE_SECONDS):
         for stream in streams:
             while (event := await stream.next()).type != "stream.closing":
                 pass
-            said.add(json.loads(event.data)["reason"])
-    assert time.monotonic() - began < PROMISE + ROUND_TRIPS
-    return said
+            found.add(json.loads(event.data)["reason"])
+    assert time.monotonic() - began < PROMISED_SECONDS + SLACK_SECONDS
+    return found
 
 
 async def log_out(site: Site, cookie: str) -> None:
@@ -177,7 +112,7 @@ async def log_out(site: Site, cookie: str) -> None:
 
 
 async def refused(site: Site, path: str, **headers: str) -> bool:
-    """Whether every server refuses to open it again."""
+    """Whether every server refuses a new stream on this path."""
     answers = [await asyncio.to_thread(server.get, path, **headers) for server in site.servers]
     return all(status in {401, 403} for status, _ in answers)
 
@@ -190,7 +125,7 @@ async def refused(site: Site, path: str, **headers: str) -> bool:
         "user.delete()",
     ],
 )
-async def test_whoever_is_no_user_any_more_hears_no_more(
+async def test_the_streams_of_a_user_that_is_removed_or_changed_end(
     site: Site, streams: AsyncExitStack, change: str
 ) -> None:
     pk, cookie = site.user()
@@ -201,7 +136,7 @@ async def test_whoever_is_no_user_any_more_hears_no_more(
 
 
 @pytest.mark.parametrize(
-    ("given", "taken"),
+    ("grant", "revoke"),
     [
         ("user.groups.add(group)", "user.groups.remove(group)"),
         ("user.groups.add(group)", "group.delete()"),
@@ -212,23 +147,23 @@ async def test_whoever_is_no_user_any_more_hears_no_more(
         ),
     ],
 )
-async def test_whoever_loses_a_group_or_a_permission_hears_no_more(
-    site: Site, streams: AsyncExitStack, given: str, taken: str
+async def test_the_streams_of_a_group_or_permission_that_is_lost_end(
+    site: Site, streams: AsyncExitStack, grant: str, revoke: str
 ) -> None:
     pk, cookie = site.user()
-    found = (
+    setup = (
         f"user = User.objects.get(pk={pk}); "
         "group, _ = Group.objects.get_or_create(name='editors'); "
         "permission = Permission.objects.get(codename='view_group'); "
     )
-    site.shell(found + given)
-    topic = "permitted" if "permission" in given else "editors"
+    site.shell(setup + grant)
+    topic = "permitted" if "permission" in grant else "editors"
     mine = await opened(site, streams, topic, Cookie=cookie)
     own = await opened(site, streams, f"user.{pk}", Cookie=cookie)
-    site.shell(found + taken)
+    site.shell(setup + revoke)
     assert await reasons(mine) == {"permission_ended"}
     assert await refused(site, f"/events/?topic={topic}", Cookie=cookie)
-    # What is still theirs was asked about too, and goes on.
+    # The stream of their own topic was checked again too, and goes on.
     await asyncio.to_thread(site.servers[0].publish, {"topic": f"user.{pk}", "data": "still"})
     assert {(await stream.next_event()).data for stream in own} == {"still"}
 
@@ -237,7 +172,7 @@ async def test_a_logout_ends_the_streams_of_its_session_alone(
     site: Site, streams: AsyncExitStack
 ) -> None:
     pk, cookie = site.user(is_staff=True)
-    elsewhere = site.shell(f"said = log_in(User.objects.get(pk={pk}))")
+    elsewhere = site.shell(f"result = log_in(User.objects.get(pk={pk}))")
     mine = await opened(site, streams, f"user.{pk}", Cookie=cookie)
     other = await opened(site, streams, f"user.{pk}", Cookie=f"sessionid={elsewhere}")
     await log_out(site, cookie)
@@ -247,7 +182,7 @@ async def test_a_logout_ends_the_streams_of_its_session_alone(
     assert {(await stream.next_event()).data for stream in other} == {"still"}
 
 
-async def test_what_ends_streams_ends_subscriptions_of_websockets_and_leaves_the_others(
+async def test_a_logout_or_a_kick_ends_subscriptions_of_websockets_and_leaves_the_others(
     site: Site, streams: AsyncExitStack
 ) -> None:
     pk, cookie = site.user(is_staff=True)
@@ -262,8 +197,8 @@ async def test_what_ends_streams_ends_subscriptions_of_websockets_and_leaves_the
     await log_out(site, cookie)
     for client in websockets:
         assert (await client.about("mine", "closing"))["reason"] == "signed_out"
-    assert time.monotonic() - began < PROMISE + ROUND_TRIPS
-    for client in websockets:  # which opened when there was a session
+    assert time.monotonic() - began < PROMISED_SECONDS + SLACK_SECONDS
+    for client in websockets:  # they were opened while the session existed
         assert (await client.subscribe("again", f"user.{pk}"))["code"] == "forbidden"
     await asyncio.to_thread(site.servers[0].publish, {"topic": "demo.left", "data": "still"})
     assert [await client.data("public") for client in websockets] == ["still"] * 2
@@ -272,10 +207,10 @@ async def test_what_ends_streams_ends_subscriptions_of_websockets_and_leaves_the
         assert (await client.about("public", "closing"))["reason"] == "kicked"
 
 
-async def test_a_key_that_is_revoked_hears_and_says_no_more(
+async def test_the_streams_of_a_revoked_key_end_and_it_opens_no_more(
     site: Site, streams: AsyncExitStack
 ) -> None:
-    key = site.shell("said = issue(name='k', subscribe=['orders.*'], publish=['orders.*'])")
+    key = site.shell("result = issue(name='k', subscribe=['orders.*'], publish=['orders.*'])")
     bearer = {"Authorization": f"Bearer {key}"}
     mine = await opened(site, streams, "orders.1", **bearer)
     site.shell(
@@ -286,7 +221,9 @@ async def test_a_key_that_is_revoked_hears_and_says_no_more(
     assert await refused(site, "/events/?topic=orders.1", **bearer)
 
 
-async def test_a_kick_ends_streams_that_may_come_back(site: Site, streams: AsyncExitStack) -> None:
+async def test_a_kick_ends_streams_whose_clients_may_come_back(
+    site: Site, streams: AsyncExitStack
+) -> None:
     pk, cookie = site.user()
     mine = await opened(site, streams, f"user.{pk}", "demo.kicked", Cookie=cookie)
     public = await opened(site, streams, "demo.kicked")
@@ -297,7 +234,7 @@ async def test_a_kick_ends_streams_that_may_come_back(site: Site, streams: Async
     assert await reasons(again) == {"kicked"}
 
 
-async def test_a_topic_that_is_refused_is_told_and_the_others_are_served(
+async def test_a_refused_topic_is_reported_and_the_others_are_served(
     site: Site, streams: AsyncExitStack
 ) -> None:
     pk, cookie = site.user()
@@ -312,31 +249,31 @@ async def test_a_topic_that_is_refused_is_told_and_the_others_are_served(
     assert {(await stream.next_event()).data for stream in both} == {"yes"}
 
 
-async def test_history_has_no_orders_in_it(site: Site, streams: AsyncExitStack) -> None:
+async def test_history_contains_no_control_entries(site: Site, streams: AsyncExitStack) -> None:
     site.shell("kick(topic='demo.past')")
     await asyncio.to_thread(site.servers[0].publish, {"topic": "demo.past", "data": "first"})
     site.shell("kick(topic='demo.past')")
     await asyncio.to_thread(site.servers[0].publish, {"topic": "demo.past", "data": "last"})
     for stream in await opened(site, streams, "demo.past&since=all"):
-        said = [await stream.next() for _ in range(2)]
-        assert [each.data for each in said] == ["first", "last"]
+        events = [await stream.next() for _ in range(2)]
+        assert [each.data for each in events] == ["first", "last"]
 
 
-async def test_while_redis_is_away_a_logout_is_done_at_once_where_it_happens(
+async def test_while_redis_is_away_a_logout_ends_streams_in_its_own_process_at_once(
     site: Site, streams: AsyncExitStack
 ) -> None:
     pk, cookie = site.user(is_staff=True)
-    here, there = await opened(site, streams, f"user.{pk}", Cookie=cookie)
+    same_process, other_process = await opened(site, streams, f"user.{pk}", Cookie=cookie)
     site.redis.pause()
     try:
         began = time.monotonic()
         await log_out(site, cookie)
-        assert time.monotonic() - began < PROMISE + ROUND_TRIPS
-        assert await reasons([here]) == {"signed_out"}
+        assert time.monotonic() - began < PROMISED_SECONDS + SLACK_SECONDS
+        assert await reasons([same_process]) == {"signed_out"}
     finally:
         site.redis.resume()
     assert "signed_out" in {
         json.loads(event.data).get("reason")
-        async for event in there
+        async for event in other_process
         if event.type == "stream.closing"
     }

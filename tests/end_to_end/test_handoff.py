@@ -1,4 +1,4 @@
-"""What an open stream holds: a socket and a few KiB, and no thread, request or database."""
+"""An open stream holds a socket and a few KiB, and no thread, request or database connection."""
 
 import asyncio
 import json
@@ -11,16 +11,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from notifications.asgi.threads import THREADS as LANES
-from tests.harness.event_source import DEADLINE, Stream, subscribe
+from notifications.asgi.threads import MAX_THREADS
+from tests.harness.event_source import DEADLINE_SECONDS, Stream, subscribe
 from tests.harness.servers import SERVERS, RedisServer, WebServer, manage, migrate, wait_until_ready
 
 EARLIER, STREAMS = 100, 500
-"""The earlier ones stay open, so that nothing they leave behind is there to be used again."""
-AT_ONCE = 30
-MEMORY = 30 * 1024
+"""The earlier streams stay open, so that the later ones cannot reuse what they hold."""
+MAX_OPENING = 30
+MAX_BYTES_PER_STREAM = 30 * 1024
 SPARE = 8
-"""Descriptors, and threads, that come and go with requests and not with streams."""
+"""Descriptors and threads that come and go with requests, and not with streams."""
 
 MAKE_USERS = """
 import json
@@ -39,17 +39,17 @@ def log_in(user):
 
 User = get_user_model()
 with transaction.atomic():
-    some = token_hex(4)  # others may have made theirs in this database
+    some = token_hex(4)  # other tests may have made users in this database
     users = [User(username=f"{some}-{n}", password=f"!{n}") for n in range(%d)]
     print(json.dumps([log_in(user) for user in User.objects.bulk_create(users)]))
 """
 
-pytestmark = pytest.mark.usefixtures("swift_loop")
+pytestmark = pytest.mark.usefixtures("loop_without_debug")
 
 
 @dataclass(frozen=True)
-class Held:
-    """What the operating system says that a process has."""
+class Resources:
+    """The resources of a process, by the operating system."""
 
     memory: int
     threads: int
@@ -57,9 +57,9 @@ class Held:
     files: frozenset[str]
 
 
-def _held(web: WebServer) -> Held:
+def _resources(web: WebServer) -> Resources:
     process = psutil.Process(web.pid)
-    return Held(
+    return Resources(
         process.memory_full_info().uss,
         process.num_threads(),
         process.num_fds(),
@@ -67,36 +67,36 @@ def _held(web: WebServer) -> Held:
     )
 
 
-def at_rest(threads: int, *, descriptors: int = sys.maxsize) -> Callable[[Held], bool]:
-    """No more than that, and no database: it is kept for a moment, for who comes next."""
-    return lambda held: (
-        held.threads <= threads
-        and held.descriptors <= descriptors
-        and not any("sqlite" in file for file in held.files)
+def at_rest(threads: int, *, descriptors: int = sys.maxsize) -> Callable[[Resources], bool]:
+    """No more than so many, and no database: one is kept for a moment for the next request."""
+    return lambda resources: (
+        resources.threads <= threads
+        and resources.descriptors <= descriptors
+        and not any("sqlite" in file for file in resources.files)
     )
 
 
-async def settled(web: WebServer, enough: Callable[[Held], bool]) -> Held:
-    """What it holds when that is enough: requests, and connections, take a moment to be over."""
-    held = _held(web)
+async def settled(web: WebServer, condition: Callable[[Resources], bool]) -> Resources:
+    """Its resources once the condition holds: requests and connections take a moment to end."""
+    resources = _resources(web)
     try:
-        async with asyncio.timeout(DEADLINE):
-            while not enough(held):
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not condition(resources):
                 await asyncio.to_thread(web.get, "/health/live")
-                held = _held(web)
+                resources = _resources(web)
     except TimeoutError:
-        pytest.fail(f"Still held after {DEADLINE} s: {held}")
-    return held
+        pytest.fail(f"Still held after {DEADLINE_SECONDS} s: {resources}")
+    return resources
 
 
 @asynccontextmanager
 async def _open(web: WebServer, streams: Sequence[Stream]) -> AsyncIterator[int]:
-    """Open them all. The most threads that the server had meanwhile is what it gives."""
+    """Open them all; yields the largest number of threads that the server had meanwhile."""
     server, threads = psutil.Process(web.pid), [0]
-    turns = asyncio.Semaphore(AT_ONCE)
+    opening = asyncio.Semaphore(MAX_OPENING)
 
     async def enter(stack: AsyncExitStack, stream: Stream) -> None:
-        async with turns:
+        async with opening:
             await stack.enter_async_context(stream)
             assert (await stream.next()).type == "stream.cursor"
             threads.append(server.num_threads())
@@ -127,29 +127,29 @@ def _users(web: WebServer, folder: Path, redis: RedisServer) -> list[Stream]:
 
 
 @pytest.mark.parametrize("kind", sorted(SERVERS))
-@pytest.mark.parametrize("who", [_anonymous, _users], ids=["anonymous", "logged in"])
+@pytest.mark.parametrize("open_streams", [_anonymous, _users], ids=["anonymous", "logged in"])
 async def test_an_open_stream_holds_a_socket_and_little_memory(
     kind: str,
-    who: Callable[[WebServer, Path, RedisServer], list[Stream]],
+    open_streams: Callable[[WebServer, Path, RedisServer], list[Stream]],
     redis: RedisServer,
     tmp_path: Path,
 ) -> None:
     migrate(tmp_path)
     with SERVERS[kind](redis.url, tmp_path) as web:
         await asyncio.to_thread(wait_until_ready, web.port)
-        streams = who(web, tmp_path, redis)
-        idle = _held(web)
+        streams = open_streams(web, tmp_path, redis)
+        idle = _resources(web)
         async with _open(web, streams[:EARLIER]):
             before = await settled(web, at_rest(idle.threads + SPARE))
             async with _open(web, streams[EARLIER:]) as threads:
-                assert threads <= before.threads + LANES + SPARE
-                # Connections that asked how it is are closed a moment later.
+                assert threads <= before.threads + MAX_THREADS + SPARE
+                # The connections of the health requests are closed a moment later.
                 most = idle.descriptors + EARLIER + STREAMS + SPARE
                 during = await settled(web, at_rest(before.threads, descriptors=most))
                 memory = (during.memory - before.memory) / STREAMS
                 print(f"{memory / 1024:.1f} KiB per stream")  # noqa: T201
-                assert memory < MEMORY
+                assert memory < MAX_BYTES_PER_STREAM
                 await asyncio.to_thread(web.publish, {"topic": "demo.all", "data": "to everyone"})
                 for stream in streams[EARLIER:]:
                     assert (await stream.next_event()).data == "to everyone"
-        await settled(web, lambda held: held.descriptors <= idle.descriptors + SPARE)
+        await settled(web, lambda resources: resources.descriptors <= idle.descriptors + SPARE)

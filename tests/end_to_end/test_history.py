@@ -1,4 +1,4 @@
-"""History from real servers: whole, cut where it ends too early, and no faster than it is read."""
+"""History from real servers: whole, cut off at an error, and no faster than it is read."""
 
 import asyncio
 import time
@@ -21,8 +21,8 @@ FIRST = {"topic": TOPIC, "data": "first", "idempotency_key": "k"}
 LOG = "{carillon}:log"
 PATH = f"/events/history.csv?topic={TOPIC}&since=all"
 MIB = 1024 * 1024
-DEADLINE = 60.0
-ROOM = 64 * 1024
+DEADLINE_SECONDS = 60.0
+BUFFER_BYTES = 64 * 1024
 
 
 @dataclass
@@ -31,22 +31,26 @@ class Site:
     redis: RedisServer
 
     def known(self) -> int:
-        """How many events the process has read, and can tell of."""
+        """How many events the process has read, by its own count."""
         _, headers, _ = self.server.request("HEAD", PATH, headers={})
-        named = {name.lower(): value for name, value in headers.items()}
-        return int(named.get("carillon-rows", 0))
+        lower = {name.lower(): value for name, value in headers.items()}
+        return int(lower.get("carillon-rows", 0))
 
     @contextmanager
     def reads(self) -> Iterator[Callable[[], int]]:
-        """How often the log has been read so far, but for what its own script reads."""
-        with self.redis.client() as client, self.redis.client() as other, client.monitor() as seen:
+        """How often the log has been read so far, not counting the reads of its own script."""
+        with (
+            self.redis.client() as client,
+            self.redis.client() as other,
+            client.monitor() as monitor,
+        ):
             counted = 0
 
             def calls() -> int:
                 nonlocal counted
                 mark = token_hex()
                 other.echo(mark)
-                while mark not in (command := seen.next_command())["command"]:
+                while mark not in (command := monitor.next_command())["command"]:
                     counted += (
                         command["command"].startswith("XRANGE")
                         and "lua" not in command["client_type"]
@@ -75,7 +79,7 @@ def site(
     folder: Path = tmp_path_factory.mktemp("history")
     with (
         redis_server(folder / "redis", options=("--appendfsync", "no")) as redis,
-        web_server(command, redis_url=redis.url, folder=folder, room=ROOM) as server,
+        web_server(command, redis_url=redis.url, folder=folder, send_buffer=BUFFER_BYTES) as server,
     ):
         site = Site(server, redis)
         wait_for(lambda: server.publish(FIRST)[0] != 503)
@@ -86,7 +90,7 @@ def site(
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         assert time.monotonic() < deadline
 
@@ -98,9 +102,9 @@ async def everything(stream: Stream) -> bytes:
     return b"".join(pieces)
 
 
-async def test_all_of_it_comes_and_takes_no_memory(site: Site) -> None:
+async def test_the_whole_history_comes_and_takes_no_memory(site: Site) -> None:
     process = psutil.Process(site.server.pid)
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         lines = (await whole(site)).count(b"\r\n")
         assert lines == ROWS + 2
         before = process.memory_info().rss
@@ -110,38 +114,38 @@ async def test_all_of_it_comes_and_takes_no_memory(site: Site) -> None:
 
 
 async def whole(site: Site) -> bytes:
-    """All of it, for somebody who reads as fast as they can."""
+    """The whole history, read as fast as possible."""
     async with Stream(site.server.port, PATH) as stream:
         return await everything(stream)
 
 
-async def test_who_reads_slowly_has_the_log_read_slowly_and_who_leaves_ends_it(
+async def test_the_log_is_read_as_fast_as_the_client_reads_and_no_more_after_it_leaves(
     site: Site,
 ) -> None:
     with site.reads() as reads:
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await whole(site)
-            each = reads()
-            async with Stream(site.server.port, PATH, room=ROOM) as stream:
+            reads_of_all = reads()
+            async with Stream(site.server.port, PATH, receive_buffer=BUFFER_BYTES) as stream:
                 await stream.read(100)
-                # What is not held back would be read to its end beside what is read as fast.
+                # Without back-pressure the slow one would be read to its end beside this fast one.
                 await whole(site)
-                assert reads() - 2 * each < each / 2
+                assert reads() - 2 * reads_of_all < reads_of_all / 2
                 stream.cut()
-                held = reads()
+                at_cut = reads()
                 await whole(site)
-                assert reads() - held - each < each / 4
+                assert reads() - at_cut - reads_of_all < reads_of_all / 4
 
 
-async def test_what_cannot_go_on_is_cut_and_not_ended(site: Site) -> None:
-    async with Stream(site.server.port, PATH, room=ROOM) as stream:
+async def test_a_response_that_cannot_go_on_is_cut_off_and_not_ended(site: Site) -> None:
+    async with Stream(site.server.port, PATH, receive_buffer=BUFFER_BYTES) as stream:
         await stream.read(1000)
         with site.log_unreadable(), pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-            async with asyncio.timeout(DEADLINE):
-                await to_the_proper_end(stream)
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await read_to_proper_end(stream)
 
 
-async def to_the_proper_end(stream: Stream) -> None:
+async def read_to_proper_end(stream: Stream) -> None:
     """Raises where the connection ends before the response does."""
-    while await stream._piece(65536):
+    while await stream.read_or_raise():
         pass

@@ -1,4 +1,4 @@
-"""Of every kind of credentials, good or bad, nothing is in any answer or in anything written."""
+"""No credentials of any kind, good or bad, are in any response or log."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ from tests.harness.servers import (
     migrate,
     uvicorn,
 )
-from tests.harness.tokens import AUDIENCE, ISSUER, SECRET, by_hand, claims, token
+from tests.harness.tokens import AUDIENCE, ISSUER, SECRET, claims, forge_token, token
 
 SETTINGS: Any = {
     "CARILLON_QUERY_TOKENS": "1",
@@ -73,13 +73,14 @@ def made(
         yield server, session, key
 
 
-async def test_no_secret_is_in_any_answer_or_in_anything_written(
+async def test_no_secret_is_in_any_response_or_log(
     made: tuple[WebServer, str, str],
 ) -> None:
     server, session, key = made
     scope = {"subscribe": ["orders"], "publish": ["orders"]}
     good = token(header={"kid": "default"}, carillon=scope)
-    bad = by_hand({"alg": "HS256", "kid": "default", "typ": "JWT"}, claims(), "another secret" * 3)
+    header = {"alg": "HS256", "kid": "default", "typ": "JWT"}
+    bad = forge_token(header, claims(), "another secret" * 3)
     link = events_url("orders.1").partition("link=")[2]
     bearers = [key, WRONG_KEY, f"{key}x", PUBLISH_KEY, f"{PUBLISH_KEY}x", good, bad]
     shown: list[tuple[str, dict[str, str]]] = []

@@ -1,4 +1,4 @@
-"""Metrics of two workers: whoever is asked answers for both, and for one that was killed."""
+"""Metrics of two workers: either answers for both, and for a worker that was killed."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness.event_source import subscribe
-from tests.harness.manage import DEADLINE, Served, served
+from tests.harness.manage import DEADLINE_SECONDS, CarillonProcess, carillon_process
 from tests.harness.servers import PUBLISH_KEY, RedisServer, environment
 
 KEY = "a-key-that-reads-metrics"
@@ -18,24 +18,30 @@ STREAMS = 6
 
 
 @pytest.fixture(scope="module")
-def serve(session_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def serve(
+    session_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CarillonProcess]:
     settings = {"PORT": "0", "CARILLON_DRAIN_SECONDS": "0", "CARILLON_METRICS_KEYS": KEY}
     given = environment(session_redis.url, tmp_path_factory.mktemp("project"), settings)
-    with served("serve", "--server", "uvicorn", "--workers", "2", environment=given) as serve:
+    with carillon_process(
+        "serve", "--server", "uvicorn", "--workers", "2", environment=given
+    ) as serve:
         yield serve
 
 
 class Scraper:
-    """Asks over a new connection each time, and so whichever worker gets it."""
+    """Requests the metrics on a new connection each time, so from either worker."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self.last: dict[str, float] = {}
 
     def __call__(self) -> dict[str, float]:
-        """The sum of each metric over its labels. No counter may have gone back since the last."""
+        """The sum of each metric over its labels. No counter may go down between two calls."""
         url = f"http://127.0.0.1:{self._port}/metrics"
-        answer = httpx.get(url, headers={"Authorization": f"Bearer {KEY}"}, timeout=DEADLINE)
+        answer = httpx.get(
+            url, headers={"Authorization": f"Bearer {KEY}"}, timeout=DEADLINE_SECONDS
+        )
         assert answer.status_code == 200, answer.text
         now: dict[str, float] = {}
         for family in text_string_to_metric_families(answer.text):
@@ -48,7 +54,7 @@ class Scraper:
         return now
 
     async def until(self, condition: Callable[[dict[str, float]], bool]) -> dict[str, float]:
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             found = await asyncio.to_thread(self)
             while not condition(found):
                 found = await asyncio.to_thread(self)
@@ -59,19 +65,21 @@ def publish(port: int) -> None:
     headers = {"Authorization": f"Bearer {PUBLISH_KEY}"}
     event = {"topic": "demo.x", "data": "x"}
     url = f"http://127.0.0.1:{port}/publish/"
-    assert httpx.post(url, json=event, headers=headers, timeout=DEADLINE).status_code == 201
+    assert httpx.post(url, json=event, headers=headers, timeout=DEADLINE_SECONDS).status_code == 201
 
 
 async def opened(stack: AsyncExitStack, port: int) -> None:
-    """A stream that stays. The first ones may come to a worker that is about to have its window."""
-    async with asyncio.timeout(DEADLINE):
+    """Open a stream that stays. A worker that has not loaded its window yet closes its streams."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             stream = await stack.enter_async_context(subscribe(port, "demo.x"))
             if (await stream.next()).type == "stream.cursor":
                 return
 
 
-async def test_counters_outlive_workers_that_are_killed_and_gauges_do_not(serve: Served) -> None:
+async def test_counters_outlive_workers_that_are_killed_and_gauges_do_not(
+    serve: CarillonProcess,
+) -> None:
     scrape = Scraper(serve.port)
     async with AsyncExitStack() as stack:
         for _ in range(STREAMS):
@@ -82,7 +90,7 @@ async def test_counters_outlive_workers_that_are_killed_and_gauges_do_not(serve:
         await scrape.until(lambda found: found["carillon_events_delivered_total"] == STREAMS)
         for worker in serve.workers():
             worker.kill()
-            await asyncio.to_thread(serve.says, "worker.died (pid=)")
+            await asyncio.to_thread(serve.wait_for, "worker.died (pid=)")
         after = await scrape.until(lambda found: found.get("carillon_streams") == 0)
         assert after["carillon_events_delivered_total"] == STREAMS
         assert after["carillon_streams_opened_total"] >= STREAMS
@@ -92,7 +100,7 @@ async def test_counters_outlive_workers_that_are_killed_and_gauges_do_not(serve:
     await asyncio.to_thread(check_that_no_file_is_left_behind, serve)
 
 
-def check_that_no_file_is_left_behind(serve: Served) -> None:
+def check_that_no_file_is_left_behind(serve: CarillonProcess) -> None:
     given = Path(f"/proc/{serve.workers()[0].pid}/environ").read_bytes()
     variables = dict(each.partition(b"=")[::2] for each in given.split(b"\0"))
     folder = Path(variables[b"PROMETHEUS_MULTIPROC_DIR"].decode())

@@ -1,4 +1,4 @@
-"""The interface is what its document says, by schemathesis, on a real server."""
+"""The HTTP interface of a real server follows its OpenAPI document, by schemathesis."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,9 +47,7 @@ def document(server: WebServer) -> OpenApiSchema:
         *("live", "ready", "publishHealth", "openapi"),
     ],
 )
-def test_whatever_is_sent_is_answered_as_documented(
-    document: OpenApiSchema, operation: str
-) -> None:
+def test_any_request_is_answered_as_documented(document: OpenApiSchema, operation: str) -> None:
     found = document.find_operation_by_id(operation)
     checks: Any = CHECKS.get_by_names(CHECKED)
 
@@ -64,11 +62,11 @@ def test_whatever_is_sent_is_answered_as_documented(
         suppress_health_check=list(HealthCheck),
     )
     @given(st.data())
-    def whatever(data: st.DataObject) -> None:
+    def any_request(data: st.DataObject) -> None:
         mode = data.draw(st.sampled_from([modes.POSITIVE, modes.NEGATIVE]))
         case = data.draw(found.as_strategy(generation_mode=mode))
         case.call_and_validate(
             headers={"Authorization": f"Bearer {PUBLISH_KEY}"}, timeout=10, checks=checks
         )
 
-    whatever()
+    any_request()

@@ -1,4 +1,4 @@
-"""A topic where nothing happens, while the history of the others passes it by."""
+"""A topic without events, while events of other topics push out the history."""
 
 import asyncio
 from pathlib import Path
@@ -33,4 +33,6 @@ async def test_a_subscriber_of_a_quiet_topic_comes_back_without_a_reset(
             await asyncio.to_thread(web.publish, {"topic": "demo.quiet", "data": "at last"})
             assert (await stream.next_event()).data == "at last"
         async with subscribe(web.port, "demo.quiet", cursor=opening.id) as stream:
-            assert (await stream.next()).type == "stream.reset"  # as it would have been without
+            assert (
+                await stream.next()
+            ).type == "stream.reset"  # as it would be without keep-alives

@@ -1,4 +1,4 @@
-"""What a request brings to show who asks is in no log, whatever serves it."""
+"""The credentials of a request are in no log, under each server."""
 
 import asyncio
 
@@ -25,11 +25,11 @@ def test_no_log_has_the_link_token_key_or_session_of_a_request(pair: Pair) -> No
         for query, authorization in zip(queries, shown, strict=True):
             headers = {"Authorization": authorization, "Cookie": f"sessionid={SECRET}"}
             pair.one.request("HEAD", path.format(query), headers=headers)
-    said = pair.one.log.read_text()
+    log = pair.one.log.read_text()
     for secret in SECRET, KEY, text.split(".")[2]:
-        assert secret not in said
+        assert secret not in log
     if pair.kind == "uvicorn":
-        assert f"link={REDACTED}" in said  # it does log what was asked for
+        assert f"link={REDACTED}" in log  # it logs the path of each request
 
 
 async def test_no_log_has_the_link_of_a_websocket(pair: Pair) -> None:
@@ -38,7 +38,7 @@ async def test_no_log_has_the_link_of_a_websocket(pair: Pair) -> None:
         pass
     with pytest.raises(InvalidStatus):
         await connect(url % "nowhere/", open_timeout=20)
-    said = await asyncio.to_thread(pair.one.log.read_text)
-    assert SECRET not in said
+    log = await asyncio.to_thread(pair.one.log.read_text)
+    assert SECRET not in log
     if pair.kind == "uvicorn":
-        assert f"/ws/events/?link={REDACTED}" in said
+        assert f"/ws/events/?link={REDACTED}" in log

@@ -1,4 +1,4 @@
-"""`carillon dev` and `carillon serve`, as the processes that people run."""
+"""`carillon dev` and `carillon serve` as processes."""
 
 import os
 import re
@@ -15,13 +15,13 @@ import pytest
 
 from notifications.log import embedded
 from tests.harness.event_source import subscribe
-from tests.harness.manage import DEADLINE, served
+from tests.harness.manage import DEADLINE_SECONDS, carillon_process
 from tests.harness.servers import RedisServer, environment, listening, migrate
 
 
 @pytest.fixture
 def development(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment that `./run` makes, but for the folder of the data and the port."""
+    """The environment that `./run` makes, except for the data folder and the port."""
     without = {"REDIS_URL", "SECRET_KEY", "CARILLON_PUBLISH_KEYS"}
     given = {name: value for name, value in os.environ.items() if name not in without}
     settings = {"DJANGO_SETTINGS_MODULE": "config.settings", "DEBUG": "1", "PORT": "0"}
@@ -40,32 +40,32 @@ def is_running(folder: Path) -> bool:
     return Path(unquote(urlsplit(embedded.url(folder)).path)).exists()
 
 
-def post_as_told(line: str) -> httpx.Response:
-    """The curl line of the welcome, done without curl."""
+def run_curl_line(line: str) -> httpx.Response:
+    """Do what the curl line of the welcome does, without curl."""
     words = shlex.split(line)
     given = list(zip(words[1:-1:2], words[2:-1:2], strict=True))
     headers = dict(value.split(": ", 1) for option, value in given if option == "-H")
     form = dict(value.split("=", 1) for option, value in given if option == "-d")
-    return httpx.post(words[-1], headers=headers, data=form, timeout=DEADLINE)
+    return httpx.post(words[-1], headers=headers, data=form, timeout=DEADLINE_SECONDS)
 
 
-async def test_dev_tells_a_line_that_publishes_to_anybody_who_listens(
+async def test_dev_prints_a_curl_line_that_publishes_to_subscribers(
     development: dict[str, str],
 ) -> None:
-    with served("dev", environment=development) as dev:
+    with carillon_process("dev", environment=development) as dev:
         port = dev.port
         async with subscribe(port, "demo.hello") as stream:
-            assert post_as_told(dev.says(r"(curl .*)")).status_code == 201
+            assert run_curl_line(dev.wait_for(r"(curl .*)")).status_code == 201
             assert (await stream.next_event()).data == "Hello!"
 
 
 def test_dev_offers_a_login_that_works(development: dict[str, str]) -> None:
-    with served("dev", environment=development) as dev:
-        line = dev.says(r"sign in  (.*)")
+    with carillon_process("dev", environment=development) as dev:
+        line = dev.wait_for(r"sign in  (.*)")
         found = re.match(r"(\S+) as (\S+), password (\S+)", line)
         assert found
         login, username, password = found.groups()
-        with httpx.Client(timeout=DEADLINE) as browser:
+        with httpx.Client(timeout=DEADLINE_SECONDS) as browser:
             browser.get(login)
             form = {
                 "username": username,
@@ -77,17 +77,17 @@ def test_dev_offers_a_login_that_works(development: dict[str, str]) -> None:
 
 
 def test_dev_serves_static_files_that_nobody_collected(development: dict[str, str]) -> None:
-    with served("dev", environment=development) as dev:
+    with carillon_process("dev", environment=development) as dev:
         url = f"http://127.0.0.1:{dev.port}/static/admin/css/base.css"
-        css = httpx.get(url, timeout=DEADLINE)
+        css = httpx.get(url, timeout=DEADLINE_SECONDS)
         assert css.status_code == 200
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-async def test_dev_ends_at_once_and_tells_its_streams(
+async def test_dev_ends_at_once_and_closes_its_streams(
     development: dict[str, str], tmp_path: Path, by: signal.Signals
 ) -> None:
-    with served("dev", environment=development) as dev:
+    with carillon_process("dev", environment=development) as dev:
         port = dev.port
         async with subscribe(port, "demo.x") as stream:
             assert (await stream.next()).type == "stream.cursor"
@@ -95,20 +95,20 @@ async def test_dev_ends_at_once_and_tells_its_streams(
                 half_a_request.sendall(b"GET / HT")
                 assert dev.end(by) == 0
             assert [event.type async for event in stream] == ["stream.closing"]
-        assert "Traceback" not in dev.said
+        assert "Traceback" not in dev.output
     assert not is_running(tmp_path)
 
 
-async def test_a_killed_dev_starts_again_and_its_log_goes_on(development: dict[str, str]) -> None:
-    with served("dev", environment=development) as dev:
+async def test_a_killed_dev_starts_again_with_its_log(development: dict[str, str]) -> None:
+    with carillon_process("dev", environment=development) as dev:
         port = dev.port
         async with subscribe(port, "demo.hello") as stream:
-            publish = dev.says(r"(curl .*)")
-            post_as_told(publish)
+            publish = dev.wait_for(r"(curl .*)")
+            run_curl_line(publish)
             cursor = (await stream.next_event()).id
-            post_as_told(publish.replace("Hello!", "Again!"))
+            run_curl_line(publish.replace("Hello!", "Again!"))
             dev.end(signal.SIGKILL)
-    with served("dev", environment={**development, "PORT": str(port)}) as dev:
+    with carillon_process("dev", environment={**development, "PORT": str(port)}) as dev:
         async with subscribe(dev.port, "demo.hello", cursor=cursor) as stream:
             assert (await stream.next_event()).data == "Again!"
 
@@ -118,40 +118,42 @@ def test_a_port_in_use_is_one_clear_line_and_nothing_is_started(
 ) -> None:
     with listening() as other:
         port = other.getsockname()[1]
-        with served("dev", environment={**development, "PORT": str(port)}) as dev:
-            dev.says(rf"CommandError: (Port {port} of 127\.0\.0\.1 is in use.*PORT=8001)")
-            assert dev.popen.wait(DEADLINE) == 1
+        with carillon_process("dev", environment={**development, "PORT": str(port)}) as dev:
+            dev.wait_for(rf"CommandError: (Port {port} of 127\.0\.0\.1 is in use.*PORT=8001)")
+            assert dev.popen.wait(DEADLINE_SECONDS) == 1
             assert dev.popen.stdout
             assert dev.popen.stdout.read() == ""
     assert not (tmp_path / "valkey").exists()
     assert not (tmp_path / "db.sqlite3").exists()
 
 
-def test_what_is_not_configured_is_one_clear_line(development: dict[str, str]) -> None:
-    with served("serve", environment={**development, "DEBUG": "0"}) as serve:
-        serve.says("(Not started. SECRET_KEY is not set)")
-        assert serve.popen.wait(DEADLINE) == 1
-        assert "Traceback" not in serve.said
+def test_a_missing_setting_is_one_clear_line(development: dict[str, str]) -> None:
+    with carillon_process("serve", environment={**development, "DEBUG": "0"}) as serve:
+        serve.wait_for("(Not started. SECRET_KEY is not set)")
+        assert serve.popen.wait(DEADLINE_SECONDS) == 1
+        assert "Traceback" not in serve.output
 
 
 @pytest.mark.parametrize("server", ["daphne", "uvicorn"])
 def test_serve_logs_no_secret_of_a_request(production: dict[str, str], server: str) -> None:
-    with served("serve", "--server", server, environment=production) as serve:
+    with carillon_process("serve", "--server", server, environment=production) as serve:
         url = f"http://127.0.0.1:{serve.port}"
         for path in "/events/?topic=demo.x&link=53cr3t", "/publish/?token=53cr3t", "/no?key=53cr3t":
-            httpx.head(url + path, headers={"Authorization": "Bearer 53cr3t"}, timeout=DEADLINE)
+            httpx.head(
+                url + path, headers={"Authorization": "Bearer 53cr3t"}, timeout=DEADLINE_SECONDS
+            )
         serve.end()
-    assert "53cr3t" not in serve.said
-    assert "Unauthorized: /events/\n" in serve.said  # Django's own line, and no access log
+    assert "53cr3t" not in serve.output
+    assert "Unauthorized: /events/\n" in serve.output  # Django's own line, and no access log
 
 
 @pytest.mark.parametrize("milliseconds", [0, 100, 300, 600])
 def test_a_signal_while_it_starts_is_not_lost(
     production: dict[str, str], milliseconds: int
 ) -> None:
-    with served("serve", environment=production) as serve:
-        serve.says("(Carillon serves)")
+    with carillon_process("serve", environment=production) as serve:
+        serve.wait_for("(Carillon serves)")
         with pytest.raises(subprocess.TimeoutExpired):
             serve.popen.wait(milliseconds / 1000)
         assert serve.end() == 0
-        assert "Traceback" not in serve.said
+        assert "Traceback" not in serve.output

@@ -1,4 +1,4 @@
-"""A session, over the cheap way in: what it opens, what it does not, and that CSRF is checked."""
+"""A session: the topics that it opens, the topics that it does not open, and CSRF."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ PROMOTE = "User.objects.update(is_superuser=True)"
 
 @pytest.fixture(scope="module")
 def user(pair: Pair) -> tuple[int, str]:
-    """One who may publish: their key, and the key of their session at the first server."""
+    """A user who may publish: the primary key, and a session key at the first server."""
     folder, nowhere = pair.one.log.parent, "redis://127.0.0.1:1/0"
     migrate(folder)
     code = f"{MAKE_USERS % 1}\n{PROMOTE}"
@@ -35,7 +35,7 @@ def publish(web: WebServer, session: str, **headers: str) -> int:
     return status
 
 
-def test_a_session_publishes_with_its_token_and_not_without(
+def test_a_session_publishes_with_its_csrf_token_and_not_without(
     pair: Pair, user: tuple[int, str]
 ) -> None:
     _, session = user

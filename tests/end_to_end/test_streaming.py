@@ -1,4 +1,4 @@
-"""Chunks on the wire: each is there when it was yielded, under every kind of server."""
+"""Streamed responses: each chunk arrives when it is yielded, under every kind of server."""
 
 import asyncio
 import socket
@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.harness.demo_site import CLOSED, GO_ON, PAUSE, ROWS
-from tests.harness.manage import served
-from tests.harness.servers import START_DEADLINE, environment, listening, web_server
+from tests.harness.demo_site import CLOSED, CONTINUE, ROW_PAUSE_SECONDS, ROWS
+from tests.harness.manage import carillon_process
+from tests.harness.servers import START_DEADLINE_SECONDS, environment, listening, web_server
 
-DEADLINE = 20.0
+DEADLINE_SECONDS = 20.0
 SETTINGS = "tests.harness.demo_settings"
 NO_REDIS = "redis://127.0.0.1:1/0"
 
@@ -34,10 +34,10 @@ class Site:
 
     @asynccontextmanager
     async def source(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        """The line to what makes the chunks. It gives up when this ends."""
-        told, go_on = await self.lines.get()
+        """The connection to the source of the chunks, which gives up when the block ends."""
+        state, go_on = await self.lines.get()
         try:
-            yield told, go_on
+            yield state, go_on
         finally:
             go_on.close()
             with suppress(ConnectionError):
@@ -46,7 +46,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def side() -> Iterator[socket.socket]:
-    """Where sources call, held for as long as one of their servers runs."""
+    """The socket to which sources connect, open as long as one of their servers runs."""
     with listening() as listener:
         yield listener
 
@@ -66,11 +66,11 @@ def server(
         else:
             env = environment(NO_REDIS, folder, given)
             command = ["serve", "--server", request.param]
-            serve = stack.enter_context(served(*command, environment=env))
+            serve = stack.enter_context(carillon_process(*command, environment=env))
             stack.callback(serve.end)
             port = serve.port
-        # Up before the deadline of a test's own begins.
-        httpx.get(f"http://127.0.0.1:{port}/health/live", timeout=START_DEADLINE)
+        # Start it before the deadline of a test begins.
+        httpx.get(f"http://127.0.0.1:{port}/health/live", timeout=START_DEADLINE_SECONDS)
         yield request.param, port
 
 
@@ -100,41 +100,41 @@ async def getting(site: Site, path: str) -> AsyncIterator[asyncio.StreamReader]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_each_chunk_is_there_before_the_next_is_made(site: Site, page: str) -> None:
+async def test_each_chunk_arrives_before_the_next_is_made(site: Site, page: str) -> None:
     path, row = PAGES[page]
-    async with asyncio.timeout(DEADLINE), getting(site, path) as stream:
-        async with site.source() as (told, go_on):
+    async with asyncio.timeout(DEADLINE_SECONDS), getting(site, path) as stream:
+        async with site.source() as (state, go_on):
             for number in range(ROWS):
                 before = await stream.readuntil(row.format(number).encode())
                 assert row.format(number + 1).encode() not in before
-                go_on.write(GO_ON)
-            assert await told.read() == CLOSED
+                go_on.write(CONTINUE)
+            assert await state.read() == CLOSED
         await stream.readuntil(b"</html>")
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_who_leaves_ends_the_work(site: Site, page: str) -> None:
+async def test_a_client_that_leaves_ends_the_work(site: Site, page: str) -> None:
     path, row = PAGES[page]
-    async with asyncio.timeout(DEADLINE), AsyncExitStack() as stack:
+    async with asyncio.timeout(DEADLINE_SECONDS), AsyncExitStack() as stack:
         async with getting(site, path) as stream:
-            told, go_on = await stack.enter_async_context(site.source())
+            state, go_on = await stack.enter_async_context(site.source())
             await stream.readuntil(row.format(0).encode())
         if site.kind == "wsgi" or page == "sync":
-            # A thread that waits for something hears nothing else, and WSGI only what it writes.
-            go_on.write(GO_ON * ROWS)
-        assert await told.read() == CLOSED
+            # A blocked thread notices nothing, and WSGI notices a disconnect only as it writes.
+            go_on.write(CONTINUE * ROWS)
+        assert await state.read() == CLOSED
 
 
 @pytest.mark.parametrize("page", ["sync", "async"])
 async def test_chunks_come_at_the_pace_of_their_source(site: Site, page: str) -> None:
     rounds = b"<li>1 2 3 4 5 6</li>"
     took = 0.0
-    for _ in range(3):  # the one who listens may have been held up
-        async with asyncio.timeout(DEADLINE), getting(site, f"/timed/{page}/") as stream:
+    for _ in range(3):  # the client may have been delayed
+        async with asyncio.timeout(DEADLINE_SECONDS), getting(site, f"/timed/{page}/") as stream:
             await stream.readuntil(rounds)
             began = time.monotonic()
             await stream.readuntil(rounds)
             took = max(took, time.monotonic() - began)
-        if took > 12 * PAUSE / 2:
+        if took > 12 * ROW_PAUSE_SECONDS / 2:
             return
     pytest.fail(f"All came within {took:.2f} s.")

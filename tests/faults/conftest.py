@@ -1,11 +1,13 @@
-"""A site for each module: a log that loses something is whole again afterwards."""
+"""A site for each test module, so that a log that lost events is not used by the next module."""
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
 
+from tests.end_to_end.conftest import loop_without_debug
 from tests.faults.site import Site, new_topic, running_site
+
+__all__ = ["loop_without_debug"]
 
 
 @pytest.fixture(scope="module")
@@ -17,9 +19,3 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture
 def topic() -> str:
     return new_topic()
-
-
-@pytest.fixture
-async def swift_loop() -> None:
-    """For much traffic: asyncio's debug mode costs the test more than the servers."""
-    asyncio.get_running_loop().set_debug(enabled=False)

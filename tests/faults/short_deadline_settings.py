@@ -1,4 +1,4 @@
-"""The project's settings, with a write deadline that a test can wait for, and more in the log."""
+"""The project's settings, with a write deadline that a test can await, and debug lines logged."""
 
 from typing import Any
 

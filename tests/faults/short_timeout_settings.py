@@ -1,4 +1,4 @@
-"""The project's settings, with a bound of publishing that a test of an outage can wait for."""
+"""The project's settings, with a publish timeout that a test of an outage can await."""
 
 from config.settings import *  # noqa: F403
 from config.settings import CARILLON

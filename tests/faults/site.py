@@ -1,4 +1,4 @@
-"""Two web processes on a Redis of their own, and what a subscriber may be told when it fails."""
+"""Two web processes on their own Redis, and what a subscriber may receive when Redis fails."""
 
 import asyncio
 import json
@@ -15,14 +15,14 @@ from tests.harness.event_source import Stream
 from tests.harness.servers import RedisServer, WebServer, daphne, redis_server
 
 KEYS = Keys("carillon")
-KEEPALIVE = 0.5
-LONG_ENOUGH = 6  # keep-alives, in which each process has looked at an idle log once more
+KEEPALIVE_SECONDS = 0.5
+KEEPALIVES_OF_A_CHECK = 6  # within so many, each process has checked an idle log once more
 
 _number = count(1)
 
 
 def new_topic() -> str:
-    """One that nobody has used before."""
+    """A topic that no test has used before."""
     return f"demo.topic-{next(_number)}"
 
 
@@ -37,8 +37,8 @@ class Site:
 def running_site(folder: Path) -> Iterator[Site]:
     with (
         redis_server(folder / "redis") as redis,
-        daphne(redis.url, folder / "one", CARILLON_KEEPALIVE=str(KEEPALIVE)) as one,
-        daphne(redis.url, folder / "other", CARILLON_KEEPALIVE=str(KEEPALIVE)) as other,
+        daphne(redis.url, folder / "one", CARILLON_KEEPALIVE=str(KEEPALIVE_SECONDS)) as one,
+        daphne(redis.url, folder / "other", CARILLON_KEEPALIVE=str(KEEPALIVE_SECONDS)) as other,
     ):
         yield Site(redis, one, other)
 
@@ -56,14 +56,14 @@ def reason_of(event: ServerSentEvent) -> str:
     return str(json.loads(event.data)["reason"])
 
 
-async def hears_next(stream: Stream, web: WebServer, topic: str) -> None:
-    """What is published now comes next: there is nothing else to be told."""
-    [cursor] = await publish(web, topic, "from here on")
-    heard = await stream.next_event()
-    assert (heard.id, heard.data) == (cursor, "from here on")
+async def receives_next(stream: Stream, web: WebServer, topic: str) -> None:
+    """The event that is published now comes next, and nothing before it."""
+    [cursor] = await publish(web, topic, "from now on")
+    received = await stream.next_event()
+    assert (received.id, received.data) == (cursor, "from now on")
 
 
-async def hears_nothing(stream: Stream) -> None:
-    """Nothing but keep-alives, for long enough."""
-    for _ in range(LONG_ENOUGH):
+async def receives_nothing(stream: Stream) -> None:
+    """Only keep-alives come, for as long as a check of an idle log takes."""
+    for _ in range(KEEPALIVES_OF_A_CHECK):
         assert (await stream.next()).type == "stream.cursor"

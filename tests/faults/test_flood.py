@@ -1,4 +1,4 @@
-"""A flood of connections that are slow, half-open or malformed stops nobody else, and ends."""
+"""A flood of slow, half-open or malformed connections ends, and delays no other client."""
 
 import asyncio
 import socket
@@ -8,14 +8,15 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 import httpx
 import pytest
 
-from tests.harness.event_source import DEADLINE, subscribe
-from tests.harness.manage import Served, served
+from tests.faults.stalled import MIB, connect_without_reading, stream_request
+from tests.harness.event_source import DEADLINE_SECONDS, subscribe
+from tests.harness.manage import CarillonProcess, carillon_process
 from tests.harness.servers import PUBLISH_KEY, RedisServer, environment, wait_until_ready
 
-EACH = 100
-PROMPT = 5.0
-"""On a machine that does much else."""
-TIMEOUT = 1.5
+CONNECTIONS_OF_A_KIND = 100
+PROMPT_SECONDS = 5.0
+"""On a busy machine."""
+REQUEST_TIMEOUT_SECONDS = 1.5
 
 HEAD = b"GET /events/?topic=demo.x HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"x" * 4096
 MALFORMED = (
@@ -26,7 +27,7 @@ MALFORMED = (
     b"\r\n" * 500,
 )
 
-pytestmark = pytest.mark.usefixtures("swift_loop")
+pytestmark = pytest.mark.usefixtures("loop_without_debug")
 
 
 @pytest.fixture(scope="module", params=["daphne", "uvicorn"])
@@ -34,25 +35,25 @@ def serve(
     request: pytest.FixtureRequest,
     session_redis: RedisServer,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Served]:
+) -> Iterator[CarillonProcess]:
     settings = {
         "PORT": "0",
         "CARILLON_DRAIN_SECONDS": "0",
         "CARILLON_KEEPALIVE": "1",
-        "CARILLON_REQUEST_TIMEOUT": str(TIMEOUT),
+        "CARILLON_REQUEST_TIMEOUT": str(REQUEST_TIMEOUT_SECONDS),
         "CARILLON_MAX_REQUEST_BYTES": "100000",
     }
     given = environment(session_redis.url, tmp_path_factory.mktemp("project"), settings)
-    with served("serve", "--server", request.param, environment=given) as serve:
+    with carillon_process("serve", "--server", request.param, environment=given) as serve:
         wait_until_ready(serve.port)
         yield serve
         assert serve.end() == 0
-        assert "Traceback" not in serve.said
+        assert "Traceback" not in serve.output
 
 
 @asynccontextmanager
 async def connections(port: int, count: int) -> AsyncIterator[list[socket.socket]]:
-    """Open ones, which are closed at the end."""
+    """Open connections, which are closed when the block ends."""
     loop = asyncio.get_running_loop()
     opened: list[socket.socket] = []
     try:
@@ -68,7 +69,7 @@ async def connections(port: int, count: int) -> AsyncIterator[list[socket.socket
 
 
 async def drip(slow: list[socket.socket], text: bytes) -> None:
-    """A byte each, now and again, for as long as somebody listens."""
+    """Send one byte on each connection every 0.2 s; skip the connections that are closed."""
     for at in range(len(text)):
         for each in slow:
             try:
@@ -79,9 +80,9 @@ async def drip(slow: list[socket.socket], text: bytes) -> None:
 
 
 async def closed(each: socket.socket) -> None:
-    """Waits for the other end to close it."""
+    """Wait until the server closes it."""
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         try:
             while await loop.sock_recv(each, 65536):
                 pass
@@ -89,11 +90,11 @@ async def closed(each: socket.socket) -> None:
             pass
 
 
-async def swallowed(client: socket.socket, more: bytes) -> int:
-    """How many bytes are taken, beside what networks hold, until the connection is closed."""
+async def bytes_taken(client: socket.socket, more: bytes) -> int:
+    """How many bytes can be sent, kernel buffers included, until the server closes."""
     loop = asyncio.get_running_loop()
     sent = 0
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         with suppress(ConnectionError):
             while True:
                 await loop.sock_sendall(client, more)
@@ -103,18 +104,18 @@ async def swallowed(client: socket.socket, more: bytes) -> int:
 
 async def publish(port: int, data: str) -> None:
     headers = {"Authorization": f"Bearer {PUBLISH_KEY}"}
-    async with httpx.AsyncClient(timeout=DEADLINE) as client:
+    async with httpx.AsyncClient(timeout=DEADLINE_SECONDS) as client:
         url = f"http://127.0.0.1:{port}/publish/"
         answer = await client.post(url, json={"topic": "demo.x", "data": data}, headers=headers)
     assert answer.status_code == 201
 
 
-async def test_others_are_served_promptly_and_the_flood_ends(serve: Served) -> None:
+async def test_others_are_served_promptly_and_the_flood_ends(serve: CarillonProcess) -> None:
     loop = asyncio.get_running_loop()
     async with (
-        connections(serve.port, EACH) as half_open,
-        connections(serve.port, EACH) as slow,
-        connections(serve.port, EACH) as malformed,
+        connections(serve.port, CONNECTIONS_OF_A_KIND) as half_open,
+        connections(serve.port, CONNECTIONS_OF_A_KIND) as slow,
+        connections(serve.port, CONNECTIONS_OF_A_KIND) as malformed,
     ):
         for number, each in enumerate(malformed):
             each.send(MALFORMED[number % len(MALFORMED)])
@@ -127,21 +128,21 @@ async def test_others_are_served_promptly_and_the_flood_ends(serve: Served) -> N
                 assert (await stream.next()).type == "stream.cursor"
                 await publish(serve.port, f"event {number}")
                 assert (await stream.next_event()).data == f"event {number}"
-            assert loop.time() - began < PROMPT
+            assert loop.time() - began < PROMPT_SECONDS
         await asyncio.gather(*map(closed, [*half_open, *slow, *malformed]))
         dripping.cancel()
     (worker,) = serve.workers()
-    async with asyncio.timeout(DEADLINE):
-        while len(worker.net_connections()) > 10:  # noqa: ASYNC110 - nobody tells
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while len(worker.net_connections()) > 10:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.05)
 
 
-async def test_who_is_served_is_not_taken_for_slow(serve: Served) -> None:
-    """A stream, and a connection that is kept for the next request, outlast every time-out."""
+async def test_served_clients_are_not_taken_for_slow(serve: CarillonProcess) -> None:
+    """A stream, and an idle keep-alive connection, outlast every time-out."""
     limits = httpx.Limits(keepalive_expiry=60)
     async with (
         subscribe(serve.port, "demo.quiet") as stream,
-        httpx.AsyncClient(timeout=DEADLINE, limits=limits) as client,
+        httpx.AsyncClient(timeout=DEADLINE_SECONDS, limits=limits) as client,
     ):
         assert (await stream.next()).type == "stream.cursor"
         url = f"http://127.0.0.1:{serve.port}/health/live"
@@ -151,7 +152,7 @@ async def test_who_is_served_is_not_taken_for_slow(serve: Served) -> None:
         (kept,) = client._transport._pool.connections  # type: ignore[attr-defined]
         assert (await client.get(url)).status_code == 200
         assert client._transport._pool.connections == [kept]  # type: ignore[attr-defined]
-        async with httpx.AsyncClient(timeout=DEADLINE) as other:
+        async with httpx.AsyncClient(timeout=DEADLINE_SECONDS) as other:
             headers = {"Authorization": f"Bearer {PUBLISH_KEY}"}
             event = {"topic": "demo.quiet", "data": "still here"}
             published = f"http://127.0.0.1:{serve.port}/publish/"
@@ -159,7 +160,7 @@ async def test_who_is_served_is_not_taken_for_slow(serve: Served) -> None:
         assert (await stream.next_event()).data == "still here"
 
 
-async def test_a_body_that_stands_still_is_not_waited_for(serve: Served) -> None:
+async def test_a_body_that_stops_or_drips_is_cut_off(serve: CarillonProcess) -> None:
     async with connections(serve.port, 2) as (silent, dripping):
         head = b"POST /publish/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\n"
         for each in (silent, dripping):
@@ -177,49 +178,41 @@ async def test_a_body_that_stands_still_is_not_waited_for(serve: Served) -> None
     ],
     ids=["length", "chunked"],
 )
-async def test_a_body_without_end_is_not_taken(serve: Served, head: bytes) -> None:
+async def test_an_endless_body_is_cut_off(serve: CarillonProcess, head: bytes) -> None:
     loop = asyncio.get_running_loop()
     async with connections(serve.port, 1) as (client,):
         await loop.sock_sendall(client, b"POST /admin/ HTTP/1.1\r\nHost: localhost\r\n" + head)
-        assert await swallowed(client, b"x" * 20_000 + b"\r\n4e20\r\n") < 10_000_000
+        assert await bytes_taken(client, b"x" * 20_000 + b"\r\n4e20\r\n") < 10_000_000
 
 
-async def test_a_head_without_end_is_not_taken(serve: Served) -> None:
+async def test_an_endless_head_is_cut_off(serve: CarillonProcess) -> None:
     loop = asyncio.get_running_loop()
     async with connections(serve.port, 1) as (client,):
         await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: localhost\r\n")
-        assert await swallowed(client, b"X-More: " + b"x" * 1000 + b"\r\n") < 10_000_000
+        assert await bytes_taken(client, b"X-More: " + b"x" * 1000 + b"\r\n") < 10_000_000
 
 
-KIB, MIB = 1024, 1024 * 1024
+KIB = 1024
 STALLED = 60
-EVENT = 60_000
+EVENT_BYTES = 60_000
 
 
-def stalled(port: int) -> socket.socket:
-    """A stream of which nothing is read."""
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.settimeout(DEADLINE)
-    client.connect(("127.0.0.1", port))
-    client.sendall(b"GET /events/?topic=demo.large HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    return client
-
-
-async def test_stalled_streams_take_no_more_than_the_formula_says(serve: Served) -> None:
-    """docs/run.md: 24 KiB, and a chunk twice."""
+async def test_stalled_streams_take_no_more_memory_than_documented(serve: CarillonProcess) -> None:
+    """docs/run.md: 24 KiB, and twice a chunk."""
     (worker,) = serve.workers()
     headers = {"Authorization": f"Bearer {PUBLISH_KEY}"}
     url = f"http://127.0.0.1:{serve.port}/publish/"
-    event = {"topic": "demo.large", "data": "x" * EVENT}
+    event = {"topic": "demo.large", "data": "x" * EVENT_BYTES}
     with ExitStack() as stack:
-        async with httpx.AsyncClient(headers=headers, timeout=DEADLINE) as client:
+        async with httpx.AsyncClient(headers=headers, timeout=DEADLINE_SECONDS) as client:
             for _ in range(10):
                 assert (await client.post(url, json=event)).status_code == 201
             before = worker.memory_info().rss
+            request = stream_request("demo.large")
             for _ in range(STALLED):
-                stack.enter_context(await asyncio.to_thread(stalled, serve.port))
+                stalled = await asyncio.to_thread(connect_without_reading, serve.port, request)
+                stack.enter_context(stalled)
             for _ in range(30):
                 assert (await client.post(url, json=event)).status_code == 201
-        grown = worker.memory_info().rss - before - 30 * EVENT
+        grown = worker.memory_info().rss - before - 30 * EVENT_BYTES
         assert grown < STALLED * (24 * KIB + 2 * 64 * KIB) + 8 * MIB

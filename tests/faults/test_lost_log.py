@@ -1,11 +1,11 @@
-"""A log that loses all it had: each subscriber is told so once, and goes on live."""
+"""A log loses all its entries: each subscriber gets one reset, and goes on live."""
 
 from pathlib import Path
 
 import pytest
 
-from notifications.log.cursors import Cursor, position
-from tests.faults.site import KEYS, Site, hears_next, hears_nothing, publish, reason_of
+from notifications.log.cursors import Cursor, make_position
+from tests.faults.site import KEYS, Site, publish, reason_of, receives_next, receives_nothing
 from tests.harness.event_source import subscribe
 from tests.harness.servers import daphne
 
@@ -19,15 +19,18 @@ LOSSES = {
 async def test_an_idle_log_that_was_lost_is_a_reset_for_everyone(
     site: Site, topic: str, loss: str
 ) -> None:
-    async with subscribe(site.one.port, topic) as here, subscribe(site.other.port, topic) as there:
-        await here.next()
-        await there.next()
+    async with (
+        subscribe(site.one.port, topic) as first,
+        subscribe(site.other.port, topic) as second,
+    ):
+        await first.next()
+        await second.next()
         with site.redis.client() as redis:
             redis.execute_command(*LOSSES[loss])
-        resets = [await here.next_event(), await there.next_event()]
+        resets = [await first.next_event(), await second.next_event()]
         assert [reason_of(reset) for reset in resets] == ["log_lost", "log_lost"]
-        await hears_next(here, site.other, topic)
-        await hears_nothing(here)
+        await receives_next(first, site.other, topic)
+        await receives_nothing(first)
 
 
 async def test_a_publication_after_the_loss_does_not_hide_it(site: Site, topic: str) -> None:
@@ -40,30 +43,26 @@ async def test_a_publication_after_the_loss_does_not_hide_it(site: Site, topic: 
         reset = await stream.next_event()
         assert reason_of(reset) == "log_lost"
         assert Cursor.parse(reset.id) == Cursor.parse(after)
-        await hears_next(stream, site.other, topic)
+        await receives_next(stream, site.other, topic)
 
 
-async def test_an_entry_of_somebody_else_after_the_loss_does_not_hide_it(
-    site: Site, topic: str
-) -> None:
+async def test_a_foreign_entry_after_the_loss_does_not_hide_it(site: Site, topic: str) -> None:
     async with subscribe(site.one.port, topic) as stream:
         await stream.next()
         with site.redis.client() as redis:
             redis.flushall()
             redis.xadd(KEYS.stream, {"not": "ours"})
         assert reason_of(await stream.next_event()) == "log_lost"
-        await hears_next(stream, site.other, topic)
+        await receives_next(stream, site.other, topic)
 
 
-async def test_an_entry_of_somebody_else_in_a_sound_log_is_passed_over(
-    site: Site, topic: str
-) -> None:
+async def test_a_foreign_entry_in_a_sound_log_is_skipped(site: Site, topic: str) -> None:
     async with subscribe(site.one.port, topic) as stream:
         await publish(site.other, topic, "before")
         assert (await stream.next_event()).data == "before"
         with site.redis.client() as redis:
             redis.xadd(KEYS.stream, {"not": "ours"})
-        await hears_next(stream, site.other, topic)
+        await receives_next(stream, site.other, topic)
 
 
 async def test_a_cursor_from_before_the_loss_is_a_reset(site: Site, topic: str) -> None:
@@ -75,10 +74,10 @@ async def test_a_cursor_from_before_the_loss_is_a_reset(site: Site, topic: str) 
         assert reason_of(await stream.next_event()) == "log_lost"
     async with subscribe(site.one.port, topic, cursor=cursor) as stream:
         assert reason_of(await stream.next()) == "log_lost"
-        await hears_next(stream, site.other, topic)
+        await receives_next(stream, site.other, topic)
 
 
-async def test_a_process_started_after_the_loss_knows_an_older_cursor(
+async def test_a_process_started_after_the_loss_resets_an_older_cursor(
     site: Site, topic: str, tmp_path: Path
 ) -> None:
     with daphne(site.redis.url, tmp_path) as web:
@@ -89,23 +88,23 @@ async def test_a_process_started_after_the_loss_knows_an_older_cursor(
     with daphne(site.redis.url, tmp_path, port=port, CARILLON_KEEPALIVE="0.5"):
         async with subscribe(port, topic, cursor=cursor) as stream:
             assert reason_of(await stream.next()) == "log_lost"
-            await hears_next(stream, site.other, topic)
+            await receives_next(stream, site.other, topic)
 
 
 @pytest.mark.parametrize("epoch", ["its own", "another"])
 async def test_a_cursor_ahead_of_the_log_is_a_reset(site: Site, topic: str, epoch: str) -> None:
     [last] = await publish(site.one, topic, "last")
-    ahead = Cursor(Cursor.parse(last).epoch, position(9_999_999_999_999))
+    ahead = Cursor(Cursor.parse(last).epoch, make_position(9_999_999_999_999))
     if epoch == "another":
         ahead = Cursor("0123456789ab", ahead.position)
     async with subscribe(site.one.port, topic, cursor=str(ahead)) as stream:
         reset = await stream.next_event()
         assert reason_of(reset) == ("unknown" if epoch == "its own" else "log_lost")
-        await hears_next(stream, site.other, topic)
-        await hears_nothing(stream)
+        await receives_next(stream, site.other, topic)
+        await receives_nothing(stream)
 
 
-async def test_a_cursor_that_is_none_is_a_reset(site: Site, topic: str) -> None:
+async def test_an_unreadable_cursor_is_a_reset(site: Site, topic: str) -> None:
     async with subscribe(site.one.port, topic, cursor="42") as stream:
         assert reason_of(await stream.next()) == "unknown"
-        await hears_next(stream, site.other, topic)
+        await receives_next(stream, site.other, topic)

@@ -1,4 +1,4 @@
-"""Whatever befalls Redis: streams stay, publishing says the truth, and the checker finds nothing.
+"""Under each fault of Redis streams stay, publishing reports the truth, and nothing is lost.
 
 Two processes behind an HAProxy that checks their health, on a Redis behind a relay, under load.
 """
@@ -11,23 +11,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.site import KEEPALIVE
-from tests.harness.crowd import Crowd, Http, Listener, Talker, crowd
+from tests.faults.site import KEEPALIVE_SECONDS
 from tests.harness.event_source import subscribe
 from tests.harness.haproxy import Balancer, balancer
-from tests.harness.redis_faults import DISTURBANCES, LOSSES, OUTAGES, Fault, Place, place
+from tests.harness.load import Load, Subscriber, running_load
+from tests.harness.publisher import HttpSender, Publisher
+from tests.harness.redis_faults import (
+    DISTURBANCES,
+    LOSSES,
+    OUTAGES,
+    Fault,
+    FaultyRedis,
+    faulty_redis,
+)
 from tests.harness.servers import WebServer, daphne, uvicorn, wait_until_ready
 
-NOTICED = 15.0
-"""Seconds, of a busy machine: it takes the bound of publishing, which is one, and two checks."""
-SWIFT = "tests.faults.short_timeout_settings"
+NOTICED_SECONDS = 15.0
+"""On a busy machine: it takes the publish timeout, which is one second, and two checks."""
 
-pytestmark = pytest.mark.usefixtures("swift_loop")
+pytestmark = pytest.mark.usefixtures("loop_without_debug")
 
 
 @dataclass
 class Balanced:
-    place: Place
+    faulty_redis: FaultyRedis
     webs: list[WebServer]
     balancer: Balancer
 
@@ -36,14 +43,14 @@ class Balanced:
 def balanced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balanced]:
     folder: Path = tmp_path_factory.mktemp("balanced")
     with ExitStack() as stack:
-        where = stack.enter_context(place(folder / "redis"))
+        where = stack.enter_context(faulty_redis(folder / "redis"))
         webs = [
             stack.enter_context(
                 serve(
                     where.network.url,
                     folder / serve.__name__,
-                    DJANGO_SETTINGS_MODULE=SWIFT,
-                    CARILLON_KEEPALIVE=str(KEEPALIVE),
+                    DJANGO_SETTINGS_MODULE="tests.faults.short_timeout_settings",
+                    CARILLON_KEEPALIVE=str(KEEPALIVE_SECONDS),
                 )
             )
             for serve in (daphne, uvicorn)
@@ -55,30 +62,30 @@ def balanced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balanced]:
 
 
 @asynccontextmanager
-async def busy(balanced: Balanced, topic: str) -> AsyncIterator[Crowd]:
+async def busy(balanced: Balanced, topic: str) -> AsyncIterator[Load]:
     """Subscribers of each process and of the balancer, publishers with keys and without."""
     ports = [web.port for web in balanced.webs]
-    listeners = [
-        *(Listener(f"at {port}", [port], [topic]) for port in ports),
-        Listener("balanced", [balanced.balancer.port], [topic]),
-        Listener("idle", [ports[0]], [f"{topic}.idle"]),
+    subscribers = [
+        *(Subscriber(f"at {port}", [port], [topic]) for port in ports),
+        Subscriber("balanced", [balanced.balancer.port], [topic]),
+        Subscriber("idle", [ports[0]], [f"{topic}.idle"]),
     ]
-    talkers = [
-        Talker(f"{topic} {port}", topic, Http(port), keys=keys)
+    publishers = [
+        Publisher(f"{topic} {port}", topic, HttpSender(port), keys=keys)
         for port, keys in zip(ports, (True, False), strict=True)
     ]
-    async with crowd(listeners, talkers) as people:
-        await people.more(5)
-        yield people
-        await people.more(5)
-        await people.together()
-    assert people.violations() == []
-    assert [listener.ends for listener in listeners] == [0] * len(listeners)
+    async with running_load(subscribers, publishers) as load:
+        await load.wait_for_acknowledged(5)
+        yield load
+        await load.wait_for_acknowledged(5)
+        await load.wait_until_delivered()
+    assert load.violations() == []
+    assert load.ends == [0] * len(subscribers)
 
 
 async def noticed(balanced: Balanced) -> None:
-    """Wait until the balancer sends no publications here; streams it sends all the time."""
-    async with asyncio.timeout(NOTICED):
+    """Wait until the balancer sends no publications to the servers; it always sends streams."""
+    async with asyncio.timeout(NOTICED_SECONDS):
         while not await asyncio.to_thread(lambda: balanced.balancer.refuses_publications):
             assert await asyncio.to_thread(lambda: balanced.balancer.serves_streams)
     for web in balanced.webs:
@@ -86,35 +93,35 @@ async def noticed(balanced: Balanced) -> None:
 
 
 @pytest.mark.parametrize("fault", OUTAGES.values(), ids=OUTAGES)
-async def test_while_redis_takes_nothing_streams_stay_and_open_and_nothing_is_lost(
+async def test_while_redis_takes_no_writes_streams_stay_and_open_and_nothing_is_lost(
     balanced: Balanced, topic: str, fault: Fault
 ) -> None:
-    async with busy(balanced, topic) as people:
-        with fault(balanced.place):
+    async with busy(balanced, topic) as load:
+        with fault(balanced.faulty_redis):
             await noticed(balanced)
             async with subscribe(balanced.balancer.port, topic) as late:
                 assert (late.status, (await late.next()).type) == (200, "stream.cursor")
             for web in balanced.webs:
-                event = {"topic": f"{topic}.unheard", "data": "refused"}
-                status, said = await asyncio.to_thread(web.publish, event)
-                assert (status, said["outcome"] in ("not_sent", "unknown")) == (503, True)
-    assert [listener.heard.resets for listener in people.listeners] == [[]] * 4
+                event = {"topic": f"{topic}.unread", "data": "refused"}
+                status, problem = await asyncio.to_thread(web.publish, event)
+                assert (status, problem["outcome"] in ("not_sent", "unknown")) == (503, True)
+    assert load.resets == [[]] * 4
 
 
 @pytest.mark.parametrize("disturb", DISTURBANCES.values(), ids=DISTURBANCES)
-async def test_a_disturbance_is_noticed_by_nobody(
-    balanced: Balanced, topic: str, disturb: Callable[[Place], None]
+async def test_a_disturbance_is_noticed_by_no_client(
+    balanced: Balanced, topic: str, disturb: Callable[[FaultyRedis], None]
 ) -> None:
-    async with busy(balanced, topic) as people:
-        await asyncio.to_thread(disturb, balanced.place)
-    assert [listener.heard.resets for listener in people.listeners] == [[]] * 4
-    assert [each.outcome for each in people.published if each.cursor is None] == []
+    async with busy(balanced, topic) as load:
+        await asyncio.to_thread(disturb, balanced.faulty_redis)
+    assert load.resets == [[]] * 4
+    assert [each.outcome for each in load.published if each.cursor is None] == []
 
 
 @pytest.mark.parametrize("lose", LOSSES.values(), ids=LOSSES)
 async def test_a_loss_is_one_reset_for_everyone(
-    balanced: Balanced, topic: str, lose: Callable[[Place], None]
+    balanced: Balanced, topic: str, lose: Callable[[FaultyRedis], None]
 ) -> None:
-    async with busy(balanced, topic) as people:
-        await asyncio.to_thread(lose, balanced.place)
-    assert [listener.heard.resets for listener in people.listeners] == [["log_lost"]] * 4
+    async with busy(balanced, topic) as load:
+        await asyncio.to_thread(lose, balanced.faulty_redis)
+    assert load.resets == [["log_lost"]] * 4

@@ -1,4 +1,4 @@
-"""WebSockets whose clients do not read: they cost a chunk each, and are closed."""
+"""WebSockets whose clients do not read cost a chunk each, and are closed."""
 
 import json
 import os
@@ -10,19 +10,25 @@ import psutil
 import pytest
 
 from tests.faults.site import publish
-from tests.faults.test_stalled import _clients, _reading, _reasons, _server, _until
-from tests.harness.event_source import DEADLINE
+from tests.faults.stalled import (
+    MIB,
+    close_reasons,
+    connect_without_reading,
+    connected_clients,
+    reading,
+    server_of_kind,
+    wait_until,
+)
 from tests.harness.servers import SERVERS, RedisServer
 
-MIB = 1024 * 1024
-EVENT = 60_000
+EVENT_BYTES = 60_000
 BATCH = 8
-HISTORY = 16 * MIB
+HISTORY_BYTES = 16 * MIB
 STALLED = 6
-GROWTH = 16 * MIB
-"""Of all the process. What they asked for is six times as much."""
+GROWTH_BYTES = 16 * MIB
+"""Of the whole process. The clients requested six times as much."""
 
-pytestmark = pytest.mark.usefixtures("swift_loop")
+pytestmark = pytest.mark.usefixtures("loop_without_debug")
 
 HANDSHAKE = (
     "GET /ws/events/ HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -31,16 +37,12 @@ HANDSHAKE = (
 
 
 def _stall(port: int, topic: str) -> socket.socket:
-    """Ask for all of a topic under two names, and read nothing of it."""
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.settimeout(DEADLINE)
-    client.connect(("127.0.0.1", port))
-    client.sendall(HANDSHAKE.encode())
-    answer = b""
-    while b"\r\n\r\n" not in answer:
-        answer += client.recv(256)
-    assert answer.startswith(b"HTTP/1.1 101"), answer
+    """Subscribe twice to all of a topic, and read nothing of it."""
+    client = connect_without_reading(port, HANDSHAKE.encode())
+    response = b""
+    while b"\r\n\r\n" not in response:
+        response += client.recv(256)
+    assert response.startswith(b"HTTP/1.1 101"), response
     for id in "ab":
         command = {"type": "subscribe", "id": id, "topics": [topic], "since": "all"}
         client.sendall(_masked(json.dumps(command).encode()))
@@ -48,7 +50,7 @@ def _stall(port: int, topic: str) -> socket.socket:
 
 
 def _masked(payload: bytes) -> bytes:
-    """A text frame as a client's, RFC 6455 §5.2: not so short, not so long."""
+    """A text frame from a client, with a length of one byte (RFC 6455 §5.2)."""
     assert len(payload) < 126
     mask = os.urandom(4)
     body = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
@@ -60,18 +62,18 @@ async def test_websockets_that_do_not_read_cost_little_and_are_closed(
     kind: str, redis: RedisServer, topic: str, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        web = stack.enter_context(_server(kind, redis, tmp_path / "web", history=64 * MIB))
-        async with _reading(web, topic) as stream:
-            for _ in range(HISTORY // (BATCH * EVENT)):
-                last = (await publish(web, topic, *["x" * EVENT] * BATCH))[-1]
+        web = stack.enter_context(server_of_kind(kind, redis, tmp_path / "web", history=64 * MIB))
+        async with reading(web, topic) as stream:
+            for _ in range(HISTORY_BYTES // (BATCH * EVENT_BYTES)):
+                last = (await publish(web, topic, *["x" * EVENT_BYTES] * BATCH))[-1]
                 while (await stream.next_event()).id != last:
                     pass
             before = psutil.Process(web.pid).memory_info().rss
             stalled = [stack.enter_context(_stall(web.port, topic)) for _ in range(STALLED)]
             addresses = {client.getsockname() for client in stalled}
-            await _until(web, lambda: _reasons(web).count("too_slow") >= STALLED)
+            await wait_until(web, lambda: close_reasons(web).count("too_slow") >= STALLED)
             grown = psutil.Process(web.pid).memory_info().rss - before
-            assert grown < GROWTH
-            await _until(web, lambda: not addresses & _clients(web))
+            assert grown < GROWTH_BYTES
+            await wait_until(web, lambda: not addresses & connected_clients(web))
             await publish(web, topic, "go on")
             assert (await stream.next_event()).data == "go on"

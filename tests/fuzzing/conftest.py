@@ -1,4 +1,4 @@
-"""How it is fuzzed: the same examples each time, in one event loop, with a log in memory."""
+"""Settings for fuzzing: the same examples each time, one event loop, and a log in memory."""
 
 import asyncio
 import threading
@@ -24,7 +24,7 @@ fuzzing = partial(
 
 @pytest.fixture
 def threads_close_their_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the end of each request, as they do with any database that is not in memory."""
+    """Threads close their connections after each request, as with a database on disk."""
     monkeypatch.setattr(
         DatabaseWrapper,
         "is_in_memory_db",
@@ -34,13 +34,13 @@ def threads_close_their_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.Runner]:
-    """One for all examples of a test, as a process has one for all its requests."""
+    """One event loop for all examples of a test, as a process has one for all its requests."""
     with asyncio.Runner() as runner:
         yield runner
         runner.run(runtime.stop())
 
 
 @pytest.fixture
-async def swift_loop() -> None:
-    """For much traffic: asyncio's debug mode costs the test more than the servers."""
+async def no_loop_debugging() -> None:
+    """For tests with much traffic, which asyncio's debug mode slows down more than the server."""
     asyncio.get_running_loop().set_debug(enabled=False)

@@ -1,4 +1,4 @@
-"""One request to the project's whole ASGI application, as a server hands it over."""
+"""One request to the project's ASGI application, in the form that a server gives it."""
 
 import asyncio
 import json
@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-DEADLINE = 10.0
+DEADLINE_SECONDS = 10.0
 
 type Headers = Sequence[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True)
-class Sent:
-    """`target` is as it is on the wire; the body comes in pieces."""
+class Request:
+    """A request. `target` is in its encoded form, and the body in the chunks that arrive."""
 
     method: str
     target: bytes
@@ -49,7 +49,7 @@ class Answer:
     body: bytes = b""
 
     @property
-    def kind(self) -> str:
+    def content_type(self) -> str:
         return self.headers.get("content-type", "").partition(";")[0]
 
     @property
@@ -57,13 +57,13 @@ class Answer:
         return json.loads(self.body)
 
 
-async def exchange(application: Any, sent: Sent) -> Answer:
-    """A stream's answer is its head and its first bytes: then the client leaves."""
+async def exchange(application: Any, request: Request) -> Answer:
+    """Send a request and return the answer. The client leaves a stream after its first bytes."""
     answer = Answer()
     incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    for number, piece in enumerate(sent.body, 1):
-        more = number < len(sent.body)
-        incoming.put_nowait({"type": "http.request", "body": piece, "more_body": more})
+    for number, chunk in enumerate(request.body, 1):
+        more = number < len(request.body)
+        incoming.put_nowait({"type": "http.request", "body": chunk, "more_body": more})
 
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -72,34 +72,34 @@ async def exchange(application: Any, sent: Sent) -> Answer:
                 answer.headers[name.decode("ascii").lower()] = value.decode("latin1")
         else:
             answer.body += message.get("body", b"")
-            if answer.kind == "text/event-stream" or not message.get("more_body"):
+            if answer.content_type == "text/event-stream" or not message.get("more_body"):
                 incoming.put_nowait({"type": "http.disconnect"})
 
-    async with asyncio.timeout(DEADLINE):
-        await application(sent.scope, incoming.get, send)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await application(request.scope, incoming.get, send)
     return answer
 
 
-class Complaints(logging.Handler):
-    """What is logged as an error, or with a traceback."""
+class ErrorRecorder(logging.Handler):
+    """Records what is logged as an error or with a traceback."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.heard: list[str] = []
+        self.errors: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.ERROR or record.exc_info:
-            self.heard.append(logging.Formatter().format(record))
+            self.errors.append(logging.Formatter().format(record))
 
 
 @contextmanager
-def complaints() -> Iterator[list[str]]:
-    handler = Complaints()
+def recorded_errors() -> Iterator[list[str]]:
+    handler = ErrorRecorder()
     loggers = [logging.getLogger(name) for name in (None, "django", "carillon", "asyncio")]
-    for each in loggers:
-        each.addHandler(handler)
+    for logger in loggers:
+        logger.addHandler(handler)
     try:
-        yield handler.heard
+        yield handler.errors
     finally:
-        for each in loggers:
-            each.removeHandler(handler)
+        for logger in loggers:
+            logger.removeHandler(handler)

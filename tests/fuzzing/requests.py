@@ -1,4 +1,4 @@
-"""Requests of every kind, right, nearly right and not at all: what Hypothesis draws from."""
+"""Hypothesis strategies for requests: valid, nearly valid and invalid ones."""
 
 import json
 from typing import Any
@@ -6,8 +6,8 @@ from urllib.parse import quote, urlencode
 
 from hypothesis import strategies as st
 
-from notifications.log.cursors import Cursor, position
-from tests.fuzzing.exchange import Headers, Sent
+from notifications.log.cursors import Cursor, make_position
+from tests.fuzzing.exchange import Headers, Request
 from tests.harness.servers import PUBLISH_KEY
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
@@ -31,7 +31,7 @@ PATHS = st.sampled_from(
 )
 RAW_PATHS = st.binary(max_size=30).map(lambda raw: b"/" + quote(raw, safe="/%;").encode())
 
-WORDS = [
+TOKENS = [
     *(
         "",
         "a",
@@ -70,7 +70,7 @@ WORDS = [
         "２０２６-11-23",
     ),
     *("1.aaaaaaaa.1-0", "1.aaaaaaaa.99999999999999999999-0", f"1.aaaaaaaa.{HUGE}-{HUGE}", "1..-"),
-    str(Cursor("0123456789ab", position(2**40, 3))),
+    str(Cursor("0123456789ab", make_position(2**40, 3))),
     *("a:b", ":" * 2_000, ".eJw:" + "A" * 43, "eyJhbGciOiJub25lIn0.e30.", "eyJ" + "." * 500),
     "crl_aaaaaaaa_" + "a" * 43,
 ]
@@ -78,7 +78,7 @@ NAMES = [
     *("topic", "since", "lastEventId", "lastEventID", "last_event_id", "envelope", "limit"),
     *("link", "token", "access_token", "id", "data", "", "topic[]", "x"),
 ]
-TEXT = st.text(max_size=20) | st.sampled_from(WORDS)
+TEXT = st.text(max_size=20) | st.sampled_from(TOKENS)
 
 
 def _quoted(text: str) -> str:
@@ -89,7 +89,7 @@ PAIRS = st.tuples(st.sampled_from(NAMES), TEXT).map(lambda pair: f"{pair[0]}={_q
 QUERIES = (
     st.lists(PAIRS, max_size=5).map(lambda pairs: "&".join(pairs).encode())
     | st.just(b"topic=demo.a")
-    # Some servers let anything through.
+    # Some servers let any bytes through.
     | st.binary(max_size=30)
     | st.sampled_from([b"&" * 3_000, b"topic=a&" * 1_500, b"topic=" + b"%FF" * 50, b"topic=\xff"])
 )
@@ -124,7 +124,7 @@ HEADERS: dict[str, list[str]] = {
         "sessionid=" + "a" * 4_000,
     ],
     "idempotency-key": ["", "k", "k" * 256, "\xff" * 255, "\\000"],
-    "last-event-id": [*WORDS],
+    "last-event-id": [*TOKENS],
     "if-none-match": ["*", '"', "W/"],
     "if-modified-since": ["Thu, 01 Jan 1970 00:00:00 GMT", "Thu, 99 Foo 0000", "x" * 500],
     "origin": ["null", "http://testserver", "http://[", "http://evil.example:99999", "\xff"],
@@ -147,7 +147,7 @@ HEADERS: dict[str, list[str]] = {
     "expect": ["100-continue"],
     "transfer-encoding": ["chunked"],
 }
-RIGHT: Headers = [(b"host", b"testserver"), (b"authorization", KEY.encode())]
+VALID_HEADERS: Headers = [(b"host", b"testserver"), (b"authorization", KEY.encode())]
 
 
 def _header(name: str) -> st.SearchStrategy[tuple[bytes, bytes]]:
@@ -165,7 +165,7 @@ SCALARS: Any = (
     | st.integers()
     | st.floats()
     | st.text(st.characters(), max_size=10)  # lone surrogates, too
-    | st.sampled_from([*WORDS, 2**70, -(2**70)])
+    | st.sampled_from([*TOKENS, 2**70, -(2**70)])
 )
 VALUES = st.recursive(
     SCALARS,
@@ -235,25 +235,27 @@ BODIES = st.binary(max_size=60) | (
 
 
 @st.composite
-def bodies_sent(draw: st.DrawFn) -> tuple[list[bytes], list[tuple[bytes, bytes]]]:
-    """In one piece or more, with the length that it has, and the type that it may have."""
+def bodies_with_headers(draw: st.DrawFn) -> tuple[list[bytes], list[tuple[bytes, bytes]]]:
+    """A body in one or two chunks, with its true length, and a content type that may be wrong."""
     body = draw(BODIES)
     cut = draw(st.integers(0, len(body)) | st.none())
-    kind = draw(st.sampled_from([JSON, JSON, NDJSON, FORM, PARTS]))
-    headers = [(b"content-type", kind.encode()), (b"content-length", b"%d" % len(body))]
+    content_type = draw(st.sampled_from([JSON, JSON, NDJSON, FORM, PARTS]))
+    headers = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body))]
     return ([body] if cut is None else [body[:cut], body[cut:]]), headers
 
 
 PUBLICATIONS = st.builds(
-    lambda body, more, query: Sent(
-        "POST", b"/publish/" + query, [*RIGHT, *body[1], *more], body[0]
+    lambda body, more, query: Request(
+        "POST", b"/publish/" + query, [*VALID_HEADERS, *body[1], *more], body[0]
     ),
-    bodies_sent(),
+    bodies_with_headers(),
     st.lists(HEADER.filter(lambda pair: pair[0] not in (b"host", b"authorization")), max_size=1),
     st.just(b"") | QUERIES.map(lambda query: b"?" + query),
 )
-READINGS = st.builds(
-    lambda method, path, query, more: Sent(method, path + b"?" + query, [*RIGHT[:1], *more]),
+READS = st.builds(
+    lambda method, path, query, more: Request(
+        method, path + b"?" + query, [*VALID_HEADERS[:1], *more]
+    ),
     st.sampled_from(["GET", "GET", "HEAD", "OPTIONS"]),
     st.sampled_from(
         [b"/events/", b"/events/history.csv", b"/events/history.ndjson", b"/events/history.json"]
@@ -263,10 +265,12 @@ READINGS = st.builds(
     HEADER_LISTS,
 )
 ANYTHING = st.builds(
-    lambda method, path, query, headers, body: Sent(method, path + b"?" + query, headers, body[0]),
+    lambda method, path, query, headers, body: Request(
+        method, path + b"?" + query, headers, body[0]
+    ),
     METHODS,
     PATHS | RAW_PATHS,
     QUERIES,
-    HEADER_LISTS | HEADER_LISTS.map(lambda more: [*RIGHT, *more]),
-    bodies_sent(),
+    HEADER_LISTS | HEADER_LISTS.map(lambda more: [*VALID_HEADERS, *more]),
+    bodies_with_headers(),
 )

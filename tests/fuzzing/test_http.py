@@ -1,4 +1,4 @@
-"""Whatever is sent is answered, soon, as a problem where it is one, and is no error of ours."""
+"""Every request is answered in time, if need be with a problem, and causes no server error."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from config.asgi import application
 from notifications.hub import runtime
 from notifications.log.cursors import Cursor, Position
 from tests.fuzzing.conftest import fuzzing
-from tests.fuzzing.exchange import Answer, Sent, complaints, exchange
-from tests.fuzzing.requests import ANYTHING, PUBLICATIONS, READINGS
+from tests.fuzzing.exchange import Answer, Request, exchange, recorded_errors
+from tests.fuzzing.requests import ANYTHING, PUBLICATIONS, READS
 
 PROBLEM = "application/problem+json"
-OURS = (b"/events", b"/publish", b"/health", b"/metrics", b"/openapi.json", b"/nowhere")
+OUR_PATHS = (b"/events", b"/publish", b"/health", b"/metrics", b"/openapi.json", b"/nowhere")
 
-type Ask = Callable[[Sent], Answer]
+type Ask = Callable[[Request], Answer]
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -27,27 +27,27 @@ pytestmark = [
 
 @pytest.fixture
 def ask(loop: asyncio.Runner) -> Ask:
-    def asked(sent: Sent) -> Answer:
-        with complaints() as heard:
-            answer = loop.run(exchange(application, sent))
-        assert not heard, heard
-        check(sent, answer)
+    def send(request: Request) -> Answer:
+        with recorded_errors() as errors:
+            answer = loop.run(exchange(application, request))
+        assert not errors, errors
+        check(request, answer)
         return answer
 
-    return asked
+    return send
 
 
-def check(sent: Sent, answer: Answer) -> None:
+def check(request: Request, answer: Answer) -> None:
     assert 200 <= answer.status < 500, answer
-    if answer.status >= 400 and sent.target.startswith(OURS) and sent.method != "HEAD":
-        assert answer.kind in (PROBLEM, "text/html"), answer
-        if answer.kind == PROBLEM:
+    if answer.status >= 400 and request.target.startswith(OUR_PATHS) and request.method != "HEAD":
+        assert answer.content_type in (PROBLEM, "text/html"), answer
+        if answer.content_type == PROBLEM:
             assert answer.json["status"] == answer.status
             assert answer.json["type"].startswith("urn:carillon:problem:")
 
 
-async def kept(cursor: str) -> Any:
-    """What the log has at this place."""
+async def entries_at(cursor: str) -> Any:
+    """The entries of the log at this position."""
     at = Cursor.parse(cursor)
     log = runtime.start().log
     return [
@@ -58,23 +58,25 @@ async def kept(cursor: str) -> Any:
 
 
 @fuzzing(max_examples=150)
-@given(sent=PUBLICATIONS)
-def test_what_is_published_is_kept_or_refused(sent: Sent, ask: Ask, loop: asyncio.Runner) -> None:
-    answer = ask(sent)
+@given(request=PUBLICATIONS)
+def test_a_publication_is_stored_or_refused(
+    request: Request, ask: Ask, loop: asyncio.Runner
+) -> None:
+    answer = ask(request)
     if answer.status in (200, 201):
-        told = answer.json
-        for each in told.get("events", [told]):
-            [entry] = loop.run(kept(each["cursor"]))
-            assert list(entry.topics) == each["topics"]
+        body = answer.json
+        for receipt in body.get("events", [body]):
+            [entry] = loop.run(entries_at(receipt["cursor"]))
+            assert list(entry.topics) == receipt["topics"]
 
 
 @fuzzing(max_examples=150)
-@given(sent=READINGS)
-def test_whatever_a_reader_asks_is_answered(sent: Sent, ask: Ask) -> None:
-    ask(sent)
+@given(request=READS)
+def test_any_read_is_answered(request: Request, ask: Ask) -> None:
+    ask(request)
 
 
 @fuzzing(max_examples=150)
-@given(sent=ANYTHING)
-def test_whatever_is_sent_anywhere_is_answered(sent: Sent, ask: Ask) -> None:
-    ask(sent)
+@given(request=ANYTHING)
+def test_any_request_is_answered(request: Request, ask: Ask) -> None:
+    ask(request)

@@ -1,4 +1,4 @@
-"""Whatever bytes arrive at a real server, it answers the next request, and logs no traceback."""
+"""Whatever bytes arrive, a real server answers the next request and logs no traceback."""
 
 import asyncio
 import random
@@ -11,17 +11,17 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from tests.harness.event_source import DEADLINE, subscribe
-from tests.harness.manage import Served, served
+from tests.harness.event_source import DEADLINE_SECONDS, subscribe
+from tests.harness.manage import CarillonProcess, carillon_process
 from tests.harness.servers import PUBLISH_KEY, RedisServer, environment, wait_until_ready
 
 CONNECTIONS = 150
-AT_ONCE = 30
-IDLE = 2.0
-"""Longer than the server waits for the rest of a request."""
-UNFINISHED = "ASGI callable returned without completing response"
-"""uvicorn's, of a stream whose client pipelined something and left, when the process ends."""
-LINGER_NOT = struct.pack("ii", 1, 0)
+MAX_CONCURRENT = 30
+READ_SECONDS = 2.0
+"""Longer than the server waits for the remainder of a request."""
+INCOMPLETE_RESPONSE = "ASGI callable returned without completing response"
+"""uvicorn logs this at its end for a stream whose client pipelined a request and left."""
+NO_LINGER = struct.pack("ii", 1, 0)
 
 EVENT = b'{"topic":"demo.a","data":"x"}'
 KEY = b"Authorization: Bearer " + PUBLISH_KEY.encode() + b"\r\n"
@@ -34,8 +34,8 @@ UPGRADE = (
     b"GET /ws/events/ HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-WHOLE = [GET, STREAM, POST + LENGTH % len(EVENT) + EVENT, GET * 3, STREAM + GET, UPGRADE]
-WRONG = [
+VALID = [GET, STREAM, POST + LENGTH % len(EVENT) + EVENT, GET * 3, STREAM + GET, UPGRADE]
+INVALID = [
     *(
         b"",
         b"\0" * 64,
@@ -106,92 +106,92 @@ def serve(
     request: pytest.FixtureRequest,
     session_redis: RedisServer,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Served]:
+) -> Iterator[CarillonProcess]:
     settings = {
-        "DJANGO_SETTINGS_MODULE": "tests.fuzzing.uncollected_settings",
+        "DJANGO_SETTINGS_MODULE": "tests.fuzzing.plain_static_settings",
         "PORT": "0",
         "CARILLON_DRAIN_SECONDS": "0",
         "CARILLON_REQUEST_TIMEOUT": "1",
     }
-    given = environment(session_redis.url, tmp_path_factory.mktemp("project"), settings)
-    with served("serve", "--server", request.param, environment=given) as serve:
+    variables = environment(session_redis.url, tmp_path_factory.mktemp("project"), settings)
+    with carillon_process("serve", "--server", request.param, environment=variables) as serve:
         wait_until_ready(serve.port)
         yield serve
         assert serve.end() == 0
-        assert "Traceback" not in serve.said, serve.said[-5000:]
-        errors = re.findall(r".* ERROR .*", serve.said)
-        assert [each for each in errors if UNFINISHED not in each] == []
+        assert "Traceback" not in serve.output, serve.output[-5000:]
+        errors = re.findall(r".* ERROR .*", serve.output)
+        assert [line for line in errors if INCOMPLETE_RESPONSE not in line] == []
 
 
-def mangled(chance: random.Random) -> bytes:
-    """A right request, or several, with something wrong."""
-    whole = chance.choice(WHOLE)
-    for _ in range(chance.randint(1, 4)):
-        place = chance.randrange(len(whole) + 1)
-        match chance.randrange(5):
+def mutated(rng: random.Random) -> bytes:
+    """A valid request, or several, with up to four mutations."""
+    data = rng.choice(VALID)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(data) + 1)
+        match rng.randrange(5):
             case 0:
-                whole = whole[:place]
+                data = data[:at]
             case 1:
-                whole = whole[:place] + chance.randbytes(chance.randint(1, 4)) + whole[place:]
+                data = data[:at] + rng.randbytes(rng.randint(1, 4)) + data[at:]
             case 2:
-                whole = whole[:place] + whole[place + chance.randint(1, 9) :]
+                data = data[:at] + data[at + rng.randint(1, 9) :]
             case 3:
-                whole = whole[:place] + chance.choice(WHOLE + WRONG)[:2_000]
+                data = data[:at] + rng.choice(VALID + INVALID)[:2_000]
             case _:
-                whole = (
-                    whole[:place]
-                    + chance.choice([b"\r\n", b"\n", b" ", b"\0", b":", b"%"])
-                    + whole[place:]
-                )
-    return whole
+                data = data[:at] + rng.choice([b"\r\n", b"\n", b" ", b"\0", b":", b"%"]) + data[at:]
+    return data
 
 
-async def send(port: int, said: bytes, chance: random.Random) -> bytes:
-    """What is answered before the client leaves, in good order or not."""
+async def send(port: int, data: bytes, rng: random.Random) -> bytes:
+    """The answer up to the moment when the client leaves, with or without a proper close."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    answered = b""
+    answer = b""
     try:
-        # What the server thinks of it may end the connection at any moment.
+        # The server may end the connection at any moment.
         with suppress(OSError):
-            cut = chance.randrange(len(said) + 1)
-            for piece in (said[:cut], said[cut:]):
-                writer.write(piece)
+            cut = rng.randrange(len(data) + 1)
+            for part in (data[:cut], data[cut:]):
+                writer.write(part)
                 await writer.drain()
-            match chance.randrange(4):
+            match rng.randrange(4):
                 case 0:
-                    return b""  # it leaves at once
+                    return b""  # the client leaves at once
                 case 1:
                     writer.write_eof()
-            async with asyncio.timeout(IDLE):
-                while got := await reader.read(65536):
-                    answered += got
-        if chance.random() < 0.3 and not writer.is_closing():
+            async with asyncio.timeout(READ_SECONDS):
+                while received := await reader.read(65536):
+                    answer += received
+        if rng.random() < 0.3 and not writer.is_closing():
             raw: socket.socket = writer.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
     finally:
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
-    return answered
+    return answer
 
 
-@pytest.mark.usefixtures("swift_loop")
-async def test_whatever_arrives_the_next_request_is_answered(serve: Served) -> None:
-    chance = random.Random(1)
-    what = WRONG + [mangled(chance) for _ in range(CONNECTIONS)]
-    places = asyncio.Semaphore(AT_ONCE)
+@pytest.mark.usefixtures("no_loop_debugging")
+async def test_after_any_bytes_the_next_request_is_answered(serve: CarillonProcess) -> None:
+    rng = random.Random(1)
+    inputs = INVALID + [mutated(rng) for _ in range(CONNECTIONS)]
+    semaphore = asyncio.Semaphore(MAX_CONCURRENT)
 
-    async def one(number: int, said: bytes) -> tuple[bytes, bytes]:
-        async with places:
-            return said, await send(serve.port, said, random.Random(number))
+    async def send_one(number: int, data: bytes) -> tuple[bytes, bytes]:
+        async with semaphore:
+            return data, await send(serve.port, data, random.Random(number))
 
-    async with asyncio.timeout(6 * DEADLINE):
-        answers = await asyncio.gather(*(one(number, said) for number, said in enumerate(what)))
-    for said, answer in answers:
+    async with asyncio.timeout(6 * DEADLINE_SECONDS):
+        answers = await asyncio.gather(
+            *(send_one(number, data) for number, data in enumerate(inputs))
+        )
+    for data, answer in answers:
         for status in re.findall(rb"HTTP/1\.[01] (\d{3})", answer):
-            assert int(status) < 500, (said, answer)
+            assert int(status) < 500, (data, answer)
     async with (
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{serve.port}", timeout=DEADLINE) as client,
+        httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{serve.port}", timeout=DEADLINE_SECONDS
+        ) as client,
         subscribe(serve.port, "demo.after") as stream,
     ):
         assert (await client.get("/health/live")).status_code == 200

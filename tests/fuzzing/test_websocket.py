@@ -1,4 +1,4 @@
-"""Whatever is said over a WebSocket, in its handshake or on it, is answered, and breaks nothing."""
+"""Any handshake and any message of a WebSocket is answered and causes no server error."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from config.asgi import application
 from notifications.websocket.protocol import SUBPROTOCOL
 from tests.fuzzing.conftest import fuzzing
-from tests.fuzzing.exchange import DEADLINE, Headers, complaints
+from tests.fuzzing.exchange import DEADLINE_SECONDS, Headers, recorded_errors
 from tests.fuzzing.requests import DEEP, HEADER_LISTS, HUGE, QUERIES, TEXT, VALUES
 
 pytestmark = [
@@ -19,8 +19,8 @@ pytestmark = [
     pytest.mark.usefixtures("own_log", "threads_close_their_connections", "no_request_threads"),
 ]
 
-OPEN: Headers = [(b"host", b"testserver")]
-WELL = '{"type":"subscribe","id":"the last one","topics":["demo.a"]}'
+VALID_HEADERS: Headers = [(b"host", b"testserver")]
+LAST_COMMAND = '{"type":"subscribe","id":"last","topics":["demo.a"]}'
 COMMANDS = st.fixed_dictionaries(
     {"type": st.sampled_from(["subscribe", "subscribe", "unsubscribe", "x"]) | VALUES},
     optional={
@@ -56,7 +56,7 @@ TEXTS = (
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
     | (COMMANDS | VALUES).map(json.dumps)
 )
-MESSAGES = st.lists(
+RECEIVED_MESSAGES = st.lists(
     TEXTS.map(lambda text: {"type": "websocket.receive", "text": text})
     | st.binary(max_size=9).map(lambda data: {"type": "websocket.receive", "bytes": data})
     | st.just({"type": "websocket.receive", "text": None, "bytes": b"\xff"}),
@@ -64,10 +64,10 @@ MESSAGES = st.lists(
 )
 
 
-async def talk(
+async def run_connection(
     path: str, query: bytes, headers: Headers, offered: list[str], messages: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """All that is said, until all was answered or the connection ends."""
+    """The messages that the application sends until it has answered all, or closes."""
     scope = {
         "type": "websocket",
         "asgi": {"version": "3.0"},
@@ -83,29 +83,29 @@ async def talk(
         "subprotocols": offered,
     }
     incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    said: list[dict[str, Any]] = []
-    over = {"type": "websocket.disconnect", "code": 1000}
+    sent: list[dict[str, Any]] = []
+    disconnect = {"type": "websocket.disconnect", "code": 1000}
 
     async def send(message: dict[str, Any]) -> None:
-        said.append(message)
-        last = '"the last one"' in message.get("text", "")
+        sent.append(message)
+        last = '"last"' in message.get("text", "")
         if last or message["type"] == "websocket.close":
-            incoming.put_nowait(over)
+            incoming.put_nowait(disconnect)
 
     for message in [{"type": "websocket.connect"}, *messages]:
         incoming.put_nowait(message)
-    incoming.put_nowait({"type": "websocket.receive", "text": WELL})
-    async with asyncio.timeout(DEADLINE):
+    incoming.put_nowait({"type": "websocket.receive", "text": LAST_COMMAND})
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await application(scope, incoming.get, send)
-    return said
+    return sent
 
 
-def check(said: list[dict[str, Any]]) -> None:
-    assert said
-    assert said[0]["type"] in ("websocket.accept", "websocket.close")
-    for message in said[1:]:
+def check(sent: list[dict[str, Any]]) -> None:
+    assert sent
+    assert sent[0]["type"] in ("websocket.accept", "websocket.close")
+    for message in sent[1:]:
         if message["type"] == "websocket.close":
-            assert message["code"] != 1011, said
+            assert message["code"] != 1011, sent
         else:
             frame = json.loads(message["text"].encode())
             assert set(frame) == {"id", "messages"}
@@ -113,27 +113,27 @@ def check(said: list[dict[str, Any]]) -> None:
 
 
 @fuzzing(max_examples=80)
-@given(messages=MESSAGES)
-def test_whatever_is_said_the_next_command_is_obeyed(
+@given(messages=RECEIVED_MESSAGES)
+def test_after_any_messages_the_next_command_is_executed(
     messages: list[dict[str, Any]], loop: asyncio.Runner
 ) -> None:
-    with complaints() as heard:
-        said = loop.run(talk("/ws/events/", b"", OPEN, [SUBPROTOCOL], messages))
-    assert not heard, heard
-    check(said)
-    assert '"type":"subscribed"' in said[-1]["text"]
+    with recorded_errors() as errors:
+        sent = loop.run(run_connection("/ws/events/", b"", VALID_HEADERS, [SUBPROTOCOL], messages))
+    assert not errors, errors
+    check(sent)
+    assert '"type":"subscribed"' in sent[-1]["text"]
 
 
 @fuzzing(max_examples=80)
 @given(
     path=st.sampled_from(["/ws/events/", "/ws/events", "/", "/ws/\ufffd", "/ws/events/\0"]),
     query=QUERIES,
-    headers=HEADER_LISTS | HEADER_LISTS.map(lambda more: [*OPEN, *more]),
+    headers=HEADER_LISTS | HEADER_LISTS.map(lambda more: [*VALID_HEADERS, *more]),
     offered=st.lists(st.sampled_from([SUBPROTOCOL, "", "x", "é" * 100]), max_size=3),
 )
-def test_whatever_the_handshake_it_is_refused_or_served(
+def test_any_handshake_is_refused_or_served(
     path: str, query: bytes, headers: Headers, offered: list[str], loop: asyncio.Runner
 ) -> None:
-    with complaints() as heard:
-        check(loop.run(talk(path, query, headers, offered, [])))
-    assert not heard, heard
+    with recorded_errors() as errors:
+        check(loop.run(run_connection(path, query, headers, offered, [])))
+    assert not errors, errors

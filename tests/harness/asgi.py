@@ -1,4 +1,4 @@
-"""An ASGI server of one connection, in the test's own hands."""
+"""An ASGI server with one connection, which the test controls."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,15 +8,15 @@ from typing import Any, Self
 from notifications.sse import Decoder, ServerSentEvent
 from notifications.transport.base import Message
 
-DEADLINE = 10.0
+DEADLINE_SECONDS = 10.0
 
 type Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Connection:
-    """A GET of `path`. Leaving the block disconnects, and waits for the application's end.
+    """A request of `path`. Leaving the block disconnects and waits until the application returns.
 
-    With `room`, only so many messages are taken before they are read.
+    With `max_unread`, `send` waits while the test has not read so many messages.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class Connection:
         *,
         method: str = "GET",
         cookie: str = "",
-        room: int = 0,
+        max_unread: int = 0,
     ) -> None:
         path, _, query = path.partition("?")
         self.scope = {
@@ -49,11 +49,11 @@ class Connection:
         }
         self._application = application
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
-        self._sent: asyncio.Queue[Message] = asyncio.Queue(room)
+        self._sent: asyncio.Queue[Message] = asyncio.Queue(max_unread)
         self._decoder = Decoder()
         self._events: list[ServerSentEvent] = []
-        self.reads = asyncio.Event()
-        self.reads.set()
+        self.client_reads = asyncio.Event()
+        self.client_reads.set()
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
 
@@ -75,18 +75,18 @@ class Connection:
         trace: TracebackType | None,
     ) -> None:
         self.disconnect()
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await self.task
 
     async def _send(self, message: Message) -> None:
-        await self.reads.wait()
+        await self.client_reads.wait()
         await self._sent.put(message)
 
     def disconnect(self) -> None:
         self._incoming.put_nowait({"type": "http.disconnect"})
 
     async def message(self) -> Message:
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             return await self._sent.get()
 
     async def event(self) -> ServerSentEvent:

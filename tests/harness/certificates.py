@@ -1,4 +1,4 @@
-"""A certificate for servers of tests."""
+"""A self-signed certificate for the servers of tests."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -10,14 +10,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def certificate(folder: Path, *addresses: str) -> tuple[Path, Path]:
-    """A certificate of localhost, and these addresses, that is its own authority, and its key."""
+def write_certificate(folder: Path, *addresses: str) -> tuple[Path, Path]:
+    """Writes a certificate for localhost and these addresses, and its key; returns both paths.
+
+    The certificate is its own authority.
+    """
     names: list[x509.GeneralName] = [x509.DNSName("localhost")]
-    names += [x509.IPAddress(ip_address(each)) for each in addresses]
+    names += [x509.IPAddress(ip_address(address)) for address in addresses]
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
-    made = (
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -30,7 +33,7 @@ def certificate(folder: Path, *addresses: str) -> tuple[Path, Path]:
         .sign(key, hashes.SHA256())
     )
     crt, pem = folder / "localhost.crt", folder / "localhost.key"
-    crt.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    crt.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     pem.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,

@@ -1,4 +1,4 @@
-"""The project, with pages whose chunks a test gives out one by one, and no files collected."""
+"""The project's settings with `demo_site` as its URLs, and without collected static files."""
 
 from config.settings import *  # noqa: F403
 

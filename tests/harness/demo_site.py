@@ -1,4 +1,4 @@
-"""The example pages, from sources that go on only when somebody on another line says so."""
+"""The demo pages, with sources that continue only when the test allows it over a side channel."""
 
 import asyncio
 import os
@@ -9,13 +9,13 @@ from typing import Any
 
 from django.urls import include, path
 
-from demo import bells
 from demo.chat import Chat
 from demo.chunks import AsyncChunks, Chunks
+from demo.slow_data import aslow_rows, slow_rows
 
-GO_ON, CLOSED = b".", b"closed"
+CONTINUE, CLOSED = b".", b"closed"
 ROWS = 4
-PAUSE = 0.1
+ROW_PAUSE_SECONDS = 0.1
 
 
 def _port() -> int:
@@ -27,27 +27,27 @@ def rows() -> Generator[tuple[int]]:
         try:
             for number in range(ROWS):
                 yield (number,)
-                assert channel.recv(1) == GO_ON
+                assert channel.recv(1) == CONTINUE
         finally:
             channel.sendall(CLOSED)
             channel.shutdown(socket.SHUT_WR)
-            while channel.recv(100):  # what is unread would make it a reset
+            while channel.recv(100):  # unread bytes would turn the close into a TCP reset
                 pass
 
 
-async def arows() -> AsyncGenerator[tuple[int]]:
+async def async_rows() -> AsyncGenerator[tuple[int]]:
     reader, writer = await asyncio.open_connection("127.0.0.1", _port())
     try:
         for number in range(ROWS):
             yield (number,)
-            assert await reader.readexactly(1) == GO_ON
+            assert await reader.readexactly(1) == CONTINUE
     finally:
         writer.write(CLOSED)
         writer.close()
 
 
 async def words(question: str) -> AsyncGenerator[str]:
-    generator: Any = arows()
+    generator: Any = async_rows()
     try:
         async for (number,) in generator:
             yield f"[{question}{number}]"
@@ -57,9 +57,9 @@ async def words(question: str) -> AsyncGenerator[str]:
 
 urlpatterns = [
     path("sync/", Chunks.as_view(source=rows)),
-    path("async/", AsyncChunks.as_view(source=arows)),
+    path("async/", AsyncChunks.as_view(source=async_rows)),
     path("template/", Chat.as_view(source=words)),
-    path("timed/sync/", Chunks.as_view(source=partial(bells.ring, PAUSE))),
-    path("timed/async/", AsyncChunks.as_view(source=partial(bells.aring, PAUSE))),
+    path("timed/sync/", Chunks.as_view(source=partial(slow_rows, ROW_PAUSE_SECONDS))),
+    path("timed/async/", AsyncChunks.as_view(source=partial(aslow_rows, ROW_PAUSE_SECONDS))),
     path("", include("config.urls")),
 ]

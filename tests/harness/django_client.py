@@ -1,4 +1,4 @@
-"""Subscribing and publishing through Django's test client: no server, and no hand-off."""
+"""Subscribing and publishing through Django's test client, without a server or a hand-off."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from django.test import AsyncClient
 from notifications.sse import Decoder, ServerSentEvent
 from tests.harness.servers import PUBLISH_KEY
 
-DEADLINE = 10.0
+DEADLINE_SECONDS = 10.0
 AUTHORIZED = {"Authorization": f"Bearer {PUBLISH_KEY}"}
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -23,14 +23,14 @@ PROBLEM = "application/problem+json"
 
 @dataclass
 class Answer:
-    """A whole response, whose body is JSON."""
+    """A response with a JSON body."""
 
     status: int
     headers: dict[str, str]
     body: Any
 
     def is_problem(self, status: int, code: str) -> bool:
-        """Whether it is that problem, whole and as RFC 9457 wants it."""
+        """Whether it is that problem. Asserts that it is complete (RFC 9457)."""
         assert self.headers["content-type"] == PROBLEM, self
         assert self.body["status"] == self.status, self
         assert self.body["title"], self
@@ -51,9 +51,9 @@ async def post(
     path: str = "/publish/",
     headers: dict[str, str] | None = None,
 ) -> Answer:
-    """Publish with the key, unless other headers are given. Anything but bytes goes as JSON."""
+    """Publish, by default with the key of the tests. A body that is not bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         response = await client.post(
             path,
             data=content,
@@ -64,7 +64,7 @@ async def post(
 
 
 class Stream:
-    """What an open response says. Reads are bounded by `DEADLINE`."""
+    """The events of an open response. Each read has a deadline."""
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self._chunks = chunks
@@ -73,19 +73,19 @@ class Stream:
 
     async def next(self) -> ServerSentEvent:
         """The next event, signals included. Raises `StopAsyncIteration` at the end."""
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while not self._ready:
                 self._ready += self._decoder.feed(await anext(self._chunks))
         return self._ready.pop(0)
 
     async def data(self, count: int) -> list[str]:
         """The data of the next events that are not signals."""
-        found: list[str] = []
-        while len(found) < count:
+        data: list[str] = []
+        while len(data) < count:
             event = await self.next()
             if not event.type.startswith("stream."):
-                found.append(event.data)
-        return found
+                data.append(event.data)
+        return data
 
 
 @asynccontextmanager

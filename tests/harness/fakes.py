@@ -1,15 +1,27 @@
-"""Stand-ins that do what the real thing does, when the test says so."""
+"""Fakes that act as the real thing does, but only when the test tells them to."""
 
-from notifications.log.base import Batch, Entry
-from notifications.log.cursors import Cursor, position
+import asyncio
+
+from notifications.log.cursors import Cursor, make_position
+from notifications.log.entries import Batch, Entry
 from notifications.sse import Decoder, ServerSentEvent
 from notifications.transport.base import Payload, Transport
 
 EPOCH = "0123456789ab"
 
 
+class FakeClock:
+    """Stands still until the test sets `now`."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class FakeTransport(Transport):
-    """Takes everything at once, or, while `held`, one chunk until it is drained."""
+    """Takes everything at once, or, while `held`, one payload until it is drained."""
 
     def __init__(self, *, held: bool = False) -> None:
         super().__init__()
@@ -19,14 +31,14 @@ class FakeTransport(Transport):
         self.hung_up = False
         self.aborted = False
         self.fails = False
-        self.silent = False
+        self.unresponsive = False
 
     def write(self, payload: Payload) -> None:
         if self.fails:
-            raise RuntimeError("this wire fails in a way nobody thought of")
-        assert not self.busy, "a wire was handed a second chunk"
-        assert not self.ended, "a wire that has ended was written to"
-        assert not self.aborted, "a wire that was aborted was written to"
+            raise RuntimeError("this transport fails in an unforeseen way")
+        assert not self.busy, "a busy transport was written to"
+        assert not self.ended, "a transport that has ended was written to"
+        assert not self.aborted, "a transport that was aborted was written to"
         self.payloads.append(payload)
         self.busy = self.held
 
@@ -38,11 +50,11 @@ class FakeTransport(Transport):
     def abort(self) -> None:
         self.aborted = True
 
-    def unanswered(self, seconds: float) -> bool:
-        return self.silent
+    def is_unresponsive(self, seconds: float) -> bool:
+        return self.unresponsive
 
     def drain(self) -> None:
-        """The client has read all it was sent."""
+        """The client has read everything that it was sent."""
         if self.busy:
             self.busy = False
             self.owner.drained()
@@ -56,20 +68,28 @@ class FakeTransport(Transport):
         return Decoder().feed(b"".join(self.chunks))
 
     @property
-    def said(self) -> list[str]:
+    def received(self) -> list[str]:
         """The types of the signals and the data of the events, in order."""
         return [e.type if e.type.startswith("stream.") else e.data for e in self.events]
 
 
 def entry(ms: int, *topics: str, data: bytes | None = None) -> Entry:
-    """An event at a time, whose data says the time."""
-    return Entry(position(ms), topics or ("t",), b"urn:x", None, data or b"%d" % ms, True, None)
+    """An event at a time, with that time as its data."""
+    data = data or b"%d" % ms
+    return Entry(make_position(ms), topics or ("t",), b"urn:x", None, data, True, None)
 
 
 def batch(prev: int, *entries: Entry) -> Batch:
-    return Batch(position(prev), entries[-1].position if entries else position(prev), entries)
+    last = entries[-1].position if entries else make_position(prev)
+    return Batch(make_position(prev), last, entries)
 
 
 def at(ms: int, n: int = 0) -> str:
-    """The cursor of that place."""
-    return str(Cursor(EPOCH, position(ms, n)))
+    """The cursor of that position."""
+    return str(Cursor(EPOCH, make_position(ms, n)))
+
+
+async def settle() -> None:
+    """Run what is scheduled for the next iterations of the event loop."""
+    for _ in range(50):
+        await asyncio.sleep(0)

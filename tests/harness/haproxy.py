@@ -1,15 +1,14 @@
-"""A real HAProxy, which routes streams by one health check and publications by the other."""
+"""A real HAProxy, which routes streams by one health check and publications by another."""
 
 import http.client
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.harness.servers import START_DEADLINE, Process, free_port, needs
+from tests.harness.proxies import haproxy
+from tests.harness.servers import START_DEADLINE_SECONDS, free_port
 
 CONFIGURATION = """
 defaults
@@ -44,53 +43,45 @@ backend publishers
 
 
 @dataclass
-class Balancer(Process):
-    streams: int
-    publishers: int
+class Balancer:
+    port: int
+    streams_port: int
+    """Answers 200 while every server is up for streams."""
+    publishers_port: int
+    """Answers 200 while no server is up for publications."""
 
     @property
     def serves_streams(self) -> bool:
-        """Every server is up for streams."""
-        return _says(self.streams)
+        return _is_ok(self.streams_port)
 
     @property
     def refuses_publications(self) -> bool:
-        """No server is up for publications."""
-        return _says(self.publishers)
+        return _is_ok(self.publishers_port)
 
 
-def _says(port: int) -> bool:
+def _is_ok(port: int) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", "/")
         return connection.getresponse().status == 200
-    except ConnectionError:
-        return False  # it has not started yet
     finally:
         connection.close()
 
 
 @contextmanager
 def balancer(folder: Path, ports: Sequence[int]) -> Iterator[Balancer]:
-    binary = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
-    needs("haproxy", found=binary)
-    own = [free_port() for _ in range(3)]
+    """An HAProxy before the servers on these ports, once all are up for streams."""
+    made = Balancer(free_port(), free_port(), free_port())
     servers = "\n".join(f"  server s{port} 127.0.0.1:{port} check" for port in ports)
-    configuration, log = folder / "haproxy.cfg", folder / "haproxy.log"
-    configuration.write_text(
-        CONFIGURATION.format(
-            port=own[0], streams=own[1], publishers=own[2], number=len(ports), servers=servers
-        )
+    text = CONFIGURATION.format(
+        port=made.port,
+        streams=made.streams_port,
+        publishers=made.publishers_port,
+        number=len(ports),
+        servers=servers,
     )
-    with log.open("ab") as out:
-        popen = subprocess.Popen(
-            [str(binary), "-db", "-f", str(configuration)], stdout=out, stderr=out
-        )
-    server = Balancer(popen, own[0], log, own[1], own[2])
-    try:
-        deadline = time.monotonic() + START_DEADLINE
-        while not server.serves_streams:
-            assert time.monotonic() < deadline, log.read_text()
-        yield server
-    finally:
-        server.stop()
+    with haproxy(folder, made.port, text) as proxy:
+        deadline = time.monotonic() + START_DEADLINE_SECONDS
+        while not made.serves_streams:
+            assert time.monotonic() < deadline, proxy.log.read_text()
+        yield made

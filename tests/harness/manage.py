@@ -1,4 +1,4 @@
-"""`manage.py carillon …` as a process, and what it says."""
+"""`manage.py carillon …` as a process, and its output."""
 
 import re
 import signal
@@ -12,14 +12,14 @@ import psutil
 
 from tests.harness.servers import ROOT
 
-DEADLINE = 30.0
+DEADLINE_SECONDS = 30.0
 
 
-class Served:
-    """A `manage.py carillon …`, and what it has said so far."""
+class CarillonProcess:
+    """A running `manage.py carillon …`. `output` is what has been read of its output so far."""
 
     def __init__(self, *arguments: str, environment: dict[str, str]) -> None:
-        self.said = ""
+        self.output = ""
         self.popen = subprocess.Popen(
             [sys.executable, "manage.py", "carillon", *arguments],
             cwd=ROOT,
@@ -30,38 +30,38 @@ class Served:
             text=True,
         )
 
-    def says(self, pattern: str) -> str:
-        """Waits for a line in which the pattern is, and returns its first group."""
+    def wait_for(self, pattern: str) -> str:
+        """Wait for a line that the pattern matches, and return the first group of the match."""
         assert self.popen.stdout is not None
         for line in self.popen.stdout:
-            self.said += line
-            if found := re.search(pattern, line):
-                return found[1]
-        raise AssertionError(f"It ended without saying {pattern!r}:\n{self.said}")
+            self.output += line
+            if match := re.search(pattern, line):
+                return match[1]
+        raise AssertionError(f"The process ended without printing {pattern!r}:\n{self.output}")
 
     @cached_property
     def port(self) -> int:
-        """Where it serves, once it says so."""
-        return int(self.says(r"http://127\.0\.0\.1:(\d+)/"))
+        """The port it serves, once it has printed that."""
+        return int(self.wait_for(r"http://127\.0\.0\.1:(\d+)/"))
 
     def workers(self) -> list[psutil.Process]:
         return psutil.Process(self.popen.pid).children()
 
     def wait(self) -> int:
-        """Its exit status, when it ends by itself; the rest of what it says is in `said`."""
-        rest, _ = self.popen.communicate(timeout=DEADLINE)
-        self.said += rest
+        """Wait until it exits by itself. Returns its exit status."""
+        remaining, _ = self.popen.communicate(timeout=DEADLINE_SECONDS)
+        self.output += remaining
         return self.popen.returncode
 
     def end(self, by: signal.Signals = signal.SIGTERM) -> int:
-        """Its exit status at a signal."""
+        """Send a signal, and wait. Returns its exit status."""
         self.popen.send_signal(by)
         return self.wait()
 
 
 @contextmanager
-def served(*arguments: str, environment: dict[str, str]) -> Iterator[Served]:
-    process = Served(*arguments, environment=environment)
+def carillon_process(*arguments: str, environment: dict[str, str]) -> Iterator[CarillonProcess]:
+    process = CarillonProcess(*arguments, environment=environment)
     try:
         yield process
     finally:

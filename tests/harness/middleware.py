@@ -1,4 +1,4 @@
-"""A site with a middleware of every kind, all of which say when they are called, and how."""
+"""A site with a middleware of every kind. Each records when it is called, and where."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,25 +18,25 @@ from django.utils.decorators import async_only_middleware, sync_and_async_middle
 from django.utils.deprecation import MiddlewareMixin
 from django.views.decorators.csrf import csrf_exempt
 
-from notifications.asgi.routes import runs_on_loop
+from notifications.asgi.marker import nonblocking
 
 trace: list[str] = []
-"""What was called, in its order."""
+"""What was called, in the order of the calls."""
 loops: list[str] = []
-"""Of these, what was called on an event loop."""
+"""The entries of `trace` that were called on an event loop."""
 
 
-def note(what: str) -> None:
-    trace.append(what)
+def note(call: str) -> None:
+    trace.append(call)
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    loops.append(what)
+    loops.append(call)
 
 
 class Mixin(MiddlewareMixin):
-    """Every hook. The others are this one, and do something in one of them."""
+    """Has every hook and only records calls. Its subclasses do something in one of the hooks."""
 
     def at(self, hook: str) -> HttpResponse | None:
         note(f"{type(self).__name__}.{hook}")
@@ -119,32 +119,32 @@ class RaisesInResponse(_raising("response", Http404("in the response"))):  # typ
     pass
 
 
-@runs_on_loop
-class OnLoop(Mixin):
-    """Has promised not to block."""
+@nonblocking
+class Nonblocking(Mixin):
+    """Promises not to block."""
 
 
-@runs_on_loop
-class OnLoopAnswersRequest(AnswersRequest):
-    """Has promised, and answers at once."""
+@nonblocking
+class NonblockingAnswersRequest(AnswersRequest):
+    """Promises not to block, and answers in place of everything below it."""
 
 
-@runs_on_loop
-class OnLoopAnswersView(AnswersView):
-    """Has promised, and answers for the view."""
+@nonblocking
+class NonblockingAnswersView(AnswersView):
+    """Promises not to block, and answers in place of the view."""
 
 
-@runs_on_loop
-class OnLoopRaisesInResponse(RaisesInResponse):
-    """Has promised, and raises."""
+@nonblocking
+class NonblockingRaisesInResponse(RaisesInResponse):
+    """Promises not to block, and raises."""
 
 
-class UnderOnLoop(OnLoop):
-    """Has promised nothing itself."""
+class SubclassOfNonblocking(Nonblocking):
+    """Promises nothing itself."""
 
 
 class Common(CommonMiddleware):
-    """A subclass of one of Django's, which may do anything."""
+    """A subclass of one of Django's middleware, which may do anything."""
 
     def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
         note("Common.request")
@@ -152,7 +152,7 @@ class Common(CommonMiddleware):
 
 
 class Urlconf(Mixin):
-    """Leads the request elsewhere than its path did."""
+    """Sets a URLconf in which the path leads to another view."""
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         request.urlconf = type("Other", (), {"urlpatterns": [path("ok", _other)]})  # type: ignore[assignment]
@@ -200,7 +200,7 @@ def synchronous(get_response: Any) -> Any:
     return call
 
 
-DJANGOS = [
+DJANGO = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -214,8 +214,8 @@ DJANGOS = [
 ASYNC = [
     *("Mixin", "AnswersRequest", "AnswersView", "AnswersException", "AnswersResponse"),
     *("RaisesInRequest", "RaisesInView", "RaisesInException", "RaisesInTemplate"),
-    *("RaisesInResponse", "OnLoop", "OnLoopAnswersRequest", "OnLoopAnswersView"),
-    *("OnLoopRaisesInResponse", "UnderOnLoop", "Common", "Urlconf"),
+    *("RaisesInResponse", "Nonblocking", "NonblockingAnswersRequest", "NonblockingAnswersView"),
+    *("NonblockingRaisesInResponse", "SubclassOfNonblocking", "Common", "Urlconf"),
     *("asynchronous", "asynchronous_raising", "both"),
 ]
 SYNC_ONLY = "synchronous"
@@ -235,59 +235,59 @@ class Templated(SimpleTemplateResponse):
         return Template("a template").render(Context())
 
 
-@runs_on_loop
+@nonblocking
 @csrf_exempt
 async def ok(request: HttpRequest) -> HttpResponse:
     note("view")
     return HttpResponse("fine", status=int(request.GET.get("status", 200)))
 
 
-@runs_on_loop
+@nonblocking
 async def guarded(request: HttpRequest) -> HttpResponse:
     note("view")
     return HttpResponse(get_token(request)[:0] + "a token")
 
 
-@runs_on_loop
+@nonblocking
 async def fails(request: HttpRequest) -> HttpResponse:
     note("view")
     raise {"404": Http404, "403": PermissionDenied}.get(request.GET.get("with", ""), ValueError)
 
 
-@runs_on_loop
+@nonblocking
 async def templated(request: HttpRequest) -> HttpResponse:
     note("view")
     return Templated("none.html")
 
 
-@runs_on_loop
-async def remembering(request: HttpRequest) -> HttpResponse:
+@nonblocking
+async def sets_session(request: HttpRequest) -> HttpResponse:
     note("view")
     if hasattr(request, "session"):
         await request.session.aset("seen", "yes")
-    return HttpResponse("kept")
+    return HttpResponse("set")
 
 
-@runs_on_loop
-async def telling(request: HttpRequest) -> HttpResponse:
+@nonblocking
+async def adds_message(request: HttpRequest) -> HttpResponse:
     note("view")
-    messages.info(request, "told", fail_silently=True)
-    return HttpResponse("told")
+    messages.info(request, "a message", fail_silently=True)
+    return HttpResponse("added")
 
 
-@runs_on_loop
-async def hearing(request: HttpRequest) -> HttpResponse:
+@nonblocking
+async def shows_messages(request: HttpRequest) -> HttpResponse:
     note("view")
     return HttpResponse(",".join(map(str, messages.get_messages(request))))
 
 
-@runs_on_loop
+@nonblocking
 async def nothing(request: HttpRequest) -> None:
     note("view")
 
 
-@runs_on_loop
-def in_a_thread(request: HttpRequest) -> HttpResponse:
+@nonblocking
+def synchronous_view(request: HttpRequest) -> HttpResponse:
     note("view")
     return HttpResponse("from a thread")
 
@@ -302,10 +302,10 @@ VIEWS: list[Any] = [
     guarded,
     fails,
     templated,
-    remembering,
-    telling,
-    hearing,
+    sets_session,
+    adds_message,
+    shows_messages,
     nothing,
-    in_a_thread,
+    synchronous_view,
 ]
 urlpatterns = [path(view.__name__, view) for view in VIEWS]

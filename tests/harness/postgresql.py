@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own: a cluster in a folder of its own, as nobody special."""
+"""A PostgreSQL server for tests: a new cluster in a temporary folder, run by an ordinary user."""
 
 import os
 import pwd
@@ -15,19 +15,19 @@ import psycopg
 
 from tests.harness.servers import free_port, needs
 
-DEADLINE = 60.0
+DEADLINE_SECONDS = 60.0
 USER = "carillon"
 DATABASE = "postgres"
 
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """Its URL. It keeps nothing that a crash of the machine would not take."""
-    programs = _programs()
-    # Not below pytest's own folder, which only root may enter where it is root's.
+    """The URL of a running server. It syncs nothing to disk, because no test survives a crash."""
+    programs = _program_folder()
+    # Not below pytest's folder: if root runs the tests, only root may enter that.
     folder = Path(tempfile.mkdtemp(prefix="carillon-postgresql-"))
     try:
-        somebody = _not_root(folder)
+        user = _unprivileged_user(folder)
         data = folder / "data"
         initdb: list[str | Path] = [
             programs / "initdb",
@@ -46,18 +46,18 @@ def postgresql() -> Iterator[str]:
                 check=True,
                 stdout=out,
                 stderr=out,
-                timeout=DEADLINE,
+                timeout=DEADLINE_SECONDS,
                 cwd=folder,
-                **somebody,
+                **user,
             )
-        with _running(programs, folder, data, somebody) as port:
+        with _running(programs, folder, data, user) as port:
             yield f"postgres://{USER}@127.0.0.1:{port}/{DATABASE}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _running(programs: Path, folder: Path, data: Path, somebody: dict[str, Any]) -> Iterator[int]:
+def _running(programs: Path, folder: Path, data: Path, user: dict[str, Any]) -> Iterator[int]:
     port = free_port()
     options = {
         "listen_addresses": "127.0.0.1",
@@ -65,18 +65,18 @@ def _running(programs: Path, folder: Path, data: Path, somebody: dict[str, Any])
         "fsync": "off",
         "shared_buffers": "16MB",
     }
-    given = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+    arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     with (folder / "server.log").open("wb") as out:
         server = subprocess.Popen(
-            [programs / "postgres", "-D", data, "-p", str(port), *given],
+            [programs / "postgres", "-D", data, "-p", str(port), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
             cwd=folder,
-            **somebody,
+            **user,
         )
     try:
-        _wait(port, server, folder / "server.log")
+        _wait_until_ready(port, server, folder / "server.log")
         yield port
     finally:
         server.terminate()
@@ -87,33 +87,33 @@ def _running(programs: Path, folder: Path, data: Path, somebody: dict[str, Any])
             server.wait(10)
 
 
-def _wait(port: int, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    limit = time.monotonic() + DEADLINE
+def _wait_until_ready(port: int, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
         try:
             psycopg.connect(host="127.0.0.1", port=port, user=USER, dbname=DATABASE).close()
         except psycopg.OperationalError:
-            if server.poll() is not None or time.monotonic() > limit:
+            if server.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(log.read_text()) from None
             time.sleep(0.02)
         else:
             return
 
 
-def _programs() -> Path:
-    """Debian keeps them apart by version, and off the path."""
-    found = [*Path("/usr/lib/postgresql").glob("*/bin/initdb")]
-    elsewhere = shutil.which("initdb")
-    if elsewhere:
-        found.append(Path(elsewhere).resolve())
-    needs("PostgreSQL", found=found)
-    return found[0].parent
+def _program_folder() -> Path:
+    """The folder of `initdb`. Debian has one for each version, and none is on the path."""
+    programs = [*Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    on_path = shutil.which("initdb")
+    if on_path:
+        programs.append(Path(on_path).resolve())
+    needs("PostgreSQL", found=programs)
+    return programs[0].parent
 
 
-def _not_root(folder: Path) -> dict[str, Any]:
-    """PostgreSQL refuses to run as root."""
+def _unprivileged_user(folder: Path) -> dict[str, Any]:
+    """Options for `subprocess`: PostgreSQL refuses to run as root."""
     if os.getuid() != 0:
         return {}
-    somebody = pwd.getpwnam("postgres")
-    os.chown(folder, somebody.pw_uid, somebody.pw_gid)
-    return {"user": somebody.pw_uid, "group": somebody.pw_gid, "extra_groups": []}
+    account = pwd.getpwnam("postgres")
+    os.chown(folder, account.pw_uid, account.pw_gid)
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}

@@ -1,4 +1,4 @@
-"""What befalls Redis. Each is a block: it begins, lasts, and is over."""
+"""Faults of Redis and of the network in front of it."""
 
 import shutil
 import subprocess
@@ -14,14 +14,14 @@ from tests.faults.site import KEYS
 from tests.harness.relay import Relay, relay
 from tests.harness.servers import RedisServer, redis_server, wait_for_redis
 
-LATE = 3.0
-DEADLINE = 30.0
-NOBODY = 1  # a port on which nothing listens
+LATENCY_SECONDS = 1.5
+DEADLINE_SECONDS = 30.0
+CLOSED_PORT = 1  # nothing listens there
 
 
 @dataclass
-class Place:
-    """A Redis, and the network before it."""
+class FaultyRedis:
+    """A Redis and the network in front of it, both of which can be made to fail."""
 
     redis: RedisServer
     network: Relay
@@ -31,7 +31,7 @@ class Place:
         return self.redis.log.parent
 
     def start(self, folder: Path | None = None) -> None:
-        """After it was killed, at the same address: with its data, or with that of a folder."""
+        """Start it again at the same address, after it was killed: with its data, or a folder's."""
         if folder is not None:
             shutil.rmtree(self.folder / "appendonlydir")
             if folder.exists():
@@ -44,37 +44,37 @@ class Place:
         wait_for_redis(self.redis)
 
 
-type Fault = Callable[[Place], AbstractContextManager[None]]
+type Fault = Callable[[FaultyRedis], AbstractContextManager[None]]
 
 
 @contextmanager
-def killed(place: Place) -> Iterator[None]:
-    place.redis.kill()
+def killed(faulty_redis: FaultyRedis) -> Iterator[None]:
+    faulty_redis.redis.kill()
     yield
-    place.start()
+    faulty_redis.start()
 
 
 @contextmanager
-def stopped(place: Place) -> Iterator[None]:
-    place.redis.pause()
+def stopped(faulty_redis: FaultyRedis) -> Iterator[None]:
+    faulty_redis.redis.pause()
     try:
         yield
     finally:
-        place.redis.resume()
+        faulty_redis.redis.resume()
 
 
 @contextmanager
-def slow(place: Place) -> Iterator[None]:
-    place.network.latency = LATE / 2
+def slow(faulty_redis: FaultyRedis) -> Iterator[None]:
+    faulty_redis.network.latency = LATENCY_SECONDS
     try:
         yield
     finally:
-        place.network.latency = 0
+        faulty_redis.network.latency = 0
 
 
 @contextmanager
-def full(place: Place) -> Iterator[None]:
-    with place.redis.client() as client:
+def full(faulty_redis: FaultyRedis) -> Iterator[None]:
+    with faulty_redis.redis.client() as client:
         client.config_set("maxmemory", 1)
         try:
             yield
@@ -83,10 +83,10 @@ def full(place: Place) -> Iterator[None]:
 
 
 @contextmanager
-def read_only(place: Place) -> Iterator[None]:
-    """It was made the replica of one that does not answer, and is made a master again."""
-    with place.redis.client() as client:
-        client.replicaof("127.0.0.1", NOBODY)
+def read_only(faulty_redis: FaultyRedis) -> Iterator[None]:
+    """Redis becomes the replica of a server that does not answer, and then a master again."""
+    with faulty_redis.redis.client() as client:
+        client.replicaof("127.0.0.1", CLOSED_PORT)
         try:
             yield
         finally:
@@ -94,20 +94,20 @@ def read_only(place: Place) -> Iterator[None]:
 
 
 @contextmanager
-def resetting(place: Place) -> Iterator[None]:
-    """Every answer is cut in its middle, by a reset."""
-    place.network.cuts, place.network.most = b"EVAL", 0
+def resetting(faulty_redis: FaultyRedis) -> Iterator[None]:
+    """The network resets every connection in the middle of a reply."""
+    faulty_redis.network.cuts, faulty_redis.network.most = b"EVAL", 0
     try:
         yield
     finally:
-        place.network.cuts = b""
+        faulty_redis.network.cuts = b""
 
 
 @contextmanager
-def another_type(place: Place) -> Iterator[None]:
-    """The log is put aside, and something else is in its place."""
-    with place.redis.client() as client:
-        # At once: what was appended between the two would be lost.
+def another_type(faulty_redis: FaultyRedis) -> Iterator[None]:
+    """The log has another name, and its key has another type."""
+    with faulty_redis.redis.client() as client:
+        # Both commands at once: an event appended between them would be lost.
         client.pipeline().rename(KEYS.stream, "aside").set(KEYS.stream, "something else").execute()
         try:
             yield
@@ -124,32 +124,32 @@ OUTAGES: dict[str, Fault] = {
     "resetting": resetting,
     "another type": another_type,
 }
-"""Nothing can be published while they last, and nothing is lost."""
+"""Blocks in which nothing can be published; nothing is lost."""
 
 
-def reset_connections(place: Place) -> None:
-    place.network.reset()
+def reset_connections(faulty_redis: FaultyRedis) -> None:
+    faulty_redis.network.reset()
 
 
-def cut_answers(place: Place) -> None:
-    """The next few acknowledgements."""
-    place.network.done, place.network.most = 0, 5
-    place.network.cuts = b"append"
+def cut_replies(faulty_redis: FaultyRedis) -> None:
+    """Cut the next five acknowledgements."""
+    faulty_redis.network.done, faulty_redis.network.most = 0, 5
+    faulty_redis.network.cuts = b"append"
 
 
-def flush_scripts(place: Place) -> None:
-    with place.redis.client() as client:
+def flush_scripts(faulty_redis: FaultyRedis) -> None:
+    with faulty_redis.redis.client() as client:
         client.script_flush()
 
 
-def add_entry(place: Place) -> None:
-    with place.redis.client() as client:
+def add_entry(faulty_redis: FaultyRedis) -> None:
+    with faulty_redis.redis.client() as client:
         client.xadd(KEYS.stream, {"not": "ours"})
 
 
-def turn_back_clock(place: Place) -> None:
-    """As if the clock had been ahead until now: what comes is older than what is there."""
-    with place.redis.client() as client:
+def turn_back_clock(faulty_redis: FaultyRedis) -> None:
+    """As if the clock had been ahead until now: new entries are older than those in the log."""
+    with faulty_redis.redis.client() as client:
         client.eval(
             "local last = redis.call('HGET', KEYS[2], 'last')\n"
             "local next = string.format('%.0f-0', string.match(last, '^%d+') + 3000)\n"
@@ -161,64 +161,65 @@ def turn_back_clock(place: Place) -> None:
         )
 
 
-DISTURBANCES: dict[str, Callable[[Place], None]] = {
+DISTURBANCES: dict[str, Callable[[FaultyRedis], None]] = {
     "connections reset": reset_connections,
-    "answers cut": cut_answers,
+    "answers cut": cut_replies,
     "scripts flushed": flush_scripts,
     "an entry of somebody else": add_entry,
     "clock turned back": turn_back_clock,
 }
-"""Over at once, and nothing is lost."""
+"""Faults that are over at once; nothing is lost."""
 
 
-def flush(place: Place) -> None:
-    with place.redis.client() as client:
+def flush(faulty_redis: FaultyRedis) -> None:
+    with faulty_redis.redis.client() as client:
         client.flushall()
 
 
-def restart_empty(place: Place) -> None:
-    place.redis.kill()
-    place.start(place.folder / "nothing")
+def restart_empty(faulty_redis: FaultyRedis) -> None:
+    faulty_redis.redis.kill()
+    faulty_redis.start(faulty_redis.folder / "nothing")
 
 
 def _is_ahead(client: Redis) -> bool:
-    """Whether the log is ahead of the clock."""
+    """Whether the log's head is ahead of the clock."""
     last: bytes = client.xinfo_stream(KEYS.stream)["last-generated-id"]
     seconds, _ = client.time()
     return int(last.partition(b"-")[0]) >= int(seconds) * 1000
 
 
-def restart_older(place: Place) -> None:
-    """With what it had a moment ago: from before the last event that everyone has.
+def restart_older(faulty_redis: FaultyRedis) -> None:
+    """Restart with the data of a moment ago, which lacks the last event that everyone has.
 
-    Not while its clock is behind, or places are given out twice, which nobody can notice.
+    This waits until the clock has passed the log's head. Otherwise Redis would give a position to
+    two events, which nobody can notice.
     """
-    with place.redis.client() as client:
-        deadline = time.monotonic() + DEADLINE
+    with faulty_redis.redis.client() as client:
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while _is_ahead(client):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-    backup = place.folder / "backup"
+    backup = faulty_redis.folder / "backup"
     shutil.rmtree(backup, ignore_errors=True)
-    shutil.copytree(place.folder / "appendonlydir", backup)
-    with place.redis.client() as client:
+    shutil.copytree(faulty_redis.folder / "appendonlydir", backup)
+    with faulty_redis.redis.client() as client:
         before = client.xinfo_stream(KEYS.stream)["last-generated-id"]
-        deadline = time.monotonic() + DEADLINE
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while client.xinfo_stream(KEYS.stream)["last-generated-id"] == before:
             assert time.monotonic() < deadline
-    place.redis.kill()
-    place.start(backup)
+    faulty_redis.redis.kill()
+    faulty_redis.start(backup)
 
 
-LOSSES: dict[str, Callable[[Place], None]] = {
+LOSSES: dict[str, Callable[[FaultyRedis], None]] = {
     "flushed": flush,
     "restarted empty": restart_empty,
     "restarted with older data": restart_older,
 }
-"""Something that was acknowledged is gone: a reset for everyone."""
+"""Faults that lose acknowledged events: everyone gets a reset."""
 
 
 @contextmanager
-def place(folder: Path) -> Iterator[Place]:
+def faulty_redis(folder: Path) -> Iterator[FaultyRedis]:
     with redis_server(folder) as redis, relay(redis.port) as network:
-        yield Place(redis, network)
+        yield FaultyRedis(redis, network)

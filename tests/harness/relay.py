@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 CHUNK = 256 * 1024
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER: a close that is a reset
-DEADLINE = 10.0
+LINGER_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends a reset
+DEADLINE_SECONDS = 10.0
 
 
 @dataclass(eq=False)
@@ -25,14 +25,14 @@ class _Pair:
         for writer in (self.client, self.server):
             with suppress(OSError):
                 writer.get_extra_info("socket").setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, RESET
+                    socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET
                 )
             writer.transport.abort()
 
 
 @dataclass
 class Relay:
-    """Attributes may be set from any thread; they hold for what passes from then on."""
+    """Its attributes may be set from any thread, and apply to the bytes that pass from then on."""
 
     target: int
     """The port that new connections lead to."""
@@ -40,10 +40,11 @@ class Relay:
     latency: float = 0.0
     """Seconds by which each piece is late, in each direction."""
     cuts: bytes = b""
-    """Of the answer to a request that has this in it, half arrives, and then a reset."""
+    """The answer to a request with these bytes in it is cut: half of it arrives, then a reset."""
     most: int = 0
-    """How many answers are cut so; 0 is any number."""
+    """How many answers are cut; 0 is any number."""
     done: int = 0
+    """How many answers have been cut."""
     _pairs: set[_Pair] = field(default_factory=set)
     _held: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -52,7 +53,7 @@ class Relay:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def reset(self) -> None:
-        """Every connection there is now."""
+        """Reset every connection that there is now."""
         self._call(self._reset)
 
     def _reset(self) -> None:
@@ -60,21 +61,21 @@ class Relay:
             pair.reset()
 
     def hold(self) -> None:
-        """Requests stay in the network, until they are let go, even if who sent them hung up."""
+        """Keep requests in the network until `let_go`, even if their sender has hung up."""
         self._call(self._held.clear)
 
     def let_go(self) -> None:
         self._call(self._held.set)
 
-    def _call(self, what: Callable[[], object]) -> None:
+    def _call(self, function: Callable[[], object]) -> None:
         done = threading.Event()
 
         def call() -> None:
-            what()
+            function()
             done.set()
 
         self._loop.call_soon_threadsafe(call)
-        assert done.wait(DEADLINE)
+        assert done.wait(DEADLINE_SECONDS)
 
     def _run(self, started: threading.Event) -> None:
         with asyncio.Runner() as runner:
@@ -82,12 +83,12 @@ class Relay:
 
     async def _serve(self, started: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
-        self._over = asyncio.Event()
+        self._ending = asyncio.Event()
         self._held.set()
         server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=CHUNK)
         self.port = server.sockets[0].getsockname()[1]
         started.set()
-        await self._over.wait()
+        await self._ending.wait()
         server.close()
         for pair in list(self._pairs):
             pair.reset()
@@ -136,7 +137,7 @@ class Relay:
         pair.client.transport.abort()
 
     def end(self) -> None:
-        self._call(self._over.set)
+        self._call(self._ending.set)
 
 
 @contextmanager
@@ -145,9 +146,9 @@ def relay(target: int) -> Iterator[Relay]:
     started = threading.Event()
     thread = threading.Thread(target=relay._run, args=[started], name="relay", daemon=True)
     thread.start()
-    assert started.wait(DEADLINE)
+    assert started.wait(DEADLINE_SECONDS)
     try:
         yield relay
     finally:
         relay.end()
-        thread.join(DEADLINE)
+        thread.join(DEADLINE_SECONDS)

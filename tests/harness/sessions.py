@@ -1,20 +1,20 @@
-"""A session engine whose reading a test can hold up, as a database that hangs does."""
+"""A session engine that a test can block, as a database that hangs would."""
 
 import threading
 from typing import Any
 
 from django.contrib.sessions.backends import signed_cookies
 
-DEADLINE = 20.0
+DEADLINE_SECONDS = 20.0
 
 gate = threading.Event()
-"""While it is not set, nobody's session is read."""
+"""Sessions are read only while the gate is set."""
 readers: list[int] = []
-"""The threads that sessions were read in."""
+"""The threads that have read sessions."""
 
 
 class SessionStore(signed_cookies.SessionStore):
     def load(self) -> dict[str, Any]:
         readers.append(threading.get_ident())
-        assert gate.wait(DEADLINE)
+        assert gate.wait(DEADLINE_SECONDS)
         return {}

@@ -1,4 +1,4 @@
-"""A Redis that takes everything and acknowledges nothing."""
+"""A fake Redis that accepts commands and acknowledges none of them."""
 
 import socketserver
 import threading
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class _Silent(socketserver.BaseRequestHandler):
-    """It answers what a client says of itself on connecting, and no more."""
+class _Handler(socketserver.BaseRequestHandler):
+    """Replies to the `CLIENT` commands that a client sends on connecting, and to nothing else."""
 
     def handle(self) -> None:
-        while said := self.request.recv(65536):
-            if b"EVAL" not in said:
-                self.request.sendall(b"+OK\r\n" * said.count(b"\r\nCLIENT\r\n"))
+        while received := self.request.recv(65536):
+            if b"EVAL" not in received:
+                self.request.sendall(b"+OK\r\n" * received.count(b"\r\nCLIENT\r\n"))
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -21,8 +21,8 @@ class _Server(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def silent_redis() -> Iterator[str]:
-    """Its URL."""
-    with _Server(("127.0.0.1", 0), _Silent) as server:
+    """Yields its URL."""
+    with _Server(("127.0.0.1", 0), _Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:

@@ -1,189 +1,9 @@
 # ruff: noqa: E501 - a template is a line
-"""Templates, what they include and extend, and a context, for rendering them in two ways."""
-
-import asyncio
-from collections.abc import AsyncIterator, Generator
-from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+"""Templates that `render` and `stream_template` have to render alike."""
 
 import django
-from django import template
-from django.utils.safestring import mark_safe
 
-MARKUP = "<b>&'\"</b>"
-
-
-class Later(NamedTuple):
-    """A value that has to be awaited."""
-
-    value: Any
-
-
-class Each(NamedTuple):
-    """Items that come one by one."""
-
-    items: list[Any]
-
-
-class Failure(Exception):
-    pass
-
-
-class Missing(Exception):
-    silent_variable_failure = True
-
-
-class Awaited:
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def __await__(self) -> Generator[None, None, Any]:
-        yield from asyncio.sleep(0).__await__()
-        if isinstance(self._value, Exception):
-            raise self._value
-        return self._value
-
-
-async def _value(value: Any) -> Any:
-    return await value
-
-
-async def _items(items: list[Any]) -> AsyncIterator[Any]:
-    for each in items:
-        yield streamed(each)
-
-
-def values_for_stream(values: dict[str, Any]) -> dict[str, Any]:
-    """With coroutines, which can be awaited once, and have to be or to be closed."""
-    given = {key: streamed(each) for key, each in values.items()}
-    return {key: _value(each) if isinstance(each, Awaited) else each for key, each in given.items()}
-
-
-def streamed(value: Any) -> Any:
-    """For `stream_template`: coroutines and async generators."""
-    match value:
-        case Later(inner):
-            return Awaited(streamed(inner))
-        case Each(items):
-            return _items(items)
-        case dict():
-            return {key: streamed(each) for key, each in value.items()}
-        case list():
-            return [streamed(each) for each in value]
-        case SimpleNamespace():
-            return SimpleNamespace(**streamed(vars(value)))
-    return value
-
-
-def resolved(value: Any) -> Any:
-    """For `render`: what these stand for."""
-    match value:
-        case Later(inner):
-            return resolved(inner)
-        case Each(items):
-            return [resolved(each) for each in items]
-        case dict():
-            return {key: resolved(each) for key, each in value.items()}
-        case list():
-            return [resolved(each) for each in value]
-        case SimpleNamespace():
-            return SimpleNamespace(**resolved(vars(value)))
-    return value
-
-
-def context() -> dict[str, Any]:
-    rows = [{"name": "ada", "year": 1815}, {"name": "eve", "year": 1815}, {"name": MARKUP}]
-    return {
-        "text": "text",
-        "markup": MARKUP,
-        "safe": mark_safe(MARKUP),
-        "slow": Later("slow"),
-        "slow_markup": Later(MARKUP),
-        "slow_safe": Later(mark_safe(MARKUP)),
-        "slow_none": Later(None),
-        "slow_list": Later([1, 2, 3]),
-        "slow_template": Later("inner.html"),
-        "slow_time": Later(datetime(2026, 11, 22, 21, tzinfo=UTC)),
-        "slow_number": Later(1234567.5),
-        "twice": Later(Later("twice")),
-        "items": Each(["a", MARKUP, Later("c")]),
-        "none": Each([]),
-        "one": Each(["only"]),
-        "pairs": Each([("a", 1), ("b", 2)]),
-        "uneven": Each([("a", 1), ("b",)]),
-        "rows": Each(rows),
-        "later_rows": Later(Each([Later(each) for each in rows])),
-        "nested": Each([Each(["a", "b"]), Each([]), Each(["c"])]),
-        "listed": [Later("x"), Later("y")],
-        "paired": [Later(("a", 1)), ("b", Later(2))],
-        "thing": SimpleNamespace(
-            name=Later(MARKUP), parts=Each([1, 2]), deep=Later({"er": SimpleNamespace(x=Later(7))})
-        ),
-        "zero": Later(0),
-        "false": False,
-    }
-
-
-register = template.Library()
-
-
-@register.simple_tag(takes_context=True)
-def peek(context: template.Context, name: str) -> Any:
-    return f"{name}={context.get(name)}"
-
-
-@register.simple_tag
-def shout(*words: Any, **named: Any) -> str:
-    return f"{words}{sorted(named.items())}"
-
-
-@register.inclusion_tag("boxed.html", takes_context=True)
-def boxed(context: template.Context, content: Any) -> dict[str, Any]:
-    return {"content": content, "text": context["text"]}
-
-
-@register.filter
-def brackets(value: Any, by: Any = "[]") -> str:
-    return f"{by}{value}{by}"
-
-
-@register.filter
-def fails(value: Any) -> str:
-    raise Failure(f"not {value}")
-
-
-@register.tag
-def twice(parser: Any, token: Any) -> template.Node:
-    nodes = parser.parse(("endtwice",))
-    parser.delete_first_token()
-    return Twice(nodes)
-
-
-class Twice(template.Node):
-    def __init__(self, nodelist: Any) -> None:
-        self.nodelist = nodelist
-
-    def render(self, context: template.Context) -> Any:
-        return self.nodelist.render(context).upper() + self.nodelist.render(context)
-
-
-class Through(Twice):
-    streams = True
-
-    def render(self, context: template.Context) -> Any:
-        with context.push(through=True):
-            return self.nodelist.render(context)
-
-
-@register.tag
-def through(parser: Any, token: Any) -> template.Node:
-    nodes = parser.parse(("endthrough",))
-    parser.delete_first_token()
-    return Through(nodes)
-
-
-OTHERS = {
+INCLUDED_TEMPLATES = {
     "inner.html": "<i>{{ text }} {{ slow }} {{ x }}{% for i in items %}{{ i }}{% endfor %}</i>",
     "boxed.html": "({{ content }} {{ text }} {{ slow }})",
     "deep.html": "{% include 'inner.html' with x=slow_markup %}{% include 'boxed.html' only %}",
@@ -262,7 +82,7 @@ TEMPLATES = [
     "{% with x=slow y=items z=slow|upper %}{{ x }}{{ z }}{% for i in y %}{{ i }}{% endfor %}{% endwith %}",
     "{% with items as y %}{{ y|length }}{% for i in y %}{{ i }}{% endfor %}{{ y.0 }}{% endwith %}{{ y }}",
     "{% with x=thing.deep %}{{ x.er.x }}{% endwith %}{% with x=missing %}[{{ x }}]{% endwith %}",
-    # Taken whole
+    # Nodes that change the text inside them
     "{% filter upper %}a {{ slow }} {% for i in items %}{{ i }}{% endfor %}{% endfilter %}",
     "{% filter force_escape|brackets:slow %}{{ slow_markup }}{% include 'inner.html' %}{% endfilter %}",
     "{% spaceless %}<p> {% for i in items %} <b> {{ i }} </b> {% endfor %}{{ slow }} </p>{% endspaceless %}",
@@ -288,7 +108,7 @@ TEMPLATES = [
     "{% extends base_name|default:'base.html' %}{% block title %}{{ slow|fails }}{% endblock %}",
     "before {% extends 'base.html' %}{% block body %}{% include 'deep.html' %}{% endblock %}",
     "{% block a %}{{ slow }}{% block b %}{{ block.super }}{{ slow }}{% endblock %}{% endblock %}",
-    # Tags of one's own
+    # Custom tags
     "{% load corpus %}{% peek 'slow' %}{% peek 'items' %}{% peek 'missing' %}{% peek name=slow %}",
     "{% load corpus %}{% shout slow items thing.name x=slow y=text %}{% shout slow as x %}{{ x }}",
     "{% load corpus %}{% boxed slow_markup %}{% boxed items %}{% boxed missing %}",
@@ -317,7 +137,7 @@ TEMPLATES = [
     "{% load corpus %}{% shout broken %}",
     "{% url 'nowhere' slow %}",
     "{% url slow_list %}",
-    # No templates at all
+    # Templates that cannot be compiled
     "{% nonsense %}",
     "{% if slow %}",
     "{{ slow|nonsense }}",
@@ -333,4 +153,3 @@ if django.VERSION >= (6, 0):
         "{% partialdef p inline %}{{ slow }}{% endpartialdef %}{% include 'corpus.html#p' %}",
         "{% partialdef p %}{{ slow|fails }}{% endpartialdef %}\n{% partial p %}{% partial q %}",
     ]
-FAULTS = {"broken": Later(Failure("broken")), "vanished": Later(Missing("vanished"))}

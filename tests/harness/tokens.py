@@ -1,4 +1,4 @@
-"""Keys of issuers of tokens, and tokens, good and bad, as only a forger's own code makes them."""
+"""Issuers' keys, valid tokens, and forged tokens, which no token library would sign."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ ISSUER = "https://login.example.com"
 
 
 @dataclass(frozen=True)
-class Pair:
+class KeyPair:
     private: Any
 
     @property
@@ -41,26 +41,26 @@ class Pair:
 
 
 @cache
-def pair(algorithm: str, *, weak: bool = False) -> Pair:
+def key_pair(algorithm: str, *, weak: bool = False) -> KeyPair:
     match algorithm:
         case "RS256":
-            return Pair(rsa.generate_private_key(65537, 1024 if weak else 2048))
+            return KeyPair(rsa.generate_private_key(65537, 1024 if weak else 2048))
         case "ES256":
-            return Pair(ec.generate_private_key(ec.SECP384R1() if weak else ec.SECP256R1()))
+            return KeyPair(ec.generate_private_key(ec.SECP384R1() if weak else ec.SECP256R1()))
         case _:
-            return Pair(ed25519.Ed25519PrivateKey.generate())
+            return KeyPair(ed25519.Ed25519PrivateKey.generate())
 
 
-def setting(algorithm: str = "HS256", **changes: Any) -> dict[str, Any]:
+def jwt_setting(algorithm: str = "HS256", **changes: Any) -> dict[str, Any]:
     """`CARILLON["JWT"]` with one key of this algorithm, whose `kid` is "main"."""
-    key = SECRET if algorithm == "HS256" else pair(algorithm).public_pem
+    key = SECRET if algorithm == "HS256" else key_pair(algorithm).public_pem
     keys = {"main": {"ALGORITHM": algorithm, "KEY": key}}
     return {"KEYS": keys, "AUDIENCE": AUDIENCE, "ISSUER": ISSUER, **changes}
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """Those of a good token. One that is given as None is left out."""
-    whole = {
+    """The claims of a valid token. A claim that is changed to None is left out."""
+    present = {
         "aud": AUDIENCE,
         "iss": ISSUER,
         "exp": int(time.time()) + 600,
@@ -68,22 +68,23 @@ def claims(**changes: Any) -> dict[str, Any]:
         "carillon": {"subscribe": ["orders"], "publish": ["news.*"]},
         **changes,
     }
-    return {name: value for name, value in whole.items() if value is not None}
+    return {name: value for name, value in present.items() if value is not None}
 
 
 def token(algorithm: str = "HS256", *, header: dict[str, Any] | None = None, **changes: Any) -> str:
-    key = SECRET if algorithm == "HS256" else pair(algorithm).private
+    key = SECRET if algorithm == "HS256" else key_pair(algorithm).private
     return jwt.encode(claims(**changes), key, algorithm, {"kid": "main", **(header or {})})
 
 
-def by_hand(header: Any, payload: Any, secret: str | None = SECRET) -> str:
-    """Signed by HMAC with any secret, whatever the header says; without one, not at all."""
-    parts = [_part(header), _part(payload)]
-    whole = ".".join(parts).encode()
-    signature = hmac.digest(secret.encode(), whole, hashlib.sha256) if secret is not None else b""
-    return ".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=").decode()])
+def forge_token(header: Any, payload: Any, secret: str | None = SECRET) -> str:
+    """A token with an HMAC signature whatever its header names; without a secret, unsigned."""
+    parts = [_encoded(header), _encoded(payload)]
+    signed = ".".join(parts).encode()
+    signature = hmac.digest(secret.encode(), signed, hashlib.sha256) if secret is not None else b""
+    return ".".join([*parts, _encoded(signature)])
 
 
-def _part(value: Any) -> str:
+def _encoded(value: Any) -> str:
+    """Base64url without padding (RFC 7515 §2), of bytes or of a value as JSON."""
     text = value if isinstance(value, bytes) else json.dumps(value).encode()
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()

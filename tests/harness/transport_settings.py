@@ -1,4 +1,4 @@
-"""The project, but that it serves nothing but a wire."""
+"""The project's settings, with an ASGI application that consists of nothing but a transport."""
 
 from config.settings import *  # noqa: F403
 

@@ -1,4 +1,4 @@
-"""A site that has the app somewhere below, and nothing else of the project."""
+"""URLs of a project that includes the app below a prefix, and has nothing else."""
 
 from django.urls import include, path
 

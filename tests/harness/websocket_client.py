@@ -1,4 +1,4 @@
-"""A client of our WebSockets in the test's own hands, by Channels' communicator."""
+"""A WebSocket client without a server: it calls the application by Channels' communicator."""
 
 import asyncio
 import json
@@ -10,24 +10,25 @@ from channels.testing import WebsocketCommunicator
 
 from notifications.websocket.protocol import SUBPROTOCOL
 
-DEADLINE = 10.0
+DEADLINE_SECONDS = 10.0
 
-type Said = tuple[str | None, dict[str, Any]]
+type Received = tuple[str | None, dict[str, Any]]
+"""The id of a subscription, and a message about it."""
 
 
-class Within:
-    """The application, with what a server or a middleware in front of it adds to the scope."""
+class WithScope:
+    """The application behind a server or middleware that adds entries to the scope."""
 
-    def __init__(self, application: Any, **added: Any) -> None:
+    def __init__(self, application: Any, **entries: Any) -> None:
         self._application = application
-        self._added = added
+        self._entries = entries
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self._application({**scope, **self._added}, receive, send)
+        await self._application({**scope, **self._entries}, receive, send)
 
 
-class Client:
-    """Leaving the block disconnects, and waits for the application's end."""
+class WebSocketClient:
+    """Connects in its block. The end of the block disconnects and awaits the application."""
 
     def __init__(
         self,
@@ -37,21 +38,21 @@ class Client:
         subprotocols: tuple[str, ...] = (SUBPROTOCOL,),
         **headers: str,
     ) -> None:
-        sent = {"host": "testserver", **headers}
+        all_headers = {"host": "testserver", **headers}
         self._communicator = WebsocketCommunicator(
             application,
             f"/ws/events/?{query}",
-            headers=[(name.encode(), value.encode()) for name, value in sent.items()],
+            headers=[(name.encode(), value.encode()) for name, value in all_headers.items()],
             subprotocols=list(subprotocols),
         )
-        self._ready: list[Said] = []
-        self.heard: dict[str | None, list[Any]] = defaultdict(list)
+        self._ready: list[Received] = []
+        self.received_data: dict[str | None, list[Any]] = defaultdict(list)
         """The data of all events so far, by subscription."""
         self.accepted = False
         self.subprotocol: str | None = None
 
     async def __aenter__(self) -> Self:
-        self.accepted, self.subprotocol = await self._communicator.connect(timeout=DEADLINE)
+        self.accepted, self.subprotocol = await self._communicator.connect(timeout=DEADLINE_SECONDS)
         return self
 
     async def __aexit__(
@@ -60,7 +61,7 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._communicator.disconnect(timeout=DEADLINE)
+        await self._communicator.disconnect(timeout=DEADLINE_SECONDS)
 
     async def send(self, **command: Any) -> None:
         await self.send_text(json.dumps(command))
@@ -71,43 +72,43 @@ class Client:
     async def send_bytes(self, data: bytes) -> None:
         await self._communicator.send_to(bytes_data=data)
 
-    async def subscribe(self, id: str, *topics: str, **more: str) -> dict[str, Any]:
-        """What is said of it first but for keep-alives of an earlier one."""
-        await self.send(type="subscribe", id=id, topics=list(topics), **more)
-        return await self.about(id, "subscribed")
+    async def subscribe(self, id: str, *topics: str, **fields: str) -> dict[str, Any]:
+        """Subscribe, and return the `subscribed` message."""
+        await self.send(type="subscribe", id=id, topics=list(topics), **fields)
+        return await self.message(id, "subscribed")
 
     async def output(self) -> dict[str, Any]:
-        message: dict[str, Any] = await self._communicator.receive_output(DEADLINE)
+        message: dict[str, Any] = await self._communicator.receive_output(DEADLINE_SECONDS)
         return message
 
-    async def next(self) -> Said:
-        """The next thing said, and of which subscription."""
-        async with asyncio.timeout(DEADLINE):
+    async def next(self) -> Received:
+        """The next message, and the id of its subscription."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while not self._ready:
                 message = await self.output()
                 assert message["type"] == "websocket.send", message
                 frame = json.loads(message["text"])
-                self._ready += [(frame["id"], each) for each in frame["messages"]]
-        id, said = self._ready.pop(0)
-        if said["type"] == "event":
-            self.heard[id].append(said["event"]["data"])
-        return id, said
+                self._ready += [(frame["id"], message) for message in frame["messages"]]
+        id, received = self._ready.pop(0)
+        if received["type"] == "event":
+            self.received_data[id].append(received["event"]["data"])
+        return id, received
 
-    async def about(self, id: str | None, type: str) -> dict[str, Any]:
-        """The next of this type about this subscription; what else is said is left out."""
+    async def message(self, id: str | None, type: str) -> dict[str, Any]:
+        """The next message of this type about this subscription. Others are skipped."""
         while True:
-            of, said = await self.next()
-            if of == id and said["type"] == type:
-                return said
+            about, received = await self.next()
+            if about == id and received["type"] == type:
+                return received
 
     async def data(self, id: str, count: int) -> list[Any]:
-        """The data of its first events."""
-        while len(self.heard[id]) < count:
+        """The data of the first events of this subscription."""
+        while len(self.received_data[id]) < count:
             await self.next()
-        return self.heard[id][:count]
+        return self.received_data[id][:count]
 
     async def close_code(self) -> tuple[int, str]:
-        """How the connection ends; what is said before is left out."""
+        """The code and the reason of the close. Messages before the close are skipped."""
         while (message := await self.output())["type"] != "websocket.close":
             pass
         return message["code"], message["reason"]

@@ -1,1 +1,1 @@
-"""The wheel, installed into a site that somebody just started, under each server."""
+"""The wheel, installed into a new Django site, under each server."""

@@ -1,4 +1,4 @@
-"""One environment for all, one site, its Redis, and a browser."""
+"""A virtual environment with the wheel, a site in it, its Redis, and a browser."""
 
 import os
 import shutil
@@ -13,25 +13,25 @@ from tests.browser.conftest import ARGUMENTS
 from tests.harness.servers import ROOT, RedisServer, free_port, needs, redis_server
 from tests.install.site import Site, bare_environment, run
 
-# What a site has besides: the servers that no extra brings, and what it is tested with.
-BESIDES = ["gunicorn", "uvicorn-worker", "pytest-django", "pytest-asyncio"]
+# Packages of the site that no extra installs: its servers, and the tools of its tests.
+SITE_PACKAGES = ["gunicorn", "uvicorn-worker", "pytest-django", "pytest-asyncio"]
 TYPES = ["mypy", "django-stubs[compatible-mypy]"]
 
 
-def pip_install(*wanted: str, env: dict[str, str]) -> None:
-    """Where nothing can be fetched, a laptop does without; in CI that is a failure."""
-    command = ["python", "-m", "pip", "install", "--quiet", *wanted]
+def pip_install(*packages: str, env: dict[str, str]) -> None:
+    """Install packages. Without a network the test is skipped on a laptop, and fails in CI."""
+    command = ["python", "-m", "pip", "install", "--quiet", *packages]
     try:
         run(*command, cwd=ROOT, env=env)
     except AssertionError as error:
         if os.environ.get("CI"):
             raise
-        pytest.skip(f"pip cannot fetch {wanted}: {error}")
+        pytest.skip(f"pip cannot fetch {packages}: {error}")
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist, and with the wheel that was made of that."""
+    """A folder with the sdist, and with the wheel that was built from it."""
     folder = tmp_path_factory.mktemp("built")
     env = bare_environment(folder / "env" / "bin")
     run(sys.executable, "-m", "venv", folder / "env", cwd=folder, env=env)
@@ -41,25 +41,26 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def wheel(built: Path) -> Path:
-    [wheel] = built.glob("*.whl")
-    return wheel
+def package(built: Path) -> Path:
+    """The wheel."""
+    [file] = built.glob("*.whl")
+    return file
 
 
 @pytest.fixture(scope="session")
-def binaries(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of an environment in which the wheel is installed, and nothing of this checkout."""
+def binaries(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` of an environment with the wheel installed, and nothing of this checkout."""
     folder = tmp_path_factory.mktemp("environment")
     env = bare_environment(folder / "bin")
     run(sys.executable, "-m", "venv", folder, cwd=folder, env=env)
-    wanted = [f"{wheel}[daphne,uvicorn]", *BESIDES, *TYPES]
-    pip_install(*wanted, env=env)
+    packages = [f"{package}[daphne,uvicorn]", *SITE_PACKAGES, *TYPES]
+    pip_install(*packages, env=env)
     return folder / "bin"
 
 
 @pytest.fixture(scope="session")
 def site(binaries: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """With the README's edits made, and a Redis named that is not there."""
+    """A site with the README's edits, whose Redis does not run yet."""
     site = Site(tmp_path_factory.mktemp("sites") / "mysite", binaries, free_port())
     site.start()
     site.edit()

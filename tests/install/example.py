@@ -1,4 +1,4 @@
-"""A site of somebody's own: as it is before, and what its authors write for it afterwards."""
+"""The files of a user's site: before Carillon, and its tests and types with it."""
 
 VIEWS = """\
 from types import SimpleNamespace
@@ -84,11 +84,11 @@ class PayingTests(OutboxMixin, TestCase):
             self.client.get("/pay/")
             assert list(outbox) == []
 
-    def test_the_owner_is_told(self) -> None:
+    def test_the_owner_is_notified(self) -> None:
         self.pay()
         assert_published(user_topic(self.user), {"text": "Paid"}, count=1)
 
-    async def test_the_owner_hears_it(self) -> None:
+    async def test_the_owner_receives_the_event(self) -> None:
         client = AsyncClient()
         await client.aforce_login(self.user)
         response = await client.get("/events/")
@@ -97,7 +97,7 @@ class PayingTests(OutboxMixin, TestCase):
         assert event.data == '{"text":"Paid"}'
 """
 
-# The rest of what an application may use, for the types' sake.
+# The rest of the public interface, so that mypy checks its types.
 STREAMS = """\
 import logging
 
@@ -114,13 +114,13 @@ async def orders(request: HttpRequest, pk: int) -> EventStreamResponse:
     return EventStreamResponse([f"orders.{pk}"], start=Start(since_ms=0), envelope=True)
 
 
-async def tell(text: str) -> str | None:
-    event: Event = await apublish(["news", "sport"], {"text": text}, type="told", id="a")
+async def announce(text: str) -> str | None:
+    event: Event = await apublish(["news", "sport"], {"text": text}, type="text", id="a")
     events: list[Event] = await apublish_many([event])
     return events[0].cursor
 
 
-def tell_all(texts: list[str]) -> list[Event]:
+def announce_all(texts: list[str]) -> list[Event]:
     try:
         publish("news", texts, idempotency_key="once", fail_silently=True)
         return publish_many(Event(topics=["news"], data=text) for text in texts)
@@ -144,7 +144,7 @@ from notifications import publish, user_topic
 from notifications.testing import Outbox, assert_published, read_events
 
 
-def test_the_owner_is_told(
+def test_the_owner_is_notified(
     carillon_outbox: Outbox,
     admin_client: Client,
     admin_user: User,
@@ -158,12 +158,12 @@ def test_the_owner_is_told(
 
 
 @pytest.mark.asyncio
-async def test_anybody_hears_the_news(carillon_outbox: Outbox, async_client: AsyncClient) -> None:
+async def test_all_receive_the_news(carillon_outbox: Outbox, async_client: AsyncClient) -> None:
     response = await async_client.get("/events/?topic=news")
     publish("news", {"text": "one"})
     publish("news", {"text": "two"}, type="late")
-    heard = [(event.type, event.data) for event in await read_events(response, 2)]
-    assert heard == [("message", '{"text":"one"}'), ("late", '{"text":"two"}')]
+    events = [(event.type, event.data) for event in await read_events(response, 2)]
+    assert events == [("message", '{"text":"one"}'), ("late", '{"text":"two"}')]
 """
 
 PYTEST_INI = """\
@@ -191,7 +191,7 @@ from mysite.settings import *
 ASGI_APPLICATION = "mysite.stock_asgi.application"
 """
 
-# A site that stays on WSGI: what its docs say is put in here.
+# A site that stays on WSGI; the settings of docs/install.md are appended.
 WSGI_SETTINGS = """\
 from mysite.settings import *
 del ASGI_APPLICATION

@@ -1,4 +1,4 @@
-"""Whatever serves the site, by the lines of docs/install.md."""
+"""The servers of the site, started by the commands in docs/install.md."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.harness.nginx import NGINX
+from tests.harness.proxies import NGINX
 from tests.harness.servers import Process, free_port, needs
 from tests.install import text
 from tests.install.site import Site
@@ -28,8 +28,8 @@ SITE = """
 """
 
 
-def up(port: int) -> None:
-    """Wait until somebody serves there."""
+def wait_until_up(port: int) -> None:
+    """Wait until a server answers on this port."""
     with httpx.Client(transport=httpx.HTTPTransport(retries=6)) as client:
         client.get(f"http://{ADDRESS}:{port}/nowhere", timeout=30)
 
@@ -49,7 +49,7 @@ def process(
         )
     server = Process(popen, port, log)
     try:
-        up(port)
+        wait_until_up(port)
         yield server
     finally:
         server.stop()
@@ -80,16 +80,16 @@ COMMANDS = {
 
 
 @contextmanager
-def served(site: Site, by: str, folder: Path, **environment: str) -> Iterator[Process]:
+def served(site: Site, server: str, folder: Path, **environment: str) -> Iterator[Process]:
     port = free_port()
     log = folder / "server.log"
-    with process(site, COMMANDS[by](port), port, log, **environment) as server:
-        yield server
+    with process(site, COMMANDS[server](port), port, log, **environment) as running:
+        yield running
 
 
 @contextmanager
 def wsgi(site: Site, folder: Path) -> Iterator[Process]:
-    """gunicorn, as it serves any site."""
+    """gunicorn with its own WSGI workers."""
     port = free_port()
     command = [*text.command("mysite.wsgi"), "--bind", f"{ADDRESS}:{port}"]
     settings = site.stay_on_wsgi()
@@ -99,15 +99,15 @@ def wsgi(site: Site, folder: Path) -> Iterator[Process]:
 
 @contextmanager
 def routed_aside(site: Site, folder: Path) -> Iterator[Process]:
-    """nginx, with gunicorn behind it for all but the streams."""
+    """nginx in front of gunicorn, with the streams routed to `carillon serve`."""
     with ExitStack() as stack:
         pages = stack.enter_context(wsgi(site, folder))
-        told = text.command("carillon serve")
+        documented = text.command("carillon serve")
         streams, port = free_port(), free_port()
-        serve = [*told[:-1], str(streams)]
+        serve = [*documented[:-1], str(streams)]
         settings = site.stay_on_wsgi()
         stack.enter_context(process(site, serve, streams, folder / "serve.log", **settings))
-        location = text.block("nginx", holding="/events/").replace(told[-1], str(streams))
+        location = text.block("nginx", holding="/events/").replace(documented[-1], str(streams))
         configuration = folder / "nginx.conf"
         site_text = SITE.format(port=port, pages=pages.port, streams=location)
         configuration.write_text(NGINX.format(text=site_text))
@@ -116,7 +116,7 @@ def routed_aside(site: Site, folder: Path) -> Iterator[Process]:
 
 
 def nginx() -> str:
-    """It is for root alone to find, on Debian."""
+    """nginx's binary, which on Debian is only on root's PATH."""
     binary = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     needs("nginx", found=binary)
     return str(binary)

@@ -1,4 +1,4 @@
-"""A fresh `startproject` in an environment of its own, edited as the README says."""
+"""A new `startproject` in its own environment, edited as the README says."""
 
 import difflib
 import os
@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tests.install import example, text
 
-DEADLINE = 240.0
+DEADLINE_SECONDS = 240.0
 
-# Lines of the site as it is before, and what becomes of those that import something.
+# Lines of the site before the edits, and the import lines that replace some of them.
 DIRS = 'TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates"]'
 STOCK = "from django.core.asgi import get_asgi_application"
 PATH, INCLUDE = "from django.urls import path", "from django.urls import include, path"
@@ -20,22 +20,31 @@ IMPORTS = "from notifications import publish_on_commit, user_topic"
 ORDER = "    order = SimpleNamespace(owner=request.user)"
 SCRIPT = "<script>"
 
-OURS = ("DEBUG", "SECRET_KEY", "REDIS_URL", "DATA_DIR", "HOST", "PORT", "WEB_CONCURRENCY")
-PYTHONS = ("DJANGO_SETTINGS_MODULE", "PYTHONPATH", "VIRTUAL_ENV")
+PROJECT_VARIABLES = (
+    "DEBUG",
+    "SECRET_KEY",
+    "REDIS_URL",
+    "DATA_DIR",
+    "HOST",
+    "PORT",
+    "WEB_CONCURRENCY",
+)
+PYTHON_VARIABLES = ("DJANGO_SETTINGS_MODULE", "PYTHONPATH", "VIRTUAL_ENV")
 
 
 def bare_environment(binaries: Path) -> dict[str, str]:
-    """Nothing of this checkout, and these binaries first."""
-    kept = {
+    """Environment variables without those of this checkout, and with these binaries first."""
+    variables = {
         name: value
         for name, value in os.environ.items()
-        if name not in OURS + PYTHONS and not name.startswith(("CARILLON_", "PYTEST_", "COV_"))
+        if name not in PROJECT_VARIABLES + PYTHON_VARIABLES
+        and not name.startswith(("CARILLON_", "PYTEST_", "COV_"))
     }
-    return {**kept, "PATH": f"{binaries}:{kept['PATH']}", "PYTHONUNBUFFERED": "1"}
+    return {**variables, "PATH": f"{binaries}:{variables['PATH']}", "PYTHONUNBUFFERED": "1"}
 
 
 def run(*command: str | Path, cwd: Path, env: dict[str, str]) -> str:
-    """What it prints; it has to succeed."""
+    """The output of a command, which has to succeed."""
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -43,7 +52,7 @@ def run(*command: str | Path, cwd: Path, env: dict[str, str]) -> str:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=DEADLINE,
+        timeout=DEADLINE_SECONDS,
         text=True,
         check=False,
     )
@@ -70,7 +79,7 @@ class Site:
         return self.run("python", "manage.py", *arguments, **environment)
 
     def start(self) -> None:
-        """As it is before Carillon."""
+        """Create the site as it is before Carillon."""
         self.folder.mkdir()
         self.run("django-admin", "startproject", "mysite", ".")
         self._write("mysite/views.py", example.VIEWS)
@@ -81,7 +90,7 @@ class Site:
             self._write(f"templates/{name}", content)
 
     def edit(self) -> list[tuple[str, int]]:
-        """Do what the README says; how many lines that put into each file."""
+        """Do what the README says. Returns how many lines that adds to each file."""
         edits = text.edits()
         carillon = edits.carillon.replace(text.REDIS, f"redis://localhost:{self.redis_port}/1")
         assert carillon != edits.carillon
@@ -103,33 +112,33 @@ class Site:
         self._write("mypy.ini", example.MYPY_INI)
 
     def keep_in_memory(self) -> dict[str, str]:
-        """The environment of a site that has no Redis."""
+        """The environment of a site without Redis."""
         self._write("mysite/memory_settings.py", example.MEMORY_SETTINGS)
         return {"DJANGO_SETTINGS_MODULE": "mysite.memory_settings"}
 
     def stay_stock(self) -> dict[str, str]:
-        """The environment of a site whose asgi.py was forgotten."""
+        """The environment of a site whose asgi.py was not edited."""
         stock = self.read("mysite/asgi.py").replace(text.edits().asgi, STOCK)
         self._write("mysite/stock_asgi.py", stock)
         self._write("mysite/stock_settings.py", example.STOCK_SETTINGS)
         return {"DJANGO_SETTINGS_MODULE": "mysite.stock_settings"}
 
     def stay_on_wsgi(self) -> dict[str, str]:
-        """The environment of a site that took the docs' way for WSGI."""
-        said = text.block("python", holding="SILENCED_SYSTEM_CHECKS")
-        self._write("mysite/wsgi_settings.py", example.WSGI_SETTINGS + said)
+        """The environment of a site that follows the docs for WSGI."""
+        documented = text.block("python", holding="SILENCED_SYSTEM_CHECKS")
+        self._write("mysite/wsgi_settings.py", example.WSGI_SETTINGS + documented)
         return {"DJANGO_SETTINGS_MODULE": "mysite.wsgi_settings"}
 
     def read(self, name: str) -> str:
         return (self.folder / name).read_text()
 
     def _replace(self, name: str, *replacements: tuple[str, ...]) -> tuple[str, int]:
-        """Lines by others; how many of them are new."""
+        """Replace lines of a file. Returns how many lines are new."""
         before = self.read(name).splitlines()
         after = list(before)
         for old, *new in replacements:
-            place = after.index(old)
-            after[place : place + 1] = new
+            index = after.index(old)
+            after[index : index + 1] = new
         self._write(name, "\n".join([*after, ""]))
         added = [line for line in difflib.ndiff(before, after) if line.startswith("+ ")]
         return name, len([line for line in added if line.strip() != "+"])

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.install, pytest.mark.timeout(400)]
 NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
 
-def test_it_takes_as_many_files_and_lines_as_the_readme_says(
+def test_it_takes_as_many_files_and_lines_as_the_readme_counts(
     binaries: Path, tmp_path: Path
 ) -> None:
     site = Site(tmp_path / "mysite", binaries, free_port())
@@ -23,7 +23,7 @@ def test_it_takes_as_many_files_and_lines_as_the_readme_says(
     assert (NUMBERS[len(edits)], NUMBERS[lines]) == text.counted()
 
 
-def test_it_is_checked_and_each_edit_that_is_left_out_is_missed(site: Site) -> None:
+def test_its_checks_pass_and_a_missing_edit_gets_a_warning(site: Site) -> None:
     assert "no issues" in site.manage("check")
     assert "no issues" in site.manage("check", "--tag", "carillon", "--deploy")
     assert "(carillon.W001)" in site.manage("check", **site.stay_stock())
@@ -33,12 +33,12 @@ def test_it_is_checked_and_each_edit_that_is_left_out_is_missed(site: Site) -> N
 
 
 def test_its_own_base_template_stays_its_own(site: Site) -> None:
-    found = site.manage(
+    names = site.manage(
         *("shell", "-v0", "-c"),
         "from django.template.loader import get_template as get;"
         "print(get('base.html').origin.name, get('carillon/base.html').origin.name)",
     )
-    own, ours = found.split()
+    own, ours = names.split()
     assert Path(own) == site.folder / "templates/base.html"
     assert ours.endswith("site-packages/notifications/templates/carillon/base.html")
 

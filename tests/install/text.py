@@ -1,4 +1,4 @@
-"""What README.md and docs/install.md say, to be done as it stands there."""
+"""Commands and code in README.md and docs/install.md, which the tests run as they are."""
 
 import re
 import shlex
@@ -35,14 +35,14 @@ def edits() -> Edits:
 
 
 def counted() -> tuple[str, str]:
-    """How many files and lines it says it takes."""
-    said = re.search(r"(\w+) files, (\w+) lines", README)
-    assert said
-    return said[1].lower(), said[2].lower()
+    """How many files and lines the README says the edits take."""
+    match = re.search(r"(\w+) files, (\w+) lines", README)
+    assert match
+    return match[1].lower(), match[2].lower()
 
 
 def block(language: str, *, holding: str) -> str:
-    """The code of that language in docs/install.md which holds a word."""
+    """The code block in docs/install.md of this language that contains this text."""
     blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", INSTALL, re.DOTALL)
     [code] = [block for block in blocks if holding in block]
     return code

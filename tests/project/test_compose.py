@@ -1,4 +1,4 @@
-"""The image and `docker compose up`: what can be tried without Docker, and the whole with it."""
+"""The image and `docker compose up`: their files without Docker, and the whole with it."""
 
 import os
 import re
@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from notifications.conf import Settings
-from notifications.management.server.slot import LONGEST_END
+from notifications.management.server.slot import RETIRE_GRACE_SECONDS
 from tests.harness.event_source import subscribe
+from tests.harness.proxies import trusting_anybody
 from tests.harness.servers import (
     ROOT,
     RedisServer,
@@ -23,32 +24,33 @@ from tests.harness.servers import (
     listening,
     migrate,
 )
-from tests.proxies.servers import trusting_anybody
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 NO_REDIS = "redis://127.0.0.1:1/0"
 
 
-def test_all_that_is_passed_on_is_read_and_all_of_ours_is_passed_on() -> None:
+def test_compose_passes_on_exactly_the_variables_that_the_settings_read() -> None:
     web = COMPOSE.partition("\n  redis:\n")[0]
     passed = set(re.findall(r"^      ([A-Z_]+):", web, re.MULTILINE))
     settings = (ROOT / "config" / "settings.py").read_text()
     tokens = (ROOT / "config" / "tokens.py").read_text()
-    ours = re.findall(r'^    "([A-Z_]+)": (?:flag|names|number|str|whole)', settings, re.MULTILINE)
+    ours = re.findall(
+        r'^    "([A-Z_]+)": (?:flag|names|number|str|whole_number)', settings, re.MULTILINE
+    )
     read = {f"CARILLON_{name}" for name in ours} | set(re.findall(r'"(CARILLON_JWT_\w+)"', tokens))
     assert {name for name in passed if name.startswith("CARILLON_")} == read
     source = settings + (ROOT / "config" / "entrypoint.py").read_text()
     assert [name for name in passed - read if f'"{name}"' not in source] == []
 
 
-def test_the_image_runs_as_nobody_special_and_installs_only_what_is_locked() -> None:
+def test_the_image_runs_unprivileged_and_installs_only_locked_packages() -> None:
     assert re.search(r"^USER carillon$", DOCKERFILE, re.MULTILINE)
     assert "--require-hashes -r config/requirements.txt" in DOCKERFILE
     assert "HEALTHCHECK" in DOCKERFILE
 
 
-def test_only_what_the_image_needs_is_sent_to_the_builder() -> None:
+def test_the_builder_gets_only_the_files_that_the_image_needs() -> None:
     first, *rest = (ROOT / ".dockerignore").read_text().split()
     allowed = {line.removeprefix("!") for line in rest if line.startswith("!")}
     copied = set(re.findall(r"^COPY (\w+)", DOCKERFILE, re.MULTILINE))
@@ -56,7 +58,7 @@ def test_only_what_the_image_needs_is_sent_to_the_builder() -> None:
     assert {name.removesuffix(".py") for name in allowed} == copied
 
 
-def test_redis_keeps_what_it_took_and_waits_for_nothing_else() -> None:
+def test_redis_persists_and_never_evicts() -> None:
     [command] = re.findall(r"command: (redis-server .*)", COMPOSE)
     assert "--appendonly yes" in command
     assert "--maxmemory-policy noeviction" in command
@@ -64,33 +66,33 @@ def test_redis_keeps_what_it_took_and_waits_for_nothing_else() -> None:
     assert int(re.findall(r"nofile: (\d+)", COMPOSE)[0]) <= 20_000
 
 
-def test_the_port_is_published_to_this_machine_alone() -> None:
+def test_the_port_is_published_on_this_machine_only() -> None:
     assert "${PUBLISH_ON:-127.0.0.1}:${PORT:-8000}:${DOMAIN:+1}8000\n" in COMPOSE
 
 
 def test_docker_waits_longer_than_a_drain_takes() -> None:
     [seconds] = re.findall(r"STOP_GRACE_PERIOD:-(\d+)s", COMPOSE)
-    assert int(seconds) > Settings(LOG="memory").DRAIN_SECONDS + LONGEST_END
+    assert int(seconds) > Settings(LOG="memory").DRAIN_SECONDS + RETIRE_GRACE_SECONDS
 
 
-def test_what_is_mounted_is_there() -> None:
+def test_the_mounted_file_exists() -> None:
     [file] = re.findall(r"^    file: (.+)$", COMPOSE, re.MULTILINE)
     assert (ROOT / file).is_file()
 
 
-def enter(folder: Path, *command: str, **settings: str) -> str:
-    """What the image's entrypoint prints, and then the command that it becomes."""
+def run_entrypoint(folder: Path, *command: str, **settings: str) -> str:
+    """The output of the image's entrypoint and of the command that it runs."""
     files = {
         "SECRET_KEY_FILE": str(folder / "secret.key"),
         "CARILLON_PUBLISH_KEYS_FILE": str(folder / "publish.key"),
     }
-    given = environment(NO_REDIS, folder, {**files, **settings})
+    variables = environment(NO_REDIS, folder, {**files, **settings})
     for name in {"SECRET_KEY", "CARILLON_PUBLISH_KEYS"} - settings.keys():
-        del given[name]
+        del variables[name]
     done = subprocess.run(
         [sys.executable, "-m", "config.entrypoint", sys.executable, *command],
         cwd=ROOT,
-        env=given,
+        env=variables,
         capture_output=True,
         text=True,
         timeout=60,
@@ -100,41 +102,45 @@ def enter(folder: Path, *command: str, **settings: str) -> str:
     return done.stdout
 
 
-def test_the_first_start_makes_keys_and_says_one_of_them_once(tmp_path: Path) -> None:
-    first = enter(tmp_path, "-c", "print('served')")
+def test_the_first_start_creates_keys_and_prints_the_publish_key_once(tmp_path: Path) -> None:
+    first = run_entrypoint(tmp_path, "-c", "print('served')")
     key = (tmp_path / "publish.key").read_text().strip()
-    assert first.splitlines() == [f"Made a key to publish with, shown this once: {key}", "served"]
-    assert enter(tmp_path, "-c", "print('served')") == "served\n"
+    assert first.splitlines() == [f"Created a publish key, shown only this once: {key}", "served"]
+    assert run_entrypoint(tmp_path, "-c", "print('served')") == "served\n"
     assert (tmp_path / "publish.key").read_text().strip() == key
     assert (tmp_path / "secret.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_keys_that_are_given_are_not_made(tmp_path: Path) -> None:
-    given = {"SECRET_KEY": "given", "CARILLON_PUBLISH_KEYS": "a-key-that-was-given"}
-    assert enter(tmp_path, "-c", "print('served')", **given) == "served\n"
+def test_keys_that_are_set_are_not_created(tmp_path: Path) -> None:
+    keys = {"SECRET_KEY": "set", "CARILLON_PUBLISH_KEYS": "a-key-that-was-set"}
+    assert run_entrypoint(tmp_path, "-c", "print('served')", **keys) == "served\n"
     assert not list(tmp_path.glob("*.key"))
 
 
-def test_the_first_user_is_made_once_and_then_left_alone(tmp_path: Path) -> None:
-    ask = ["manage.py", "shell", "-v0", "-c"]
-    count = "from django.contrib.auth.models import User; u = User.objects.get(); "
+def test_the_first_user_is_created_once_and_not_changed_later(tmp_path: Path) -> None:
+    shell = ["manage.py", "shell", "-v0", "-c"]
+    get_user = "from django.contrib.auth.models import User; u = User.objects.get(); "
     user = {"DJANGO_SUPERUSER_USERNAME": "ada", "DJANGO_SUPERUSER_PASSWORD": "sesame"}
-    said = enter(tmp_path, *ask, f"{count} print(u.username, u.is_superuser)", **user)
-    assert said.splitlines()[-1] == "ada True"
+    output = run_entrypoint(
+        tmp_path, *shell, f"{get_user} print(u.username, u.is_superuser)", **user
+    )
+    assert output.splitlines()[-1] == "ada True"
     user["DJANGO_SUPERUSER_PASSWORD"] = "another"
-    said = enter(tmp_path, *ask, f"{count} print(u.check_password('sesame'))", **user)
-    assert said == "True\n"
+    output = run_entrypoint(
+        tmp_path, *shell, f"{get_user} print(u.check_password('sesame'))", **user
+    )
+    assert output == "True\n"
 
 
 def healthcheck(port: int, **settings: str) -> int:
-    given = {**os.environ, "PORT": str(port), **settings}
+    variables = {**os.environ, "PORT": str(port), **settings}
     command = [sys.executable, "-m", "config.healthcheck"]
-    return subprocess.run(command, cwd=ROOT, env=given, capture_output=True, check=False).returncode
+    return subprocess.run(
+        command, cwd=ROOT, env=variables, capture_output=True, check=False
+    ).returncode
 
 
-def test_the_health_check_answers_for_the_server_whatever_its_hosts_are(
-    redis: RedisServer, tmp_path: Path
-) -> None:
+def test_the_health_check_works_with_any_allowed_hosts(redis: RedisServer, tmp_path: Path) -> None:
     hosts = ".example.com,example.org"
     migrate(tmp_path)
     with daphne(redis.url, tmp_path, ALLOWED_HOSTS=hosts) as server:
@@ -158,8 +164,8 @@ class Compose:
             "DJANGO_SUPERUSER_PASSWORD": "sesame",
             **settings,
         }
-        for given in ("REDIS_URL", "SECRET_KEY", "DATABASE_URL", "CARILLON_PUBLISH_KEYS"):
-            self._environment.pop(given, None)
+        for name in ("REDIS_URL", "SECRET_KEY", "DATABASE_URL", "CARILLON_PUBLISH_KEYS"):
+            self._environment.pop(name, None)
 
     def __call__(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -194,7 +200,7 @@ def compose() -> Iterator[Compose]:
 @pytest.mark.timeout(300)
 async def test_compose_up_serves_and_a_new_container_keeps_keys_and_log(compose: Compose) -> None:
     compose("up", "--build", "--detach", "--wait")
-    [key] = re.findall(r"shown this once: (\S+)", compose("logs", "web"))
+    [key] = re.findall(r"shown only this once: (\S+)", compose("logs", "web"))
     url = f"http://localhost:{compose.port}"
     headers = {"Authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(base_url=url, headers=headers) as client:
@@ -206,7 +212,7 @@ async def test_compose_up_serves_and_a_new_container_keeps_keys_and_log(compose:
         )
         compose("down")
         compose("up", "--detach", "--wait")
-        assert "shown this once" not in compose("logs", "web")
+        assert "shown only this once" not in compose("logs", "web")
         assert (await client.post("/publish/", data={**form, "data": "after"})).status_code == 201
     async with subscribe(compose.port, "demo.x", since="all") as stream:
         assert [(await stream.next_event()).data for _ in range(2)] == ["before", "after"]
@@ -228,7 +234,7 @@ def test_the_profile_tls_is_the_only_way_in_and_covers_for_the_origin() -> None:
             with pytest.raises(httpx.TransportError):
                 httpx.get(f"http://localhost:{compose.port}/", trust_env=False)
             compose("stop", "web")
-            answer = client.get("/events/?topic=demo.x")
-            assert (answer.status_code, answer.text) == (200, "retry: 3000\n\n")
+            response = client.get("/events/?topic=demo.x")
+            assert (response.status_code, response.text) == (200, "retry: 3000\n\n")
         [code] = re.findall(r"Exited \((\d+)\)", compose("ps", "--all", "web"))
         assert code == "0"

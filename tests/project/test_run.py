@@ -1,4 +1,4 @@
-"""`./run`, in a checkout whose path has spaces, on machines that have this and lack that."""
+"""`./run`, in a checkout whose path has spaces, on machines with and without uv and Python."""
 
 import os
 import shlex
@@ -28,7 +28,7 @@ esac
 
 
 class Machine:
-    """A checkout with what `./run` reads, and a PATH on which only the named tools are."""
+    """A checkout with the files that `./run` reads, and a PATH with a few tools."""
 
     def __init__(self, folder: Path) -> None:
         self.checkout = folder / "a check out"
@@ -74,13 +74,13 @@ class Machine:
         )
 
     def run(self, *arguments: str, **variables: str) -> tuple[int, str, str]:
-        """The exit status, and what went to stdout and to stderr."""
+        """The exit status, stdout and stderr."""
         process = self.start(*arguments, **variables)
         out, err = process.communicate(timeout=60)
         return process.returncode, out, err
 
     def syncs(self) -> list[str]:
-        """Each installation that uv was asked for."""
+        """The arguments of each `uv sync`."""
         lines = self.uv_log.read_text().splitlines() if self.uv_log.exists() else []
         return [line for line in lines if line.startswith("sync")]
 
@@ -92,20 +92,22 @@ def machine(tmp_path: Path) -> Machine:
 
 @pytest.fixture
 def usual(machine: Machine) -> Machine:
-    """It has uv and a Python."""
+    """A machine with uv and a Python."""
     machine.has("uv", UV)
     machine.has_python()
     return machine
 
 
-def test_help_needs_nothing(machine: Machine) -> None:
+def test_help_installs_nothing(machine: Machine) -> None:
     status, out, err = machine.run("--help")
     assert (status, err) == (0, "")
     assert "./run test" in out
     assert not (machine.checkout / ".venv").exists()
 
 
-def test_the_first_start_installs_what_is_locked_and_later_ones_do_not(usual: Machine) -> None:
+def test_the_first_start_installs_the_locked_packages_and_later_starts_nothing(
+    usual: Machine,
+) -> None:
     status, out, err = usual.run()
     assert (status, out) == (0, "manage carillon dev DEBUG=1\n")
     assert "installing" in err
@@ -117,13 +119,13 @@ def test_the_first_start_installs_what_is_locked_and_later_ones_do_not(usual: Ma
     assert len(usual.syncs()) == 1
 
 
-def test_anything_else_goes_to_manage_py(usual: Machine) -> None:
+def test_other_commands_go_to_manage_py(usual: Machine) -> None:
     usual.run()
     assert usual.run("shell", "-c", "a b") == (0, "manage shell -c a b DEBUG=1\n", "")
     assert usual.run("check", DEBUG="0") == (0, "manage check DEBUG=0\n", "")
 
 
-def test_the_tests_install_what_they_need_once(usual: Machine) -> None:
+def test_the_tests_install_their_group_once(usual: Machine) -> None:
     status, out, _ = usual.run("test", "-k", "a b")
     assert (status, out) == (0, "pytest -k a b\n")
     assert "--group dev" in usual.syncs()[0]
@@ -141,7 +143,7 @@ def test_the_benchmark_installs_its_peers_once(usual: Machine) -> None:
     assert len(usual.syncs()) == 1
 
 
-def test_another_lock_is_installed(usual: Machine) -> None:
+def test_a_changed_lock_is_installed(usual: Machine) -> None:
     usual.run()
     (usual.checkout / "uv.lock").write_text("another version\n")
     usual.run()
@@ -154,7 +156,7 @@ def test_without_uv_pip_installs_the_same(machine: Machine) -> None:
     assert machine.run() == (0, "manage carillon dev DEBUG=1\n", "")
 
 
-def test_pip_refuses_what_has_no_hash(machine: Machine) -> None:
+def test_pip_refuses_a_package_without_a_hash(machine: Machine) -> None:
     machine.has_python()
     (machine.checkout / "config" / "requirements.txt").write_text("sqlparse==0.5.0\n")
     status, out, err = machine.run()
@@ -162,7 +164,7 @@ def test_pip_refuses_what_has_no_hash(machine: Machine) -> None:
     assert "hash" in err.lower()
 
 
-def test_a_uv_that_does_not_work_is_passed_over(machine: Machine) -> None:
+def test_a_broken_uv_is_skipped(machine: Machine) -> None:
     machine.has_python()
     machine.has("uv", "exit 127")
     machine.has("uv", UV, folder=Path(machine.environment["HOME"], ".local", "bin"))
@@ -170,7 +172,7 @@ def test_a_uv_that_does_not_work_is_passed_over(machine: Machine) -> None:
     assert len(machine.syncs()) == 1
 
 
-def test_a_python_that_is_too_old_is_passed_over(machine: Machine) -> None:
+def test_a_python_that_is_too_old_is_skipped(machine: Machine) -> None:
     machine.has("uv", UV)
     for name in ("python3.13", "python3.12", "python3"):
         machine.has(name, "exit 1")
@@ -194,7 +196,7 @@ def test_without_a_python_uv_fetches_one(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("uv", [True, False])
-def test_without_any_python_it_says_so_in_one_line(machine: Machine, *, uv: bool) -> None:
+def test_a_missing_python_is_reported_in_one_line(machine: Machine, *, uv: bool) -> None:
     if uv:
         machine.has("uv", UV)
     machine.has("python3", "exit 1")
@@ -204,7 +206,7 @@ def test_without_any_python_it_says_so_in_one_line(machine: Machine, *, uv: bool
     assert len(err.splitlines()) == 1
 
 
-def test_an_installation_that_failed_is_tried_again(usual: Machine) -> None:
+def test_a_failed_installation_is_repeated(usual: Machine) -> None:
     usual.has("uv", 'case $1 in --version) ;; *) echo "no network" >&2; exit 2 ;; esac')
     status, out, err = usual.run()
     assert (status, out) == (1, "")
@@ -213,7 +215,7 @@ def test_an_installation_that_failed_is_tried_again(usual: Machine) -> None:
     assert usual.run()[0] == 0
 
 
-def test_an_installation_that_was_cut_short_is_begun_anew(usual: Machine) -> None:
+def test_an_interrupted_installation_starts_again_from_nothing(usual: Machine) -> None:
     usual.has("uv", f'{UV}\n[ $1 = --version ] || {{ echo >.venv/half; kill -9 "$PPID"; }}')
     assert usual.run()[0] == -9
     assert (usual.checkout / ".venv" / "half").exists()
@@ -225,8 +227,8 @@ def test_an_installation_that_was_cut_short_is_begun_anew(usual: Machine) -> Non
 
 def test_starts_at_the_same_time_install_once(usual: Machine) -> None:
     together = [usual.start() for _ in range(4)]
-    said = [process.communicate(timeout=60)[0] for process in together]
-    assert said == ["manage carillon dev DEBUG=1\n"] * 4
+    outputs = [process.communicate(timeout=60)[0] for process in together]
+    assert outputs == ["manage carillon dev DEBUG=1\n"] * 4
     assert len(usual.syncs()) == 1
 
 
@@ -245,9 +247,9 @@ def test_a_fresh_checkout_starts_for_real(machine: Machine, installer: str) -> N
         shutil.copytree(ROOT / name, machine.checkout / name, ignore=ignore, dirs_exist_ok=True)
     for name in ("manage.py", "pyproject.toml", "uv.lock"):
         shutil.copy(ROOT / name, machine.checkout)
-    # How this machine reaches the network.
-    reach = {key: value for key, value in os.environ.items() if key.startswith(("PIP_", "UV_"))}
-    machine.environment |= reach
+    # The settings by which this machine reaches the network.
+    network = {key: value for key, value in os.environ.items() if key.startswith(("PIP_", "UV_"))}
+    machine.environment |= network
     process = machine.start("check")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err

@@ -1,4 +1,4 @@
-"""The environment, as the project's settings read it."""
+"""The project's settings, from environment variables."""
 
 import os
 import runpy
@@ -13,10 +13,10 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
-from config.keys import kept
+from config.keys import read_or_create_secret
 from notifications.conf import Settings
 from tests.harness.servers import ROOT, manage, migrate
-from tests.harness.tokens import AUDIENCE, ISSUER, SECRET, pair, setting
+from tests.harness.tokens import AUDIENCE, ISSUER, SECRET, jwt_setting, key_pair
 
 PRODUCTION = {
     "SECRET_KEY": "fifty random characters, or as good as that: 0123456789",
@@ -30,7 +30,7 @@ class Environment:
         self._folder = folder
 
     def settings(self, **variables: str) -> dict[str, Any]:
-        """What the settings are where these variables are set, and no others."""
+        """The settings with these environment variables and no others."""
         environment = {"DATA_DIR": str(self._folder), **variables}
         self._monkeypatch.setattr(os, "environ", environment)
         return runpy.run_path(str(ROOT / "config" / "settings.py"))
@@ -58,12 +58,14 @@ def test_development_needs_nothing_and_keeps_its_secrets(
 
 def test_processes_that_start_together_agree_on_a_secret(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        secrets = pool.map(lambda _: kept(tmp_path / "new" / "key", size=24), range(8))
+        secrets = pool.map(
+            lambda _: read_or_create_secret(tmp_path / "new" / "key", size=24), range(8)
+        )
     assert len(set(secrets)) == 1
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["key"]
 
 
-def test_production_has_neither_debug_nor_defaults_that_open_anything(
+def test_production_has_no_debug_mode_and_no_permissive_defaults(
     environment: Environment, tmp_path: Path
 ) -> None:
     settings = environment.settings(**PRODUCTION)
@@ -76,9 +78,9 @@ def test_production_has_neither_debug_nor_defaults_that_open_anything(
 
 @pytest.mark.parametrize("missing", PRODUCTION)
 def test_production_is_refused_without(environment: Environment, missing: str) -> None:
-    given = {name: value for name, value in PRODUCTION.items() if name != missing}
+    variables = {name: value for name, value in PRODUCTION.items() if name != missing}
     with pytest.raises(ImproperlyConfigured, match=f"^{missing} is not set: .*DEBUG=1"):
-        environment.settings(**given)
+        environment.settings(**variables)
 
 
 @pytest.mark.parametrize(
@@ -105,14 +107,16 @@ def test_production_is_refused_without(environment: Environment, missing: str) -
         ("SECRET_KEY_FILE", "/no/such/file"),
     ],
 )
-def test_a_bad_value_is_refused_by_name(environment: Environment, name: str, value: str) -> None:
-    given = PRODUCTION if not name.endswith("_FILE") else {}
+def test_an_invalid_value_is_refused_with_its_name(
+    environment: Environment, name: str, value: str
+) -> None:
+    valid = PRODUCTION if not name.endswith("_FILE") else {}
     with pytest.raises(ImproperlyConfigured, match=f"^{name}") as refusal:
-        environment.settings(**{**given, name: value})
+        environment.settings(**{**valid, name: value})
     assert "sesame" not in str(refusal.value)
 
 
-def test_every_setting_of_ours_can_be_given(environment: Environment) -> None:
+def test_every_setting_of_carillon_has_a_variable(environment: Environment) -> None:
     settings = environment.settings(
         **PRODUCTION,
         CARILLON_PUBLISH_KEYS="first-key-of-two-keys, second-key-of-two-keys",
@@ -165,31 +169,29 @@ def test_every_setting_of_ours_can_be_given(environment: Environment) -> None:
 TOKENS = {"CARILLON_JWT_AUDIENCE": AUDIENCE, "CARILLON_JWT_ISSUER": ISSUER}
 
 
-def test_tokens_of_an_issuer_are_taken_by_its_secret(environment: Environment) -> None:
+def test_a_secret_configures_tokens(environment: Environment) -> None:
     settings = environment.settings(**PRODUCTION, **TOKENS, CARILLON_JWT_SECRET=SECRET)
     keys = {"default": {"ALGORITHM": "HS256", "KEY": SECRET}}
-    assert settings["CARILLON"]["JWT"] == setting(KEYS=keys, LEEWAY=0)
+    assert settings["CARILLON"]["JWT"] == jwt_setting(KEYS=keys, LEEWAY=0)
     Settings.model_validate(settings["CARILLON"])
 
 
-def test_tokens_of_an_issuer_are_taken_by_its_public_key(
-    environment: Environment, tmp_path: Path
-) -> None:
-    pem = pair("ES256").public_pem
+def test_a_public_key_configures_tokens(environment: Environment, tmp_path: Path) -> None:
+    pem = key_pair("ES256").public_pem
     file = tmp_path / "issuer.pem"
     file.write_text(pem)
-    more = {"ALGORITHM": "ES256", "KEY_ID": "2026", "LEEWAY": "5"}
-    given = TOKENS | {f"CARILLON_JWT_{name}": value for name, value in more.items()}
+    options = {"ALGORITHM": "ES256", "KEY_ID": "2026", "LEEWAY": "5"}
+    variables = TOKENS | {f"CARILLON_JWT_{name}": value for name, value in options.items()}
     for name, value in {"_FILE": str(file), "": pem.replace("\n", "\\n")}.items():
-        given[f"CARILLON_JWT_PUBLIC_KEY{name}"] = value
-        carillon = environment.settings(**PRODUCTION, **given)["CARILLON"]
+        variables[f"CARILLON_JWT_PUBLIC_KEY{name}"] = value
+        carillon = environment.settings(**PRODUCTION, **variables)["CARILLON"]
         assert carillon["JWT"]["KEYS"]["2026"]["KEY"].strip() == pem.strip()
         Settings.model_validate(carillon)
         assert carillon["JWT"]["LEEWAY"] == 5
 
 
 @pytest.mark.parametrize(
-    ("given", "why"),
+    ("variables", "reason"),
     [
         ({**TOKENS, "CARILLON_JWT_ISSUER": ""}, "CARILLON_JWT_ISSUER is not set"),
         ({**TOKENS, "CARILLON_JWT_AUDIENCE": " "}, "CARILLON_JWT_AUDIENCE is not set"),
@@ -197,15 +199,15 @@ def test_tokens_of_an_issuer_are_taken_by_its_public_key(
         ({**TOKENS, "CARILLON_JWT_LEEWAY": "soon"}, "CARILLON_JWT_LEEWAY"),
     ],
 )
-def test_an_issuer_that_is_not_wholly_known_is_refused(
-    environment: Environment, given: dict[str, str], why: str
+def test_incomplete_token_settings_are_refused(
+    environment: Environment, variables: dict[str, str], reason: str
 ) -> None:
-    with pytest.raises(ImproperlyConfigured, match=why) as refusal:
-        environment.settings(**PRODUCTION, **given, CARILLON_JWT_SECRET=SECRET)
+    with pytest.raises(ImproperlyConfigured, match=reason) as refusal:
+        environment.settings(**PRODUCTION, **variables, CARILLON_JWT_SECRET=SECRET)
     assert SECRET not in str(refusal.value)
 
 
-def test_the_platform_s_names_are_understood(environment: Environment) -> None:
+def test_the_variable_names_of_platforms_are_supported(environment: Environment) -> None:
     settings = environment.settings(
         **PRODUCTION,
         HOST="0.0.0.0",
@@ -223,22 +225,22 @@ def test_the_platform_s_names_are_understood(environment: Environment) -> None:
     assert (database["HOST"], database["PORT"], database["NAME"]) == ("db", 5433, "carillon")
 
 
-def test_a_secret_may_be_in_a_file_and_what_is_given_outright_comes_first(
+def test_a_secret_may_be_in_a_file_and_the_variable_takes_precedence(
     environment: Environment, tmp_path: Path
 ) -> None:
     file = tmp_path / "secret"
     file.write_text("from a $file\n")
-    given = {"REDIS_URL": PRODUCTION["REDIS_URL"], "SECRET_KEY_FILE": str(file)}
-    assert environment.settings(**given)["SECRET_KEY"] == "from a $file"
-    assert environment.settings(**given, SECRET_KEY="outright")["SECRET_KEY"] == "outright"
+    variables = {"REDIS_URL": PRODUCTION["REDIS_URL"], "SECRET_KEY_FILE": str(file)}
+    assert environment.settings(**variables)["SECRET_KEY"] == "from a $file"
+    assert environment.settings(**variables, SECRET_KEY="outright")["SECRET_KEY"] == "outright"
 
 
-def test_a_value_may_begin_with_a_dollar(environment: Environment) -> None:
-    given = {**PRODUCTION, "SECRET_KEY": "$ECRET"}
-    assert environment.settings(**given)["SECRET_KEY"] == "$ECRET"
+def test_a_value_may_start_with_a_dollar(environment: Environment) -> None:
+    variables = {**PRODUCTION, "SECRET_KEY": "$ECRET"}
+    assert environment.settings(**variables)["SECRET_KEY"] == "$ECRET"
 
 
-def test_an_empty_variable_is_an_unset_one(environment: Environment) -> None:
+def test_an_empty_variable_counts_as_unset(environment: Environment) -> None:
     settings = environment.settings(**PRODUCTION, PORT="", CARILLON_PUBLIC_TOPICS=" ", DEBUG="")
     assert settings["PORT"] == 8000
     assert "PUBLIC_TOPICS" not in settings["CARILLON"]
@@ -246,15 +248,17 @@ def test_an_empty_variable_is_an_unset_one(environment: Environment) -> None:
 
 def test_readers_and_writers_of_sqlite_do_not_lock_each_other_out(tmp_path: Path) -> None:
     migrate(tmp_path)
-    ask = "from django.db import connection as c; print(c.cursor().execute('PRAGMA {}').fetchone())"
+    code = (
+        "from django.db import connection as c; print(c.cursor().execute('PRAGMA {}').fetchone())"
+    )
     for pragma, value in {"journal_mode": "('wal',)", "busy_timeout": "(20000,)"}.items():
-        command = ["shell", "-v0", "-c", ask.format(pragma)]
-        said = manage(*command, redis_url="redis://127.0.0.1:1/0", folder=tmp_path)
-        assert said.strip() == value
+        command = ["shell", "-v0", "-c", code.format(pragma)]
+        output = manage(*command, redis_url="redis://127.0.0.1:1/0", folder=tmp_path)
+        assert output.strip() == value
 
 
 @pytest.mark.parametrize(("command", "loads"), [("runserver", True), ("carillon", False)])
-def test_only_runserver_is_daphnes(
+def test_daphne_is_installed_for_runserver_only(
     environment: Environment, command: str, loads: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["manage.py", command])
@@ -262,13 +266,13 @@ def test_only_runserver_is_daphnes(
 
 
 def test_the_deployment_check_is_clean(tmp_path: Path) -> None:
-    said = manage(
+    output = manage(
         *("check", "--deploy", "--fail-level", "WARNING"),
         redis_url="redis://127.0.0.1:1/0",
         folder=tmp_path,
-        SECRET_KEY=kept(tmp_path / "key", size=48),
+        SECRET_KEY=read_or_create_secret(tmp_path / "key", size=48),
     )
-    assert "no issues" in said
+    assert "no issues" in output
 
 
 @pytest.mark.django_db

@@ -1,4 +1,4 @@
-"""Static files in production: each by the name of its content, and all that refer to it too."""
+"""Static files in production: names contain a hash of the content, in imports too."""
 
 import re
 from pathlib import Path
@@ -9,9 +9,7 @@ from pytest_django import Settings
 from tests.harness.servers import ROOT
 
 
-def test_a_module_imports_others_by_the_names_of_their_content(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_a_module_imports_others_by_their_hashed_names(settings: Settings, tmp_path: Path) -> None:
     settings.STATIC_ROOT = tmp_path
     settings.STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]
     settings.STATICFILES_DIRS = [ROOT / "notifications" / "static"]

@@ -1,4 +1,4 @@
-"""Each line of the threat model names a test, and that test exists."""
+"""Each line of the threat model in docs/security.md names a test that exists."""
 
 import re
 
@@ -9,7 +9,7 @@ NAMED = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 
 def rows() -> list[str]:
     text = (ROOT / "docs/security.md").read_text()
-    model = text.partition("## What could go wrong, and what stops it")[2].partition("\n## ")[0]
+    model = text.partition("## Threat model")[2].partition("\n## ")[0]
     return [line for line in model.splitlines() if line.startswith("| ") and "---" not in line][1:]
 
 
@@ -19,7 +19,7 @@ def test_every_threat_that_is_stopped_names_its_test() -> None:
 
 
 def test_every_test_that_is_named_exists() -> None:
-    named = {found for row in rows() for found in NAMED.findall(row)}
+    named = {test for row in rows() for test in NAMED.findall(row)}
     missing = [
         f"{path}::{name}"
         for path, name in sorted(named)

@@ -1,4 +1,4 @@
-"""One origin that can be lost, and before it each proxy as docs/deploy.md has it."""
+"""One origin that a test may kill, and before it each proxy with the documented configuration."""
 
 import time
 from collections.abc import Iterator
@@ -8,13 +8,14 @@ import httpx
 import pytest
 
 from tests.browser.conftest import browser
+from tests.harness.proxies import Proxy, trusting_anybody
 from tests.harness.servers import daphne, migrate, redis_server, wait_until_ready
+from tests.proxies.documented import DOCUMENTED
 from tests.proxies.origin import Origin
-from tests.proxies.servers import AS_TOLD, Proxy, trusting_anybody
 
 __all__ = ["browser"]
 
-DEADLINE = 20.0
+DEADLINE_SECONDS = 20.0
 
 SETTINGS = {
     "CARILLON_KEEPALIVE": "0.5",
@@ -40,26 +41,26 @@ def proxies(site: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with ExitStack() as stack:
         yield {
             name: stack.enter_context(start(tmp_path_factory.mktemp(name), site.port))
-            for name, start in AS_TOLD.items()
+            for name, start in DOCUMENTED.items()
         }
 
 
 @pytest.fixture(scope="package")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of an origin whose keep-alives are far between, as they are by default."""
+    """The port of an origin with the default, long pause between keep-alives."""
     folder = tmp_path_factory.mktemp("quiet")
     with redis_server(folder / "redis") as redis, daphne(redis.url, folder) as server:
         wait_until_ready(server.port)
         yield server.port
 
 
-@pytest.fixture(params=list(AS_TOLD))
+@pytest.fixture(params=list(DOCUMENTED))
 def proxy(proxies: dict[str, Proxy], request: pytest.FixtureRequest) -> Proxy:
-    """One that knows of the origin, which was gone in another's test a moment ago."""
+    """A proxy that has noticed that the origin is back, which an earlier test may have killed."""
     proxy = proxies[request.param]
-    deadline = time.monotonic() + DEADLINE
-    with httpx.Client(verify=trusting_anybody(), timeout=DEADLINE, trust_env=False) as http:
-        # It is refused by the origin, and comforted by the proxy.
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    with httpx.Client(verify=trusting_anybody(), timeout=DEADLINE_SECONDS, trust_env=False) as http:
+        # The origin refuses it; without the origin, the proxy answers 200 itself.
         while http.get(f"{proxy.url}/events/?topic=secret").status_code == 200:
             assert time.monotonic() < deadline
     return proxy

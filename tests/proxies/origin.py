@@ -1,4 +1,4 @@
-"""What is behind the proxies: a site of which one process may be lost, and keys may be made."""
+"""The site behind the proxies, one process of which a test may kill, and which issues keys."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ class Origin(Site):
         self._folder = folder
 
     def make_key(self, pattern: str) -> str:
-        """Of an API key that may hear and publish what that covers."""
+        """The text of a new API key that may subscribe to and publish this pattern."""
         words = ["keys", "create", pattern, "--subscribe", pattern, "--publish", pattern]
-        said = manage("carillon", *words, redis_url=self._redis_url, folder=self._folder)
-        return said.split()[-1]
+        output = manage("carillon", *words, redis_url=self._redis_url, folder=self._folder)
+        return output.split()[-1]

@@ -1,4 +1,4 @@
-"""The configurations of docs/deploy.md, as they stand there, before an origin that may go."""
+"""The configurations of docs/deploy.md, unchanged, before an origin that may go away."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -13,22 +13,29 @@ from playwright.async_api import Browser
 
 from notifications.sse import Decoder, ServerSentEvent
 from tests.browser.conftest import Inbox, Site
-from tests.browser.test_native_eventsource import SUBSCRIBE, Heard, data_of
+from tests.browser.test_native_eventsource import SUBSCRIBE, Received, data_of
+from tests.harness.proxies import Proxy, caddy, trusting_anybody
 from tests.harness.servers import ROOT, free_port
-from tests.proxies.servers import AS_TOLD, DEPLOY, Proxy, block, caddy, replaced, trusting_anybody
+from tests.proxies.documented import DEPLOY, DOCUMENTED, block, replaced
 
 ELSEWHERE = "https://elsewhere.example.com"
 COME_BACK = "retry: 3000\n\n"
-DEADLINE = 20.0
+DEADLINE_SECONDS = 20.0
 
 
 def client(url: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        base_url=url, http2=True, verify=trusting_anybody(), timeout=DEADLINE, trust_env=False
+        base_url=url,
+        http2=True,
+        verify=trusting_anybody(),
+        timeout=DEADLINE_SECONDS,
+        trust_env=False,
     )
 
 
-class Stream:
+class HttpxStream:
+    """A stream by httpx, since `tests.harness.event_source` has neither TLS nor HTTP/2."""
+
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
         self._pieces = response.aiter_bytes()
@@ -36,7 +43,7 @@ class Stream:
         self._ready: list[ServerSentEvent] = []
 
     async def next(self) -> ServerSentEvent:
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while not self._ready:
                 self._ready += self._decoder.feed(await anext(self._pieces))
         return self._ready.pop(0)
@@ -48,7 +55,7 @@ class Stream:
 
 
 @asynccontextmanager
-async def subscribed(url: str, topic: str, cursor: str = "") -> AsyncIterator[Stream]:
+async def subscribed(url: str, topic: str, cursor: str = "") -> AsyncIterator[HttpxStream]:
     headers = {"Accept": "text/event-stream", "Accept-Encoding": "gzip"}
     if cursor:
         headers["Last-Event-ID"] = cursor
@@ -56,7 +63,7 @@ async def subscribed(url: str, topic: str, cursor: str = "") -> AsyncIterator[St
         client(url) as http,
         http.stream("GET", "/events/", params={"topic": topic}, headers=headers) as response,
     ):
-        yield Stream(response)
+        yield HttpxStream(response)
 
 
 async def test_events_pass_as_they_come_by_http2(proxy: Proxy, site: Site) -> None:
@@ -71,7 +78,7 @@ async def test_events_pass_as_they_come_by_http2(proxy: Proxy, site: Site) -> No
             assert (await stream.next_event()).data == text
 
 
-async def test_an_origin_that_is_gone_is_a_stream_that_says_when_to_come_back(
+async def test_without_the_origin_the_proxy_sends_a_stream_with_a_retry(
     proxy: Proxy, site: Site
 ) -> None:
     topic = site.new_topic()
@@ -86,15 +93,15 @@ async def test_an_origin_that_is_gone_is_a_stream_that_says_when_to_come_back(
             assert answer.headers["access-control-allow-origin"] == ELSEWHERE
             assert answer.headers["access-control-allow-credentials"] == "true"
         await site.publish({"topic": topic, "data": "meanwhile"})
-    heard = None
-    async with asyncio.timeout(DEADLINE):
-        while heard is None:
-            heard = await _first_event(proxy.url, topic, cursor)
-    assert heard == "meanwhile"
+    received = None
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while received is None:
+            received = await _first_event(proxy.url, topic, cursor)
+    assert received == "meanwhile"
 
 
 async def _first_event(url: str, topic: str, cursor: str) -> str | None:
-    """None while the answer is that of the proxy."""
+    """The data of the first event; None while the response is that of the proxy."""
     async with subscribed(url, topic, cursor) as stream:
         assert stream.response.status_code == 200
         try:
@@ -103,7 +110,7 @@ async def _first_event(url: str, topic: str, cursor: str) -> str | None:
             return None
 
 
-async def test_what_the_origin_itself_refuses_is_passed_on(proxy: Proxy, site: Site) -> None:
+async def test_a_refusal_by_the_origin_is_passed_on(proxy: Proxy, site: Site) -> None:
     async with client(proxy.url) as http:
         refused = await http.get("/events/?topic=secret")
         assert refused.status_code in (401, 403)
@@ -129,20 +136,18 @@ class Overloaded(BaseHTTPRequestHandler):
 
 @contextmanager
 def overloaded() -> Iterator[int]:
-    """The port of an origin that is there, and answers with the status that its URL ends in."""
+    """The port of an origin that answers with the status at the end of the URL."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Overloaded) as server:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield server.server_port
         server.shutdown()
 
 
-@pytest.mark.parametrize("name", AS_TOLD)
-async def test_a_status_of_the_origin_s_own_that_will_pass_is_mapped_too(
-    name: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", DOCUMENTED)
+async def test_a_temporary_status_of_the_origin_is_replaced_too(name: str, tmp_path: Path) -> None:
     with ExitStack() as stack:
         port = stack.enter_context(overloaded())
-        proxy = stack.enter_context(AS_TOLD[name](tmp_path, port))
+        proxy = stack.enter_context(DOCUMENTED[name](tmp_path, port))
         async with client(proxy.url) as http:
             for status in (502, 503, 504):
                 answer = await http.get(f"/events/?topic={status}")
@@ -160,16 +165,16 @@ async def test_a_browser_comes_back_by_itself_and_misses_nothing(
     name: str, proxies: dict[str, Proxy], site: Site, browser: Browser
 ) -> None:
     """Its first attempts meet a proxy without an origin: a 502 would have been the end."""
-    url, topic, heard = proxies[name].url, site.new_topic(), Inbox[Heard]()
+    url, topic, received = proxies[name].url, site.new_topic(), Inbox[Received]()
     context = await browser.new_context(ignore_https_errors=True)
     tab = await context.new_page()
     refused: Inbox[int] = Inbox()
     await tab.goto(f"{url}/health/live")
-    await tab.expose_function("heard", lambda *what: heard.put(Heard(*what)))
+    await tab.expose_function("received", lambda *arguments: received.put(Received(*arguments)))
     await tab.evaluate(SUBSCRIBE, [f"{url}/events/?topic={topic}", ["stream.cursor"]])
-    await heard.until(bool)
+    await received.until(bool)
     await site.publish({"topic": topic, "data": "before"})
-    await heard.until(lambda items: bool(data_of(items)))
+    await received.until(lambda items: bool(data_of(items)))
     protocol = "performance.getEntriesByType('navigation')[0].nextHopProtocol"
     assert await tab.evaluate(protocol) == "h2"
     tab.on("requestfinished", lambda request: refused.put(1))
@@ -177,17 +182,17 @@ async def test_a_browser_comes_back_by_itself_and_misses_nothing(
         await site.publish({"topic": topic, "data": "meanwhile"})
         await refused.until(bool)
     await site.publish({"topic": topic, "data": "after"})
-    await heard.until(lambda items: len(data_of(items)) == 3)
+    await received.until(lambda items: len(data_of(items)) == 3)
     await context.close()
-    assert [data for _, data in data_of(heard.items)] == ["before", "meanwhile", "after"]
+    assert [data for _, data in data_of(received.items)] == ["before", "meanwhile", "after"]
 
 
-def test_the_caddyfile_of_the_document_is_the_one_that_compose_uses() -> None:
-    told = block("caddyfile", holding="DOMAIN")
-    assert told == (ROOT / "config" / "Caddyfile").read_text()
+def test_the_documented_caddyfile_is_the_one_that_compose_uses() -> None:
+    documented = block("caddyfile", holding="DOMAIN")
+    assert documented == (ROOT / "config" / "Caddyfile").read_text()
 
 
-def test_the_service_that_traefik_needs_says_when_to_come_back(tmp_path: Path) -> None:
+def test_the_service_that_traefik_needs_sends_a_retry(tmp_path: Path) -> None:
     text = block("caddyfile", holding=":8099")
     port = free_port()
     with caddy(tmp_path, port, replaced(text, (":8099", f":{port}"))) as proxy:
@@ -195,4 +200,4 @@ def test_the_service_that_traefik_needs_says_when_to_come_back(tmp_path: Path) -
     assert (answer.status_code, answer.text) == (200, COME_BACK)
     assert answer.headers["content-type"] == "text/event-stream"
     assert answer.headers["access-control-allow-origin"] == ELSEWHERE
-    assert "**Not run by us**" in DEPLOY
+    assert "**We have not run this one**" in DEPLOY

@@ -1,4 +1,4 @@
-"""`carillon doctor` through real proxies, right and wrong, before a real server."""
+"""`carillon doctor` through real proxies with right and wrong configurations."""
 
 import asyncio
 import json
@@ -12,53 +12,54 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from notifications.management.doctor.questions import examine
-from notifications.management.doctor.target import Patient
+from notifications.management.doctor.questions import diagnose
+from notifications.management.doctor.target import Target
 from notifications.management.doctor.verdicts import Grade, Verdict
-from tests.browser.proxy import Proxy as BytePump
+from tests.browser.faulty_proxy import FaultyProxy
+from tests.harness.proxies import Proxy, caddy, haproxy, nginx
 from tests.harness.servers import PUBLISH_KEY, free_port, wait_until_ready
+from tests.proxies.documented import DOCUMENTED, certificate_of
 from tests.proxies.origin import Origin
-from tests.proxies.servers import AS_TOLD, Proxy, caddy, certificate_of, haproxy, nginx
 
 APP = "https://app.example.com"
-SHORT = 3.0
-"""Patience, where what is waited for never comes."""
-LONG = 30.0
+SHORT_SECONDS = 3.0
+"""The doctor's timeout, where an expected event never comes."""
+LONG_SECONDS = 30.0
 
 
 @pytest.fixture(autouse=True)
-def _origin_is_there(site: Origin) -> None:
-    """Another test may have lost it, and it takes a while to start."""
+def _origin_is_ready(site: Origin) -> None:
+    """Another test may have killed it, and it takes a while to start."""
     wait_until_ready(site.port)
 
 
-def examined(url: str, **options: Any) -> dict[str, dict[str, str]]:
+def diagnosed(url: str, **options: Any) -> dict[str, dict[str, str]]:
     """The verdicts by their names. With a fault the command fails."""
     out = StringIO()
-    given = {"key": PUBLISH_KEY, "topic": "demo", "patience": LONG, **options}
-    words = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    options = {"key": PUBLISH_KEY, "topic": "demo", "timeout": LONG_SECONDS, **options}
+    arguments = [f"--{name}={value}" for name, value in options.items() if value is not None]
     failed = False
     try:
-        call_command("carillon", "doctor", url, "--json", *words, stdout=out)
+        call_command("carillon", "doctor", url, "--json", *arguments, stdout=out)
     except CommandError:
         failed = True
     verdicts = json.loads(out.getvalue())["verdicts"]
-    assert failed is any(each["grade"] == "fault" for each in verdicts)
-    assert all("cure" in each for each in verdicts if each["grade"] in ("fault", "advice"))
-    return {each["name"]: each for each in verdicts}
+    assert failed is any(verdict["grade"] == "fault" for verdict in verdicts)
+    assert all("cure" in verdict for verdict in verdicts if verdict["grade"] in ("fault", "advice"))
+    return {verdict["name"]: verdict for verdict in verdicts}
 
 
 def grades(verdicts: dict[str, dict[str, str]]) -> dict[str, str]:
-    return {name: each["grade"] for name, each in verdicts.items()}
+    return {name: verdict["grade"] for name, verdict in verdicts.items()}
 
 
-@pytest.mark.parametrize("name", AS_TOLD)
-def test_nothing_is_wrong_with_the_proxies_of_the_document(
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_the_documented_proxies_have_no_fault(
     name: str, proxies: dict[str, Proxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = proxies[name]
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate_of(name, proxy)))
-    verdicts = examined(proxy.url, origin=APP, idle=1.0)
+    verdicts = diagnosed(proxy.url, origin=APP, idle=1.0)
     assert set(grades(verdicts).values()) == {"ok"}
     assert verdicts["http"]["text"] == "HTTP/2"
     assert list(verdicts) == [
@@ -67,8 +68,8 @@ def test_nothing_is_wrong_with_the_proxies_of_the_document(
     ]
 
 
-def test_nothing_is_wrong_without_a_proxy_either(site: Origin) -> None:
-    verdicts = examined(site.url, origin=APP)
+def test_a_server_without_a_proxy_has_no_fault(site: Origin) -> None:
+    verdicts = diagnosed(site.url, origin=APP)
     assert set(grades(verdicts).values()) == {"ok", "untested"}
     assert grades(verdicts)["idle"] == "untested"
 
@@ -83,16 +84,16 @@ server {{
     }}
 }}
 """
-HOLDS = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"
+BUFFERS = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"
 COMPRESSES = "gzip on; gzip_types text/event-stream; gzip_min_length 1; gzip_proxied any;"
-FORGETS = "proxy_set_header Last-Event-ID ''; proxy_http_version 1.1;"
-NEVER_TELLS = "proxy_ignore_client_abort on; proxy_http_version 1.1;"
-REPEATS = "add_header Access-Control-Allow-Origin $http_origin;"
+DROPS_CURSOR = "proxy_set_header Last-Event-ID ''; proxy_http_version 1.1;"
+KEEPS_UPSTREAM = "proxy_ignore_client_abort on; proxy_http_version 1.1;"
+REPEATS_CORS = "add_header Access-Control-Allow-Origin $http_origin;"
 CUTS = "proxy_read_timeout 300ms; proxy_http_version 1.1;"
 
 
 @contextmanager
-def nginx_that(folder: Path, origin: int, more: str) -> Iterator[Proxy]:
+def configured_nginx(folder: Path, origin: int, more: str) -> Iterator[Proxy]:
     port = free_port()
     with nginx(folder, port, NGINX.format(port=port, origin=origin, more=more)) as proxy:
         yield proxy
@@ -101,26 +102,28 @@ def nginx_that(folder: Path, origin: int, more: str) -> Iterator[Proxy]:
 @pytest.mark.parametrize(
     ("more", "wrong"),
     [
-        (HOLDS, {"first byte"}),
+        (BUFFERS, {"first byte"}),
         (COMPRESSES, {"compression"}),
-        (FORGETS, {"resume"}),
-        (REPEATS, {"cors"}),
+        (DROPS_CURSOR, {"resume"}),
+        (REPEATS_CORS, {"cors"}),
     ],
     ids=["buffering", "gzip", "no cursor", "cors twice"],
 )
-def test_an_nginx_that_gets_it_wrong_is_told_what_is_wrong(
+def test_a_wrong_configuration_of_nginx_is_found(
     more: str, wrong: set[str], site: Origin, tmp_path: Path
 ) -> None:
-    with nginx_that(tmp_path, site.port, more) as proxy:
-        # Whatever is wrong is wrong at once, but for what never comes.
-        verdicts = examined(proxy.url, origin=APP, patience=SHORT if more == HOLDS else LONG)
+    with configured_nginx(tmp_path, site.port, more) as proxy:
+        # A fault shows at once, except where an event never comes.
+        verdicts = diagnosed(
+            proxy.url, origin=APP, timeout=SHORT_SECONDS if more == BUFFERS else LONG_SECONDS
+        )
     assert {name for name, grade in grades(verdicts).items() if grade == "fault"} == wrong
 
 
-def test_an_nginx_that_keeps_what_nobody_hears_is_found(quiet: int, tmp_path: Path) -> None:
-    """Until its next write to the client fails: after a keep-alive or two."""
-    with nginx_that(tmp_path, quiet, NEVER_TELLS) as proxy:
-        verdicts = examined(proxy.url, patience=SHORT)
+def test_an_nginx_that_keeps_streams_without_a_client_is_found(quiet: int, tmp_path: Path) -> None:
+    """nginx keeps them until its next write to the client fails: after a keep-alive or two."""
+    with configured_nginx(tmp_path, quiet, KEEPS_UPSTREAM) as proxy:
+        verdicts = diagnosed(proxy.url, timeout=SHORT_SECONDS)
     assert grades(verdicts)["disconnect"] == "fault"
 
 
@@ -152,37 +155,37 @@ def test_a_caddy_that_compresses_streams_is_found(site: Origin, tmp_path: Path) 
     port = free_port()
     text = CADDY.format(port=port, origin=site.port)
     with caddy(tmp_path, port, text) as proxy:
-        verdicts = examined(proxy.url, patience=SHORT)
+        verdicts = diagnosed(proxy.url, timeout=SHORT_SECONDS)
     assert grades(verdicts)["compression"] == "fault"
-    assert grades(verdicts)["first byte"] == "fault"  # it waits for more to compress
+    assert grades(verdicts)["first byte"] == "fault"  # it waits for more bytes to compress
 
 
-def test_a_haproxy_that_cuts_what_is_idle_is_found(
+def test_a_haproxy_that_cuts_idle_streams_is_found(
     site: Origin, quiet: int, tmp_path: Path
 ) -> None:
     port = free_port()
     with haproxy(tmp_path, port, HAPROXY.format(port=port, origin=quiet)) as proxy:
-        verdicts = examined(proxy.url, key=None, topic="demo", idle=20.0)
+        verdicts = diagnosed(proxy.url, key=None, topic="demo", idle=20.0)
     assert grades(verdicts)["idle"] == "fault"
     assert re.search(r"it was (cut|ended)", verdicts["idle"]["text"])
 
 
-def test_a_key_of_its_own_needs_no_public_topic(site: Origin) -> None:
-    verdicts = examined(site.url, topic=None, key=site.make_key("doctor"))
+def test_with_a_key_of_its_own_no_public_topic_is_needed(site: Origin) -> None:
+    verdicts = diagnosed(site.url, topic=None, key=site.make_key("doctor"))
     assert set(grades(verdicts).values()) == {"ok", "untested"}
     assert grades(verdicts)["disconnect"] == "ok"
 
 
-def test_a_key_that_may_not_publish_there_is_told(site: Origin) -> None:
-    verdicts = examined(site.url, topic="demo", key=site.make_key("elsewhere"))
+def test_a_key_that_may_not_publish_is_reported(site: Origin) -> None:
+    verdicts = diagnosed(site.url, topic="demo", key=site.make_key("elsewhere"))
     assert grades(verdicts)["publishing"] == "fault"
     assert "403" in verdicts["publishing"]["text"]
     assert grades(verdicts)["resume"] == "ok"
     assert grades(verdicts)["disconnect"] == "untested"
 
 
-def test_what_cannot_be_told_without_a_key_is_said(site: Origin) -> None:
-    verdicts = examined(site.url, key=None)
+def test_checks_that_need_a_key_are_reported_as_untested(site: Origin) -> None:
+    verdicts = diagnosed(site.url, key=None)
     assert grades(verdicts) == {
         "reach": "ok",
         "http": "ok",
@@ -197,52 +200,52 @@ def test_what_cannot_be_told_without_a_key_is_said(site: Origin) -> None:
     assert "keys create doctor" in verdicts["chunks"]["cure"]
 
 
-def test_a_topic_that_is_not_public_needs_a_key_that_may_hear_it(site: Origin) -> None:
-    verdicts = examined(site.url, key=None, topic=None)
+def test_a_topic_that_is_not_public_needs_a_key_that_may_subscribe_to_it(site: Origin) -> None:
+    verdicts = diagnosed(site.url, key=None, topic=None)
     assert grades(verdicts) == {"reach": "fault"}
     assert "keys create doctor" in verdicts["reach"]["cure"]
 
 
-def test_a_site_of_which_the_origin_is_away_is_told_apart(
+def test_a_missing_origin_is_distinguished_from_a_missing_proxy(
     proxies: dict[str, Proxy], site: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = proxies["nginx"]
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate_of("nginx", proxy)))
     with site.gone():
-        mapped = examined(proxy.url)
-        with nginx_that(tmp_path, site.port, "") as plain:
-            refused = examined(plain.url)
-        nobody = examined(f"http://localhost:{free_port()}", patience=SHORT)
+        mapped = diagnosed(proxy.url)
+        with configured_nginx(tmp_path, site.port, "") as plain:
+            refused = diagnosed(plain.url)
+        no_server = diagnosed(f"http://localhost:{free_port()}", timeout=SHORT_SECONDS)
     assert "as it should" in mapped["first byte"]["text"]
     assert "502" in refused["reach"]["text"]
     assert "map 502" in refused["reach"]["cure"]
-    assert grades(nobody) == {"reach": "fault"}
+    assert grades(no_server) == {"reach": "fault"}
 
 
-def test_for_people_each_verdict_is_a_line_and_its_cure_another(site: Origin) -> None:
+def test_without_json_each_verdict_and_each_cure_is_a_line(site: Origin) -> None:
     out = StringIO()
     call_command(
         "carillon",
         "doctor",
         f"{site.url}/events/",
         "--topic=demo",
-        f"--patience={LONG}",
+        f"--timeout={LONG_SECONDS}",
         stdout=out,
     )
-    said = out.getvalue().splitlines()
-    assert said[0] == f"ok        reach       {site.url}/events/ streams"
-    assert any(re.match(r"untested  chunks .*key", line) for line in said)
-    assert any(re.match(r" {21} Cure: give it --key", line) for line in said)
-    assert said[-1] == "No fault."
+    lines = out.getvalue().splitlines()
+    assert lines[0] == f"ok        reach       {site.url}/events/ streams"
+    assert any(re.match(r"untested  chunks .*key", line) for line in lines)
+    assert any(re.match(r" {21} Cure: give it --key", line) for line in lines)
+    assert lines[-1] == "No fault."
 
 
-def test_what_is_no_url_is_refused() -> None:
-    with pytest.raises(CommandError, match="no URL"):
+def test_an_argument_that_is_no_url_is_refused() -> None:
+    with pytest.raises(CommandError, match="not a URL"):
         call_command("carillon", "doctor", "example.com")
 
 
-class Holding(BytePump):
-    """Passes a stream's beginning on, and keeps what follows."""
+class HoldingProxy(FaultyProxy):
+    """Passes the start of a stream on, and keeps the rest."""
 
     async def _pass_on(
         self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -260,15 +263,15 @@ class Holding(BytePump):
                 passed += piece
 
 
-async def test_a_stream_that_is_held_back_after_its_beginning_is_found(site: Origin) -> None:
-    found: dict[str, Verdict] = {}
-    async with Holding.to(site.port) as proxy:
-        patient = Patient(proxy.url, topic="demo", key=PUBLISH_KEY, patience=SHORT)
-        async with aclosing(examine(patient)) as verdicts:
+async def test_a_proxy_that_holds_a_stream_back_after_its_start_is_found(site: Origin) -> None:
+    seen: dict[str, Verdict] = {}
+    async with HoldingProxy.to(site.port) as proxy:
+        target = Target(proxy.url, topic="demo", key=PUBLISH_KEY, timeout=SHORT_SECONDS)
+        async with aclosing(diagnose(target)) as verdicts:
             async for verdict in verdicts:
-                found[verdict.name] = verdict
+                seen[verdict.name] = verdict
                 if verdict.name == "chunks":
                     break
-    assert found["first byte"].grade is Grade.OK
-    assert found["chunks"].grade is Grade.FAULT
-    assert "Event 1 of 5 was kept" in found["chunks"].text
+    assert seen["first byte"].grade is Grade.OK
+    assert seen["chunks"].grade is Grade.FAULT
+    assert "Event 1 of 5 was kept" in seen["chunks"].text

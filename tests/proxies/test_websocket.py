@@ -1,4 +1,4 @@
-"""WebSockets through the proxies, whose configurations are those of docs/deploy.md."""
+"""WebSockets through the proxies with the configurations of docs/deploy.md."""
 
 import asyncio
 
@@ -7,22 +7,22 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.browser.conftest import Site
-from tests.end_to_end.test_websocket import DEADLINE, Client
-from tests.proxies.servers import Proxy, trusting_anybody
+from tests.end_to_end.test_websocket import DEADLINE_SECONDS, Client
+from tests.harness.proxies import Proxy, trusting_anybody
 
 
 def opening(proxy: Proxy, *, origin: str) -> connect:
-    """As a page of that origin does."""
+    """Open a WebSocket as a page of that origin does."""
     return connect(
         f"wss://localhost:{proxy.port}/ws/events/",
         ssl=trusting_anybody(),
         additional_headers={"Origin": origin},
-        open_timeout=DEADLINE,
+        open_timeout=DEADLINE_SECONDS,
         proxy=None,
     )
 
 
-async def test_a_page_of_the_site_has_its_websocket(proxy: Proxy, site: Site) -> None:
+async def test_a_page_of_the_site_gets_its_websocket(proxy: Proxy, site: Site) -> None:
     topic = site.new_topic()
     async with opening(proxy, origin=proxy.url) as connection:
         client = Client(connection)
@@ -32,8 +32,8 @@ async def test_a_page_of_the_site_has_its_websocket(proxy: Proxy, site: Site) ->
             assert await client.data("a") == text
 
 
-async def test_a_page_of_another_has_none(proxy: Proxy) -> None:
+async def test_a_page_of_another_origin_is_refused(proxy: Proxy) -> None:
     with pytest.raises(InvalidStatus) as refused:
-        async with asyncio.timeout(DEADLINE), opening(proxy, origin="https://evil.example"):
+        async with asyncio.timeout(DEADLINE_SECONDS), opening(proxy, origin="https://evil.example"):
             pass
     assert refused.value.response.status_code == 403

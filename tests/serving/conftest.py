@@ -1,4 +1,4 @@
-"""A project in production, on a Redis of its own that tests may pause."""
+"""A project in production, with its own Redis, which tests may pause."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="package")
 def project(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of what serves it. It drains at once, unless a test says otherwise."""
+    """The environment of a serving process. It drains at once, unless a test changes that."""
     folder: Path = tmp_path_factory.mktemp("project")
     migrate(folder)
     return environment(redis.url, folder, {"PORT": "0", "CARILLON_DRAIN_SECONDS": "0"})

@@ -1,4 +1,4 @@
-"""`carillon serve` and its workers: they share, and are replaced, and nobody sees a reset."""
+"""`carillon serve` and its workers: they share a port and are replaced, and no client is reset."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ import pytest
 
 from notifications.management.server.listener import listen
 from tests.harness.event_source import subscribe
-from tests.harness.manage import DEADLINE, Served, served
+from tests.harness.manage import DEADLINE_SECONDS, CarillonProcess, carillon_process
 from tests.harness.servers import PUBLISH_KEY
 
 AUTHORIZED = {"Authorization": f"Bearer {PUBLISH_KEY}"}
@@ -25,211 +25,227 @@ SUBSCRIBERS = 6
 
 
 @pytest.fixture(scope="module", params=["daphne", "uvicorn"])
-def serve(request: pytest.FixtureRequest, project: dict[str, str]) -> Iterator[Served]:
-    """Two workers, as each test leaves them too."""
-    given = {**project, "CARILLON_DRAIN_SECONDS": "0.5"}
-    with served("serve", "--server", request.param, "--workers", "2", environment=given) as serve:
+def serve(request: pytest.FixtureRequest, project: dict[str, str]) -> Iterator[CarillonProcess]:
+    """Two workers, and each test leaves two workers too."""
+    environment = {**project, "CARILLON_DRAIN_SECONDS": "0.5"}
+    with carillon_process(
+        "serve", "--server", request.param, "--workers", "2", environment=environment
+    ) as serve:
         assert is_live(serve.port)
         assert len(serve.workers()) == 2
         yield serve
         assert serve.end() == 0
-        assert "Traceback" not in serve.said
+        assert "Traceback" not in serve.output
 
 
 def is_live(port: int) -> bool:
-    live = httpx.get(f"http://127.0.0.1:{port}/health/live", timeout=DEADLINE)
+    live = httpx.get(f"http://127.0.0.1:{port}/health/live", timeout=DEADLINE_SECONDS)
     return live.status_code == 200
 
 
-def pids(serve: Served) -> set[int]:
+def pids(serve: CarillonProcess) -> set[int]:
     return {worker.pid for worker in serve.workers()}
 
 
-def test_who_waits_for_workers_that_are_killed_is_served_by_the_next(serve: Served) -> None:
+def test_a_client_that_waits_for_killed_workers_is_served_by_the_next_ones(
+    serve: CarillonProcess,
+) -> None:
     assert is_live(serve.port)
     workers = serve.workers()
     for worker in workers:
         worker.suspend()
-    with socket.create_connection(("127.0.0.1", serve.port), timeout=DEADLINE) as waits:
-        waits.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", serve.port), timeout=DEADLINE_SECONDS) as waiting:
+        waiting.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         for worker in workers:
             worker.kill()
-        assert waits.recv(65536).startswith(b"HTTP/1.1 200")
+        assert waiting.recv(65536).startswith(b"HTTP/1.1 200")
     for _ in workers:
-        serve.says("worker.died (pid=)")
+        serve.wait_for("worker.died (pid=)")
     assert all(is_live(serve.port) for _ in range(10))
     assert len(pids(serve)) == 2
     assert not pids(serve) & {worker.pid for worker in workers}
 
 
-def test_one_that_is_killed_before_it_started_is_replaced_when_another_did_start(
+def test_a_worker_killed_before_it_started_is_replaced_if_another_has_started(
     project: dict[str, str],
 ) -> None:
-    with served("serve", "--workers", "2", environment=project) as serve, ExitStack() as stack:
+    with (
+        carillon_process("serve", "--workers", "2", environment=project) as serve,
+        ExitStack() as stack,
+    ):
         assert serve.port
-        slow = _first(serve)
+        slow = _first_worker(serve)
         slow.suspend()
-        asking = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", serve.port), DEADLINE))
-            for _ in range(16)  # of which the other worker has some
+        clients = [
+            stack.enter_context(
+                socket.create_connection(("127.0.0.1", serve.port), DEADLINE_SECONDS)
+            )
+            for _ in range(16)  # of which the other worker serves some
         ]
-        for connection in asking:
+        for connection in clients:
             connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert select.select(asking, [], [], DEADLINE)[0]
+        assert select.select(clients, [], [], DEADLINE_SECONDS)[0]
         slow.kill()
-        serve.says("worker.died (pid=)")
-        for connection in asking:
+        serve.wait_for("worker.died (pid=)")
+        for connection in clients:
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 
 
-def _first(serve: Served) -> psutil.Process:
-    deadline = time.monotonic() + DEADLINE
+def _first_worker(serve: CarillonProcess) -> psutil.Process:
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while not (workers := serve.workers()):
         assert time.monotonic() < deadline
     return workers[0]
 
 
-async def test_a_worker_that_somebody_ends_is_replaced_first(serve: Served) -> None:
+async def test_a_worker_that_gets_sigterm_is_replaced_before_it_exits(
+    serve: CarillonProcess,
+) -> None:
     async with subscribe(serve.port, "demo.x") as stream:
         assert (await stream.next()).type == "stream.cursor"
         workers = serve.workers()
         for worker in workers:
             worker.terminate()
         for _ in workers:
-            serve.says("(worker.replaced)")  # which takes as long as two starts
-        told = [event.data async for event in stream if event.type == "stream.closing"]
-        assert told == ['{"reason":"draining"}']
-    assert psutil.wait_procs(workers, DEADLINE)[1] == []
+            serve.wait_for("(worker.replaced)")  # which takes as long as two starts
+        closing = [event.data async for event in stream if event.type == "stream.closing"]
+        assert closing == ['{"reason":"draining"}']
+    assert psutil.wait_procs(workers, DEADLINE_SECONDS)[1] == []
     assert is_live(serve.port)
     assert len(pids(serve)) == 2
 
 
 class Readers:
-    """Subscribers that come back as a browser does, but at once."""
+    """Subscribers that reconnect as a browser does, but at once."""
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self.heard: list[list[str]] = [[] for _ in range(SUBSCRIBERS)]
+        self.received: list[list[str]] = [[] for _ in range(SUBSCRIBERS)]
         self.ends = 0
-        self.unexplained = 0
-        self._all = asyncio.Condition()
+        self.unexplained_ends = 0
+        self._arrival = asyncio.Condition()
 
     async def read(self, number: int) -> None:
         cursor = None
         while True:
-            told = ""
+            last_type = ""
             async with subscribe(self._port, "demo.x", cursor=cursor) as stream:
                 async for event in stream:
                     cursor = event.id or cursor
-                    told = event.type
-                    if not told.startswith("stream."):
-                        async with self._all:
-                            self.heard[number].append(event.data)
-                            self._all.notify_all()
+                    last_type = event.type
+                    if not last_type.startswith("stream."):
+                        async with self._arrival:
+                            self.received[number].append(event.data)
+                            self._arrival.notify_all()
             self.ends += 1
-            self.unexplained += told != "stream.closing"
+            self.unexplained_ends += last_type != "stream.closing"
 
-    async def have(self, event: str) -> None:
-        async with asyncio.timeout(DEADLINE), self._all:
-            await self._all.wait_for(lambda: all(event in heard for heard in self.heard))
+    async def wait_for(self, data: str) -> None:
+        """Wait until every subscriber has received an event with this data."""
+        async with asyncio.timeout(DEADLINE_SECONDS), self._arrival:
+            await self._arrival.wait_for(lambda: all(data in events for events in self.received))
 
 
 class Publisher:
-    """Publishes all the time, on connections of its own that are kept, and on fresh ones."""
+    """Publishes without a pause, on a persistent connection and on new ones."""
 
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}/publish/"
         self._numbers = count()
         self.published: list[str] = []
-        self._enough = asyncio.Event()
+        self._stopped = asyncio.Event()
 
     async def publish(self, client: httpx.AsyncClient) -> str:
         data = str(next(self._numbers))
         form = {"topic": "demo.x", "data": data}
-        answer = await client.post(self._url, data=form, headers=AUTHORIZED)
-        assert answer.status_code == 201, answer
+        response = await client.post(self._url, data=form, headers=AUTHORIZED)
+        assert response.status_code == 201, response
         self.published.append(data)
         return data
 
-    async def kept(self) -> None:
-        async with httpx.AsyncClient(timeout=DEADLINE) as client:
-            while not self._enough.is_set():
+    async def publish_persistently(self) -> None:
+        async with httpx.AsyncClient(timeout=DEADLINE_SECONDS) as client:
+            while not self._stopped.is_set():
                 await self.publish(client)
 
-    async def fresh(self) -> None:
-        while not self._enough.is_set():
-            async with httpx.AsyncClient(timeout=DEADLINE) as client:
+    async def publish_on_new_connections(self) -> None:
+        while not self._stopped.is_set():
+            async with httpx.AsyncClient(timeout=DEADLINE_SECONDS) as client:
                 await self.publish(client)
 
     def stop(self) -> None:
-        self._enough.set()
+        self._stopped.set()
 
 
-async def test_a_rolling_restart_loses_and_repeats_nothing_and_refuses_nobody(
-    serve: Served,
+async def test_a_rolling_restart_loses_and_repeats_no_event_and_refuses_no_client(
+    serve: CarillonProcess,
 ) -> None:
     readers, publisher = Readers(serve.port), Publisher(serve.port)
     reading = [asyncio.create_task(readers.read(number)) for number in range(SUBSCRIBERS)]
-    publishing = asyncio.gather(publisher.kept(), publisher.fresh())
+    publishing = asyncio.gather(
+        publisher.publish_persistently(), publisher.publish_on_new_connections()
+    )
     before = serve.workers()
     serve.popen.send_signal(signal.SIGHUP)
-    await asyncio.to_thread(_all_replaced, serve, before)
+    await asyncio.to_thread(_wait_until_replaced, serve, before)
     publisher.stop()
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await publishing
-        async with httpx.AsyncClient(timeout=DEADLINE) as client:
+        async with httpx.AsyncClient(timeout=DEADLINE_SECONDS) as client:
             last = await publisher.publish(client)
-        await readers.have(last)
+        await readers.wait_for(last)
     for task in reading:
         task.cancel()
     await asyncio.gather(*reading, return_exceptions=True)
-    longest = max(readers.heard, key=len)
-    for heard in readers.heard:
-        # Those who joined later began later; what each heard is whole, in the log's order.
-        assert heard == longest[-len(heard) :]
+    longest = max(readers.received, key=len)
+    for received in readers.received:
+        # A later subscriber starts later. What each received is complete and in the log's order.
+        assert received == longest[-len(received) :]
     assert len(set(longest)) == len(longest)
     assert set(longest) <= set(publisher.published)
     assert readers.ends >= 1
-    assert readers.unexplained == 0
+    assert readers.unexplained_ends == 0
 
 
-def _all_replaced(serve: Served, before: list[psutil.Process]) -> None:
+def _wait_until_replaced(serve: CarillonProcess, before: list[psutil.Process]) -> None:
     for _ in before:
-        serve.says("(worker.replaced)")
-    assert psutil.wait_procs(before, DEADLINE)[1] == []
+        serve.wait_for("(worker.replaced)")
+    assert psutil.wait_procs(before, DEADLINE_SECONDS)[1] == []
     assert not pids(serve) & {worker.pid for worker in before}
 
 
-def test_workers_do_not_outlive_a_killed_master(project: dict[str, str]) -> None:
-    with served("serve", "--workers", "2", environment=project) as serve:
+def test_workers_do_not_outlive_a_killed_supervisor(project: dict[str, str]) -> None:
+    with carillon_process("serve", "--workers", "2", environment=project) as serve:
         port = serve.port
         assert is_live(port)
         workers = serve.workers()
         serve.end(signal.SIGKILL)
-        assert psutil.wait_procs(workers, DEADLINE)[1] == []
+        assert psutil.wait_procs(workers, DEADLINE_SECONDS)[1] == []
         listen("127.0.0.1", port).close()
 
 
-async def test_a_second_signal_ends_it_at_once(project: dict[str, str]) -> None:
-    given = {**project, "CARILLON_DRAIN_SECONDS": "300"}
-    with served("serve", environment=given) as serve:
+async def test_a_second_signal_ends_the_server_at_once(project: dict[str, str]) -> None:
+    environment = {**project, "CARILLON_DRAIN_SECONDS": "300"}
+    with carillon_process("serve", environment=environment) as serve:
         async with subscribe(serve.port, "demo.x") as stream:
             assert (await stream.next()).type == "stream.cursor"
             workers = serve.workers()
             serve.popen.send_signal(signal.SIGTERM)
-            serve.says("(drain.started)")
+            serve.wait_for("(drain.started)")
             assert serve.end(signal.SIGINT) == 128 + signal.SIGINT
-        assert psutil.wait_procs(workers, DEADLINE)[1] == []
-        assert "Traceback" not in serve.said
+        assert psutil.wait_procs(workers, DEADLINE_SECONDS)[1] == []
+        assert "Traceback" not in serve.output
 
 
-def test_what_cannot_start_ends_and_says_why(project: dict[str, str], tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_exits_with_the_reason(
+    project: dict[str, str], tmp_path: Path
+) -> None:
     (tmp_path / "broken.py").write_text(
         "from config.settings import *\nASGI_APPLICATION = 'nowhere.application'\n"
     )
     path = os.pathsep.join([str(tmp_path), project["PYTHONPATH"]])
-    given = {**project, "DJANGO_SETTINGS_MODULE": "broken", "PYTHONPATH": path}
-    with served("serve", environment=given) as serve:
-        serve.says("(No module named 'nowhere')")
+    environment = {**project, "DJANGO_SETTINGS_MODULE": "broken", "PYTHONPATH": path}
+    with carillon_process("serve", environment=environment) as serve:
+        serve.wait_for("(No module named 'nowhere')")
         assert serve.wait() == 1
-        assert "CommandError: Nothing serves: what is wrong is said above." in serve.said
+        assert "CommandError: No worker could start: the reason is above." in serve.output

@@ -1,4 +1,4 @@
-"""API keys in the admin: made, shown once, never again, and revoked by who may."""
+"""API keys in the admin: created, shown once, changed, revoked and deleted, by permission."""
 
 import re
 from datetime import timedelta
@@ -12,7 +12,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from notifications.access.identities.api_keys import by_key, issue
+from notifications.access.identities.api_keys import authenticate_key, issue
 from notifications.models import ApiKey, KeyState
 
 pytestmark = pytest.mark.django_db
@@ -34,14 +34,14 @@ def browser_of(user: User) -> Client:
     return browser
 
 
-def may(*actions: str) -> Client:
+def browser_with_permissions(*actions: str) -> Client:
     user = User.objects.create_user("ada", is_staff=True)
     for action in actions:
         user.user_permissions.add(Permission.objects.get(codename=f"{action}_apikey"))
     return browser_of(user)
 
 
-def made(**fields: object) -> ApiKey:
+def make_key(**fields: object) -> ApiKey:
     key = ApiKey(**{"name": "a", "publish": ["news"], **fields})
     issue(key)
     key.save()
@@ -53,13 +53,13 @@ def text_of(response: Any) -> str:
     return str(response.content.decode())
 
 
-# Making one
+# Creating a key
 
 
 def test_a_new_key_is_shown_once_and_never_again(browser: Client) -> None:
-    answer = browser.post(ADD, FORM)
-    (text,) = KEY.findall(text_of(answer))
-    assert "no-store" in answer["Cache-Control"]
+    response = browser.post(ADD, FORM)
+    (text,) = KEY.findall(text_of(response))
+    assert "no-store" in response["Cache-Control"]
     key = ApiKey.objects.get()
     for url in (LIST, f"{LIST}{key.pk}/change/", f"{LIST}{key.pk}/history/", "/admin/"):
         page = text_of(browser.get(url))
@@ -67,30 +67,28 @@ def test_a_new_key_is_shown_once_and_never_again(browser: Client) -> None:
         assert key.digest not in page
 
 
-def test_a_new_key_is_kept_nowhere_but_on_that_page(
-    browser: Client, caplog: pytest.LogCaptureFixture
-) -> None:
-    answer = browser.post(ADD, FORM)
-    secret = KEY.findall(text_of(answer))[0].rpartition("_")[2]
-    kept = [
+def test_a_new_key_is_stored_nowhere(browser: Client, caplog: pytest.LogCaptureFixture) -> None:
+    response = browser.post(ADD, FORM)
+    secret = KEY.findall(text_of(response))[0].rpartition("_")[2]
+    stored = [
         *(repr(row) for row in ApiKey.objects.values()),
         *(repr(row) for row in LogEntry.objects.values()),
         *(repr(session.get_decoded()) for session in Session.objects.all()),
-        answer.cookies.output(),
+        response.cookies.output(),
         caplog.text,
     ]
-    assert not any(secret in each for each in kept)
+    assert not any(secret in text for text in stored)
 
 
-def test_a_new_key_allows_what_the_form_said(browser: Client) -> None:
+def test_a_new_key_allows_the_patterns_of_the_form(browser: Client) -> None:
     (text,) = KEY.findall(text_of(browser.post(ADD, FORM)))
     key = ApiKey.objects.get()
     assert (key.name, key.subscribe, key.publish) == ("order service", [], ["orders", "news.*"])
-    assert async_to_sync(by_key)(text).subjects == (key.subject,)
+    assert async_to_sync(authenticate_key)(text).subjects == (key.subject,)
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "why"),
+    ("field", "value", "error"),
     [
         ("publish", "a..b", "The pattern &#x27;a..b&#x27;"),
         ("subscribe", "{x}.{x}", "twice"),
@@ -99,36 +97,36 @@ def test_a_new_key_allows_what_the_form_said(browser: Client) -> None:
         ("expires_at_0", "tomorrow", "valid date"),
     ],
 )
-def test_what_cannot_be_a_key_is_told_in_the_form(
-    browser: Client, field: str, value: str, why: str
+def test_the_form_reports_why_a_key_is_invalid(
+    browser: Client, field: str, value: str, error: str
 ) -> None:
-    assert why in text_of(browser.post(ADD, {**FORM, field: value}))
+    assert error in text_of(browser.post(ADD, {**FORM, field: value}))
     assert not ApiKey.objects.exists()
 
 
-def test_the_form_offers_no_button_that_would_pass_the_key_by(browser: Client) -> None:
+def test_the_form_has_no_button_that_leads_past_the_new_key(browser: Client) -> None:
     page = text_of(browser.get(ADD))
     assert 'name="_save"' in page
     assert "_addanother" not in page
     assert "_continue" not in page
 
 
-# What there is
+# List and form
 
 
-def test_the_list_tells_the_state_of_every_key(browser: Client) -> None:
-    made(name="first")
-    made(name="second", expires_at=timezone.now() - timedelta(days=1))
-    made(name="third", revoked_at=timezone.now())
+def test_the_list_shows_the_state_of_every_key(browser: Client) -> None:
+    make_key(name="first")
+    make_key(name="second", expires_at=timezone.now() - timedelta(days=1))
+    make_key(name="third", revoked_at=timezone.now())
     page = text_of(browser.get(LIST))
     states = re.findall(r'field-state">(\w+)<', page)
     assert states == ["revoked", "expired", "active"]
 
 
-def test_patterns_and_expiry_can_be_changed_and_what_it_is_known_by_cannot(
+def test_the_patterns_of_a_key_can_be_changed_and_its_digest_cannot(
     browser: Client,
 ) -> None:
-    key = made()
+    key = make_key()
     url = f"{LIST}{key.pk}/change/"
     page = text_of(browser.get(url))
     assert re.search(r'<textarea name="publish"[^>]*>\s*news</textarea>', page)
@@ -139,17 +137,17 @@ def test_patterns_and_expiry_can_be_changed_and_what_it_is_known_by_cannot(
     assert (after.prefix, after.digest, after.revoked_at) == (key.prefix, key.digest, None)
 
 
-def test_a_revoked_key_stays_as_it_was(browser: Client) -> None:
-    key = made(revoked_at=timezone.now())
+def test_a_revoked_key_cannot_be_changed(browser: Client) -> None:
+    key = make_key(revoked_at=timezone.now())
     browser.post(f"{LIST}{key.pk}/change/", {"name": "b", "subscribe": "x", "publish": ""})
     assert ApiKey.objects.get().name == "a"
 
 
-# Ending one
+# Revoking and deleting
 
 
-def test_the_action_revokes_through_save_and_is_in_the_history(browser: Client) -> None:
-    key, other = made(), made(name="other")
+def test_the_action_revokes_by_save_and_is_in_the_history(browser: Client) -> None:
+    key, other = make_key(), make_key(name="other")
     form = {"action": "revoke", "_selected_action": [key.pk]}
     page = text_of(browser.post(LIST, form, follow=True))
     assert f"Revoked: {key}" in page
@@ -160,28 +158,28 @@ def test_the_action_revokes_through_save_and_is_in_the_history(browser: Client) 
 
 def test_revoking_again_keeps_the_first_date(browser: Client) -> None:
     first = timezone.now() - timedelta(days=1)
-    key = made(revoked_at=first)
+    key = make_key(revoked_at=first)
     browser.post(LIST, {"action": "revoke", "_selected_action": [key.pk]})
     assert ApiKey.objects.get().revoked_at == first
 
 
 def test_only_a_key_that_has_ended_can_be_deleted(browser: Client) -> None:
-    living, ended = made(), made(revoked_at=timezone.now())
-    together = [living.pk, ended.pk]
-    form = {"action": "delete_selected", "_selected_action": together, "post": "yes"}
+    active, ended = make_key(), make_key(revoked_at=timezone.now())
+    selected = [active.pk, ended.pk]
+    form = {"action": "delete_selected", "_selected_action": selected, "post": "yes"}
     browser.post(LIST, form)
     assert ApiKey.objects.count() == 2
-    url = f"{LIST}{living.pk}/delete/"
+    url = f"{LIST}{active.pk}/delete/"
     assert browser.post(url, {"post": "yes"}).status_code == 403
     browser.post(f"{LIST}{ended.pk}/delete/", {"post": "yes"})
-    assert ApiKey.objects.get() == living
+    assert ApiKey.objects.get() == active
 
 
-# Who may
+# Permissions
 
 
-def test_who_may_only_view_neither_makes_nor_revokes() -> None:
-    browser, key = may("view"), made()
+def test_a_user_who_may_only_view_neither_creates_nor_revokes() -> None:
+    browser, key = browser_with_permissions("view"), make_key()
     assert browser.post(ADD, FORM).status_code == 403
     browser.post(LIST, {"action": "revoke", "_selected_action": [key.pk]})
     assert browser.post(f"{LIST}{key.pk}/change/", FORM).status_code == 403
@@ -189,11 +187,11 @@ def test_who_may_only_view_neither_makes_nor_revokes() -> None:
     assert key.prefix in text_of(browser.get(f"{LIST}{key.pk}/change/"))
 
 
-def test_who_may_nothing_sees_nothing() -> None:
-    browser, key = may(), made()
+def test_a_user_without_permissions_sees_nothing() -> None:
+    browser, key = browser_with_permissions(), make_key()
     assert browser.get(LIST).status_code == 403
     assert browser.get(f"{LIST}{key.pk}/change/").status_code == 403
 
 
-def test_who_may_only_add_sees_the_key_that_was_made() -> None:
-    assert KEY.search(text_of(may("add").post(ADD, FORM)))
+def test_a_user_who_may_only_add_sees_the_new_key() -> None:
+    assert KEY.search(text_of(browser_with_permissions("add").post(ADD, FORM)))

@@ -1,4 +1,4 @@
-"""An event that could break the stream cannot be built."""
+"""Events: data that could break the stream makes no event."""
 
 import datetime as dt
 from decimal import Decimal
@@ -15,16 +15,16 @@ def event(**fields: Any) -> Event:
     return Event(**{"topics": ("t",), "data": "x", **fields})
 
 
-def test_an_event_without_an_id_is_given_one_of_its_own() -> None:
+def test_an_event_without_an_id_gets_a_unique_one() -> None:
     assert event().id.startswith("urn:uuid:")
     assert event().id != event().id
 
 
-def test_one_topic_need_not_be_a_sequence() -> None:
+def test_a_single_topic_need_not_be_a_sequence() -> None:
     assert Event(topics="news", data=1).topics == ("news",)
 
 
-def test_text_is_encoded_as_it_is() -> None:
+def test_text_is_encoded_unchanged() -> None:
     text = 'a "quoted" line\r\nand \0 another, ünïcødé'
     assert event(data=text).encoded == text.encode()
     assert event(data=text).is_text
@@ -43,12 +43,12 @@ def test_text_is_encoded_as_it_is() -> None:
         ("", ""),
     ],
 )
-def test_everything_else_is_compact_json(data: Any, encoded: str) -> None:
+def test_other_data_is_encoded_as_compact_json(data: Any, encoded: str) -> None:
     assert event(data=data).encoded == encoded.encode()
 
 
 @pytest.mark.parametrize(
-    ("fields", "at_fault"),
+    ("fields", "faulty"),
     [
         ({"topics": ()}, "topic"),
         ({"topics": ("a\nb",)}, "topic"),
@@ -75,10 +75,12 @@ def test_everything_else_is_compact_json(data: Any, encoded: str) -> None:
         ({"retry": 10**9}, "retry"),
     ],
 )
-def test_what_would_break_the_stream_is_refused(fields: dict[str, Any], at_fault: str) -> None:
+def test_a_value_that_would_break_the_stream_is_refused(
+    fields: dict[str, Any], faulty: str
+) -> None:
     with pytest.raises(Invalid) as caught:
         event(**fields)
-    assert caught.value.extensions["field"] == at_fault
+    assert caught.value.extensions["field"] == faulty
 
 
 def test_recursive_data_is_refused() -> None:
@@ -89,9 +91,9 @@ def test_recursive_data_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["message", "streams", "stream", "opened", "stream_x", " open"])
-def test_types_close_to_the_reserved_ones_are_free(name: str) -> None:
+def test_types_similar_to_the_reserved_ones_are_allowed(name: str) -> None:
     assert event(type=name).type == name
 
 
-def test_compact_json_is_one_line_whatever_it_holds() -> None:
+def test_compact_json_is_one_line_for_any_data() -> None:
     assert "\n" not in compact_json({"a\nb": "c\r\nd\u2028"})

@@ -1,4 +1,4 @@
-"""The database: a permission that has no table, and API keys."""
+"""The models: the permission to publish, the list field, and the migrations."""
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -14,13 +14,16 @@ from notifications.models import ApiKey, Event, TextListField
 pytestmark = pytest.mark.django_db
 
 
-def test_there_is_a_permission_to_publish_and_djangos_four_about_keys() -> None:
+def test_there_is_a_permission_to_publish_and_djangos_four_for_keys() -> None:
     permissions = Permission.objects.filter(content_type__app_label="carillon")
-    about_keys = {f"{action}_apikey" for action in ("add", "change", "delete", "view")}
-    assert {each.codename for each in permissions} == {"publish_event", *about_keys}
+    key_permissions = {f"{action}_apikey" for action in ("add", "change", "delete", "view")}
+    assert {permission.codename for permission in permissions} == {
+        "publish_event",
+        *key_permissions,
+    }
 
 
-def test_a_user_who_is_given_the_permission_has_it() -> None:
+def test_a_user_can_get_the_permission() -> None:
     user = User.objects.create_user("ada")
     assert not user.has_perm(PUBLISH_PERMISSION)
     user.user_permissions.add(Permission.objects.get(codename="publish_event"))
@@ -32,21 +35,21 @@ def test_events_have_no_table() -> None:
     assert str(Event()) == "event"
 
 
-def test_a_list_of_texts_comes_back_as_it_was() -> None:
+def test_a_list_of_texts_is_loaded_as_it_was_saved() -> None:
     for patterns in [], ["news"], ["a", "ü.*", '"', "\\n"]:
         key = ApiKey(name="a", publish=patterns)
         issue(key)
         key.save()
         assert ApiKey.objects.get(pk=key.pk).publish == patterns
-        whole = serializers.serialize("json", [key])
-        [again] = serializers.deserialize("json", whole)
-        assert again.object.publish == patterns  # type: ignore[attr-defined]
+        fixture = serializers.serialize("json", [key])
+        [loaded] = serializers.deserialize("json", fixture)
+        assert loaded.object.publish == patterns  # type: ignore[attr-defined]
 
 
-def test_a_list_that_is_no_json_is_refused_where_it_is_loaded() -> None:
+def test_a_list_that_is_no_json_cannot_be_loaded() -> None:
     with pytest.raises(ValidationError):
         TextListField().to_python("news")
 
 
-def test_the_migrations_say_what_the_models_say() -> None:
+def test_the_migrations_match_the_models() -> None:
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)

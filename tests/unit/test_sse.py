@@ -1,4 +1,4 @@
-"""The wire format, against the standard's examples and a parser that is not ours."""
+"""The wire format, checked by the standard's examples and by a third-party parser."""
 
 from collections.abc import Iterator
 from random import Random
@@ -8,14 +8,14 @@ from httpx_sse._decoders import SSEDecoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications.sse import Decoder, ServerSentEvent, block
+from notifications.sse import Decoder, ServerSentEvent, encode
 
 LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"), min_size=1)
 DATA = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 def lines_of(data: str) -> str:
-    """How data reads on the other side: every kind of line end has become LF."""
+    """The data as a client reads it: every kind of line end has become LF."""
     return data.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -24,10 +24,10 @@ def decoded(stream: bytes) -> list[ServerSentEvent]:
 
 
 @given(DATA, LINE, st.none() | LINE, st.none() | st.integers(0, 10**9))
-def test_what_is_encoded_is_decoded_by_us(
+def test_our_decoder_reads_what_was_encoded(
     data: str, id: str, type: str | None, retry: int | None
 ) -> None:
-    encoded = block(
+    encoded = encode(
         data.encode(), id=id.encode(), type=type.encode() if type else None, retry=retry
     )
     assert decoded(encoded) == [
@@ -36,14 +36,14 @@ def test_what_is_encoded_is_decoded_by_us(
 
 
 @given(DATA, LINE, st.none() | LINE, st.none() | st.integers(0, 10**9))
-def test_what_is_encoded_is_decoded_by_httpx_sse(
+def test_httpx_sse_reads_what_was_encoded(
     data: str, id: str, type: str | None, retry: int | None
 ) -> None:
-    encoded = block(
+    encoded = encode(
         data.encode(), id=id.encode(), type=type.encode() if type else None, retry=retry
     )
-    theirs = SSEDecoder()
-    events = [theirs.decode(line) for line in encoded.decode().split("\n")[:-1]]
+    decoder = SSEDecoder()
+    events = [decoder.decode(line) for line in encoded.decode().split("\n")[:-1]]
     [event] = [event for event in events if event is not None]
     assert (event.data, event.id, event.event, event.retry) == (
         lines_of(data),
@@ -54,8 +54,8 @@ def test_what_is_encoded_is_decoded_by_httpx_sse(
 
 
 @given(st.lists(DATA, max_size=5), st.randoms())
-def test_a_stream_may_come_in_any_pieces(texts: list[str], random: Random) -> None:
-    stream = b"".join(block(text.encode(), id=b"%d" % i) for i, text in enumerate(texts))
+def test_a_stream_may_arrive_in_any_pieces(texts: list[str], random: Random) -> None:
+    stream = b"".join(encode(text.encode(), id=b"%d" % i) for i, text in enumerate(texts))
     decoder = Decoder()
     events = [event for piece in pieces(stream, random) for event in decoder.feed(piece)]
     assert [event.data for event in events] == [lines_of(text) for text in texts]
@@ -98,15 +98,15 @@ def test_whatwg_example_of_a_space_that_does_not_count() -> None:
     assert [event.data for event in decoded(b"data:test\n\ndata: test\n\n")] == ["test", "test"]
 
 
-def test_a_byte_order_mark_at_the_start_is_passed_over() -> None:
+def test_a_byte_order_mark_at_the_start_is_ignored() -> None:
     assert decoded(b"\xef\xbb\xbfdata: x\n\n")[0].data == "x"
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
-def test_every_line_end_of_the_standard_is_one(end: bytes) -> None:
+def test_every_line_end_of_the_standard_ends_a_line(end: bytes) -> None:
     decoder = Decoder()
     events = decoder.feed(end.join([b"data: a", b"data: b", b"", b"data: c", b"", b""]))
-    # A CR at the end may be half of a CRLF: the next byte tells.
+    # A CR at the end may be half of a CRLF: the next byte decides.
     events += decoder.feed(b":\n")
     assert [event.data for event in events] == ["a\nb", "c"]
 

@@ -1,4 +1,4 @@
-"""What a topic pattern covers, what it captures, and what is none."""
+"""Topic patterns: the topics that they cover, the segments that they capture, their syntax."""
 
 import pytest
 
@@ -31,7 +31,7 @@ from notifications.topics import Pattern
         ("a+b", "aab", None),
     ],
 )
-def test_a_pattern_covers_what_is_beneath_it(
+def test_a_pattern_covers_the_topics_below_it(
     pattern: str, topic: str, captured: dict[str, str] | None
 ) -> None:
     assert Pattern(pattern).match(topic) == captured
@@ -41,10 +41,10 @@ def test_a_pattern_covers_what_is_beneath_it(
 @pytest.mark.parametrize(
     "text", ["", ".", "a..b", "a.*b", "a.{}", "a.{PK}", "a.{b}c", "{a}.{a}", "a\n", "x" * 256, "{a"]
 )
-def test_what_is_no_pattern_is_refused(text: str) -> None:
+def test_an_invalid_pattern_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
         Pattern(text)
 
 
-def test_a_pattern_shows_as_it_was_written() -> None:
+def test_a_pattern_is_shown_as_it_was_written() -> None:
     assert str(Pattern("orders.{pk}")) == "orders.{pk}"

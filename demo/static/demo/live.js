@@ -1,4 +1,4 @@
-// An answer that is being written into a topic: an EventSource reads it, from its beginning.
+// An EventSource reads the whole of an answer while the server writes it into a topic.
 
 const answer = document.getElementById("answer");
 if (answer) read(answer, document.getElementById("state"), document.getElementById("stop"));
@@ -25,7 +25,7 @@ function read(answer, state, stop) {
   events.addEventListener("failed", () => end("The answer broke off."));
   events.addEventListener("stream.reset", () => location.reload());
   events.onerror = () => {
-    if (events.readyState === EventSource.CLOSED) end("This answer can be read no more.");
+    if (events.readyState === EventSource.CLOSED) end("This answer can no longer be read.");
   };
   stop.addEventListener("submit", (submit) => {
     submit.preventDefault();

@@ -1,1 +1,1 @@
-"""Who asks: a user's session, a key, a token, a signed link, or nobody known."""
+"""Identities: the session, API key, token or signed link that a request authenticates with."""

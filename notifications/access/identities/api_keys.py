@@ -1,4 +1,4 @@
-"""API keys: those in the database, with their scopes, and those in the settings, which publish."""
+"""API keys: keys in the database, which have scopes, and keys in the settings, which publish."""
 
 import hashlib
 import hmac
@@ -14,107 +14,116 @@ from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
 from notifications.access.identities.base import Identity, Kind, Scope
-from notifications.access.identities.cache import Verified
+from notifications.access.identities.cache import CredentialCache
 from notifications.conf import get_settings
 from notifications.errors import Invalid, Unauthenticated, Unavailable
 from notifications.models import ApiKey, KeyState
-from notifications.topics import Pattern, patterns
+from notifications.topics import Pattern, parse_patterns
 
 logger = logging.getLogger("carillon")
 
-EVERYTHING = Scope(publish=(Pattern("*"),))
+PUBLISH_EVERYWHERE = Scope(publish=(Pattern("*"),))
 _PREFIX_ALPHABET = string.ascii_lowercase + string.digits
 _SECRET_ALPHABET = string.ascii_letters + string.digits
 _PREFIX_LENGTH = 8
-# 43 of 62 characters are 256 bits: nobody finds them by trying, however fast the hash is. A slow
-# one is for passwords, which people choose; here it would only make publishing slow.
+# 43 of 62 characters are 256 bits: nobody finds such a secret by trying, however fast the hash is.
+# A slow hash protects passwords, which people choose; here it would only slow down publishing.
 _SECRET_LENGTH = 43
-_FORM = re.compile(rf"crl_([a-z0-9]{{{_PREFIX_LENGTH}}})_[A-Za-z0-9]{{{_SECRET_LENGTH}}}", re.ASCII)
+_KEY = re.compile(rf"crl_([a-z0-9]{{{_PREFIX_LENGTH}}})_[A-Za-z0-9]{{{_SECRET_LENGTH}}}", re.ASCII)
 
-_verified = Verified()
+_cache = CredentialCache()
 
 
 def issue(key: ApiKey) -> str:
-    """Gives a new key its secret, and returns the whole as text: this once, since it is not kept.
+    """Gives a new key its secret, and returns the key as text. Does not save the key.
 
-    The key is not saved yet.
+    The text cannot be had again: the database keeps only a hash of it.
     """
     if key.digest:
         raise ValueError("This key has been issued before.")
-    key.prefix = _random(_PREFIX_ALPHABET, _PREFIX_LENGTH)
-    text = f"crl_{key.prefix}_{_random(_SECRET_ALPHABET, _SECRET_LENGTH)}"
+    key.prefix = _random_text(_PREFIX_ALPHABET, _PREFIX_LENGTH)
+    text = f"crl_{key.prefix}_{_random_text(_SECRET_ALPHABET, _SECRET_LENGTH)}"
     key.digest = _digest(text)
     return text
 
 
-async def by_key(text: str) -> Identity:
-    """Whose key it is. Raises `Unauthenticated`, for all that is not valid now in the same words,
-    and `Unavailable` where the database cannot tell."""
-    identity = _by_setting(text)
-    if identity is None and (found := _FORM.fullmatch(text)):
+async def authenticate_key(text: str) -> Identity:
+    """The identity of a key.
+
+    Raises `Unauthenticated` in the same words for every key that is not valid now, and
+    `Unavailable` where the database cannot be read.
+    """
+    identity = _configured_key(text)
+    if identity is None and (match := _KEY.fullmatch(text)):
         digest = _digest(text)
-        identity = _verified.get(digest) or await _look_up(found[1], digest)
-    if identity is None or _is_over(identity):
-        raise Unauthenticated("This key is not known, or is valid no longer.")
+        identity = _cache.get(digest) or await _look_up(match[1], digest)
+    if identity is None or identity.is_over(time.time()):
+        raise Unauthenticated("This key is not known, or is no longer valid.")
     return identity
 
 
-async def renewed(identity: Identity) -> Identity | None:
-    """What the same key allows now, out of the database. None where it has ended.
+async def reauthenticate(identity: Identity) -> Identity | None:
+    """The same key with its present scope, read from the database. None where the key has ended.
 
     Raises `Unavailable`.
     """
     if identity.credentials is None:
-        known = (_of_setting(_name(each)) for each in get_settings().PUBLISH_KEYS)
-        return next((each for each in known if each.name == identity.name), None)
+        names = map(_configured_name, get_settings().PUBLISH_KEYS)
+        return _configured_identity(identity.name) if identity.name in names else None
     key = await _read(pk=int(identity.credentials))
-    return None if key is None else _identity(key)
+    return None if key is None else _stored_identity(key)
 
 
 def forget(subject: str) -> None:
-    """The next request with this key asks the database."""
-    _verified.forget(subject)
+    """Makes the next request with this key read the database."""
+    _cache.forget(subject)
 
 
-def _random(alphabet: str, length: int) -> str:
+def _random_text(alphabet: str, length: int) -> str:
     return "".join(secrets.choice(alphabet) for _ in range(length))
 
 
 def _digest(text: str) -> str:
-    # What arrives may be any text, and one that cannot be encoded is none of ours.
+    # The text of a request may have lone surrogates, which UTF-8 cannot encode.
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-def _name(text: str) -> str:
+# Keys in the settings
+
+
+def _configured_key(text: str) -> Identity | None:
+    key = text.encode(errors="surrogatepass")
+    # Every key is compared, so that the duration does not reveal which one came close.
+    matches = [hmac.compare_digest(key, known.encode()) for known in get_settings().PUBLISH_KEYS]
+    return _configured_identity(_configured_name(text)) if any(matches) else None
+
+
+def _configured_name(text: str) -> str:
     return f"key:{_digest(text)[:16]}"
 
 
-def _by_setting(text: str) -> Identity | None:
-    given = text.encode(errors="surrogatepass")
-    # Every key is compared, so that time tells nothing about which one came close.
-    matches = [hmac.compare_digest(given, known.encode()) for known in get_settings().PUBLISH_KEYS]
-    return _of_setting(_name(text)) if any(matches) else None
+def _configured_identity(name: str) -> Identity:
+    return Identity(kind=Kind.KEY, name=name, subjects=(name,), scope=PUBLISH_EVERYWHERE)
 
 
-def _of_setting(name: str) -> Identity:
-    return Identity(kind=Kind.KEY, name=name, subjects=(name,), scope=EVERYTHING)
+# Keys in the database
 
 
 async def _look_up(prefix: str, digest: str) -> Identity | None:
-    generation = _verified.generation
+    generation = _cache.generation
     key = await _read(prefix=prefix)
     if key is None or not hmac.compare_digest(key.digest, digest):
         return None
-    identity = _identity(key)
+    identity = _stored_identity(key)
     if identity is None:
         return None
-    _verified.add(digest, identity, generation=generation)
+    _cache.add(digest, identity, generation=generation)
     return identity
 
 
-async def _read(**which: Any) -> ApiKey | None:
+async def _read(**lookup: Any) -> ApiKey | None:
     try:
-        return await ApiKey.objects.aget(**which)
+        return await ApiKey.objects.aget(**lookup)
     except ApiKey.DoesNotExist:
         return None
     except DatabaseError as error:
@@ -122,12 +131,12 @@ async def _read(**which: Any) -> ApiKey | None:
         raise Unavailable("The keys cannot be read now.", outcome="not_sent") from error
 
 
-def _identity(key: ApiKey) -> Identity | None:
-    """None for a key that has ended, or that was saved without being looked at."""
+def _stored_identity(key: ApiKey) -> Identity | None:
+    """None for a key that has ended, or whose patterns are invalid: `save` does not check them."""
     if key.state is not KeyState.ACTIVE:
         return None
     try:
-        scope = Scope(subscribe=patterns(key.subscribe), publish=patterns(key.publish))
+        scope = Scope(subscribe=parse_patterns(key.subscribe), publish=parse_patterns(key.publish))
     except Invalid as error:
         logger.warning("keys.invalid prefix=%s: %s", key.prefix, error.detail)
         return None
@@ -141,11 +150,10 @@ def _identity(key: ApiKey) -> Identity | None:
     )
 
 
-def _is_over(identity: Identity) -> bool:
-    return identity.until is not None and identity.until <= time.time()
-
-
 @receiver([post_save, post_delete], sender=ApiKey)
-def _forget_changed(*, instance: ApiKey, **_: Any) -> None:
-    """In this process, at once; in the others by a control entry, or by `Verified`'s age."""
+def _forget_changed_key(*, instance: ApiKey, **_: Any) -> None:
+    """Takes effect in this process at once.
+
+    Other processes forget the key on a control entry, or when their cached entry is too old.
+    """
     forget(instance.subject)

@@ -1,4 +1,4 @@
-"""Which of its credentials a request is taken by."""
+"""Authentication: which credentials of a request count, and whether they are still good later."""
 
 from dataclasses import replace
 
@@ -12,8 +12,8 @@ from notifications.errors import Unauthenticated
 TOKEN_PARAMETER = "token"  # noqa: S105
 
 
-def shows_credentials(request: HttpRequest) -> bool:
-    """Whether the request says by itself who asks, and not by a cookie."""
+def has_explicit_credentials(request: HttpRequest) -> bool:
+    """Whether the request has credentials besides cookies, which browsers add by themselves."""
     return bool(
         "HTTP_AUTHORIZATION" in request.META
         or signed_links.PARAMETER in request.GET
@@ -21,44 +21,53 @@ def shows_credentials(request: HttpRequest) -> bool:
     )
 
 
-async def identify(request: HttpRequest) -> Identity:
-    """Raises `Unauthenticated` for credentials that are not good; without any, it is anonymous."""
+async def authenticate(request: HttpRequest) -> Identity:
+    """The identity of a request, by the first of: header, link, token in the URL, session.
+
+    Without any credentials the identity is anonymous. Raises `Unauthenticated` for credentials that
+    are not valid.
+    """
     scheme, _, credentials = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme:
         if scheme.lower() != "bearer":
             raise Unauthenticated("The scheme of Authorization is 'Bearer'.")
-        return await _by_bearer(credentials.strip())
+        return await _authenticate_bearer(credentials.strip())
     if (link := request.GET.get(signed_links.PARAMETER)) is not None:
-        visitor = await session.by_session(request)
-        return await signed_links.by_link(link, visitor=visitor.user)
+        visitor = await session.authenticate_session(request)
+        return await signed_links.authenticate_link(link, visitor=visitor.user)
     if token := _query_token(request):
-        return await _by_bearer(token)
-    return await session.by_session(request)
+        return await _authenticate_bearer(token)
+    return await session.authenticate_session(request)
 
 
-async def _by_bearer(text: str) -> Identity:
-    return await (jwt.by_token(text) if jwt.is_token(text) else api_keys.by_key(text))
+async def _authenticate_bearer(text: str) -> Identity:
+    if jwt.is_token(text):
+        return await jwt.authenticate_token(text)
+    return await api_keys.authenticate_key(text)
 
 
 def _query_token(request: HttpRequest) -> str:
     return request.GET.get(TOKEN_PARAMETER, "") if get_settings().QUERY_TOKENS else ""
 
 
-def lightened(identity: Identity) -> Identity:
-    """Only what it takes to ask again: an open stream keeps no user."""
+def without_user(identity: Identity) -> Identity:
+    """The identity as an open stream keeps it: enough to reauthenticate, without a user object."""
     return replace(identity, user=session.ANONYMOUS.user)
 
 
-async def renewed(identity: Identity) -> Identity | None:
-    """Who the same credentials belong to now. Raises what the database raises."""
+async def reauthenticate(identity: Identity) -> Identity | None:
+    """The same identity as it is now, or None if its credentials have ended.
+
+    Raises `Unavailable` or a database error where that cannot be found out.
+    """
     match identity.kind:
         case Kind.SESSION:
-            return await session.renewed(identity)
+            return await session.reauthenticate(identity)
         case Kind.KEY:
-            return await api_keys.renewed(identity)
+            return await api_keys.reauthenticate(identity)
         case Kind.TOKEN:
-            return await jwt.renewed(identity)
+            return await jwt.reauthenticate(identity)
         case Kind.LINK:
-            return await signed_links.renewed(identity)
+            return await signed_links.reauthenticate(identity)
         case Kind.ANONYMOUS:
             return identity

@@ -1,4 +1,4 @@
-"""What is known of whoever asks, however they showed it."""
+"""The identity of a request, whichever credentials it was authenticated by."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -26,9 +26,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What credentials allow by themselves, whatever the rules say about users.
+    """The topics that credentials allow by themselves, whatever the rules allow their user.
 
-    `topics` may be subscribed to, and nothing beneath them; patterns cover that too.
+    A pattern covers the topics below it too; an entry of `topics` allows only that topic, and only
+    to subscribe.
     """
 
     subscribe: tuple[Pattern, ...] = ()
@@ -43,12 +44,13 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """`name` is what audits and idempotency keys know them by; it tells no secret.
+    """The owner of a request's credentials.
 
-    `subjects` are the names under which a control entry ends their streams (`user:5`,
-    `session:<digest>`, `key:3`). `until` (seconds since 1970) is when the credentials end. With a
-    `scope` it alone decides; without one, the rules do, by the `user`. `credentials` is what it
-    takes to ask again, by the module that made it, whether they still are who they were.
+    `name` stands for the owner in audit lines and idempotency keys, and contains no secret.
+    `subjects` are the names under which a control entry ends the owner's streams (`user:5`,
+    `session:<digest>`, `key:3`). `until` (seconds since 1970) is when the credentials end. A
+    `scope` alone decides what is allowed; without a scope the rules decide, by the `user`.
+    `credentials` is what the module that made the identity needs to authenticate it again.
     """
 
     kind: Kind
@@ -58,3 +60,7 @@ class Identity:
     until: float | None = None
     scope: Scope | None = None
     credentials: str | None = field(default=None, repr=False)
+
+    def is_over(self, now: float) -> bool:
+        """Whether the credentials have ended by this time."""
+        return self.until is not None and self.until <= now

@@ -1,4 +1,4 @@
-"""Bearer tokens (JWT, RFC 7519): who they are for, and what they allow, as their issuer signed."""
+"""Bearer tokens (JWT, RFC 7519): identities and scopes that a configured issuer has signed."""
 
 import hashlib
 import re
@@ -8,19 +8,19 @@ from functools import cache, lru_cache
 from typing import Any
 
 from notifications.access.identities.base import Identity, Kind, Scope
-from notifications.access.identities.cache import Verified
+from notifications.access.identities.cache import CredentialCache
 from notifications.conf import get_settings
 from notifications.conf.jwt import Issuer, IssuerKey
 from notifications.errors import Invalid, Unauthenticated
-from notifications.topics import Pattern, patterns, topic
+from notifications.topics import Pattern, parse_patterns, parse_topic
 
 CLAIM = "carillon"
 MAX_CHARACTERS = 8_000
-REQUIRED = ("exp", "aud", "iss")
-# What would choose a key or a meaning other than the configured one.
+REQUIRED_CLAIMS = ("exp", "aud", "iss")
+# Headers that would choose a key, or a meaning, other than the configured one.
 REFUSED_HEADERS = ("b64", "crit", "jku", "jwk", "x5c", "x5u")
-_FORM = re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*", re.ASCII)
-# What whoever sends a token may know of why it is refused, by PyJWT's name for it.
+_TOKEN = re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*", re.ASCII)
+# The reasons of a refusal that a client may know, by the names of PyJWT's exceptions.
 _REASONS = {
     "ExpiredSignatureError": "it has expired",
     "ImmatureSignatureError": "it is not valid yet",
@@ -32,12 +32,12 @@ _REASONS = {
 
 
 def is_token(text: str) -> bool:
-    """Whether it is one by its form. No key of ours looks like that."""
-    return _FORM.fullmatch(text) is not None
+    """Whether the text has the shape of a token. No API key has it."""
+    return _TOKEN.fullmatch(text) is not None
 
 
-async def by_token(text: str) -> Identity:
-    """Who shows this token. Raises `Unauthenticated`, saying why."""
+async def authenticate_token(text: str) -> Identity:
+    """The identity that the token names. Raises `Unauthenticated`, which says why."""
     issuer = get_settings().JWT
     if issuer is None:
         raise Unauthenticated("Tokens are not accepted here.")
@@ -45,54 +45,57 @@ async def by_token(text: str) -> Identity:
         raise _refusal(f"it has more than {MAX_CHARACTERS} characters")
     if not is_token(text):
         raise _refusal("it is not a JSON web token")
-    verified, digest = _verified(issuer), hashlib.sha256(text.encode()).hexdigest()
+    verified, digest = _verified_tokens(issuer), hashlib.sha256(text.encode()).hexdigest()
     identity = verified.get(digest)
     if identity is None:
-        identity = _identity(text, _claims(text, issuer), issuer)
+        identity = _identity(text, _verified_claims(text, issuer), issuer)
         verified.add(digest, identity, generation=verified.generation)
-    elif identity.until is not None and identity.until <= time.time():
+    elif identity.is_over(time.time()):
         raise _refusal(_REASONS["ExpiredSignatureError"])
     return identity
 
 
-async def renewed(identity: Identity) -> Identity | None:
-    """The same, if the token still holds, or None."""
+async def reauthenticate(identity: Identity) -> Identity | None:
+    """The same identity, if the token is still valid, or None."""
     try:
-        return await by_token(identity.credentials or "")
+        return await authenticate_token(identity.credentials or "")
     except Unauthenticated:
         return None
 
 
 @lru_cache(maxsize=1)
-def _verified(_: Issuer) -> Verified:
-    """Signatures cost more than all else that a publish request does here."""
-    return Verified()
+def _verified_tokens(_: Issuer) -> CredentialCache:
+    """A cache, because a signature check costs more than the rest of a publish request.
+
+    Another issuer in the settings empties the cache.
+    """
+    return CredentialCache()
 
 
-def _claims(text: str, issuer: Issuer) -> dict[str, Any]:
-    import jwt
+def _verified_claims(text: str, issuer: Issuer) -> dict[str, Any]:
+    import jwt  # an optional dependency: `django-carillon[jwt]`
 
     try:
-        key = _key(jwt.get_unverified_header(text), issuer)
+        key = _select_key(jwt.get_unverified_header(text), issuer)
         claims: dict[str, Any] = jwt.decode(
             text,
-            _loaded(key),
+            _loaded_key(key),
             algorithms=[key.ALGORITHM],
             audience=issuer.AUDIENCE,
             issuer=issuer.ISSUER,
             leeway=issuer.LEEWAY,
-            options={"require": list(REQUIRED)},
+            options={"require": list(REQUIRED_CLAIMS)},
         )
     except jwt.PyJWTError as error:
         raise _refusal(_REASONS.get(type(error).__name__, "it cannot be verified")) from None
     except (ArithmeticError, RecursionError, TypeError, ValueError):
-        # Numbers without end, or brackets without end: JSON that PyJWT does not expect.
+        # PyJWT does not expect JSON with numbers or brackets without end.
         raise _refusal("it cannot be read") from None
     return claims
 
 
-def _key(header: Mapping[str, Any], issuer: Issuer) -> IssuerKey:
-    """The one that the token names. What else its header asks for is not done."""
+def _select_key(header: Mapping[str, Any], issuer: Issuer) -> IssuerKey:
+    """The issuer's key that the header names. The header can choose nothing else."""
     if refused := [name for name in REFUSED_HEADERS if name in header]:
         raise _refusal(f"its header has {refused[0]!r}")
     kid = header.get("kid")
@@ -110,36 +113,36 @@ def _key(header: Mapping[str, Any], issuer: Issuer) -> IssuerKey:
 
 
 @cache
-def _loaded(key: IssuerKey) -> Any:
+def _loaded_key(key: IssuerKey) -> Any:
     return key.load()
 
 
 def _identity(text: str, claims: Mapping[str, Any], issuer: Issuer) -> Identity:
-    subject, token_id = _text(claims, "sub"), _text(claims, "jti")
+    subject, token_id = _name_claim(claims, "sub"), _name_claim(claims, "jti")
     subjects = [f"token:{subject}"] if subject else []
     subjects += [f"jti:{token_id}"] if token_id else []
     return Identity(
         kind=Kind.TOKEN,
         name=f"token:{issuer.ISSUER}:{subject}",
         subjects=tuple(subjects),
-        until=_number(claims["exp"]) + issuer.LEEWAY,
+        until=_expiry(claims["exp"]) + issuer.LEEWAY,
         scope=_scope(claims.get(CLAIM, {})),
         credentials=text,
     )
 
 
-def _text(claims: Mapping[str, Any], name: str) -> str:
-    """A claim that names somebody or something; without one, an empty text."""
+def _name_claim(claims: Mapping[str, Any], name: str) -> str:
+    """A claim that names a user or a token; an empty text if the token has no such claim."""
     value = claims.get(name)
     if value is None:
         return ""
     try:
-        return topic(value)
+        return parse_topic(value)
     except Invalid:
         raise _refusal(f"its {name!r} is not a text of 1 to 255 bytes") from None
 
 
-def _number(value: Any) -> float:
+def _expiry(value: Any) -> float:
     try:
         return float(value)
     except (ArithmeticError, TypeError, ValueError):
@@ -154,10 +157,10 @@ def _scope(claim: Any) -> Scope:
 
 def _patterns(claim: dict[str, Any], verb: str) -> tuple[Pattern, ...]:
     try:
-        return patterns(claim.get(verb, []))
+        return parse_patterns(claim.get(verb, []))
     except Invalid as error:
         raise _refusal(f"its {CLAIM}.{verb} is not understood: {error.detail}") from None
 
 
-def _refusal(why: str) -> Unauthenticated:
-    return Unauthenticated(f"The token is refused: {why}.")
+def _refusal(reason: str) -> Unauthenticated:
+    return Unauthenticated(f"The token is refused: {reason}.")

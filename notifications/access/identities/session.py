@@ -1,4 +1,4 @@
-"""The user of a Django session, or of whatever the project's middleware authenticates by."""
+"""Session identities: the user whom the project's authentication middleware found."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,22 +16,50 @@ from notifications.access.identities.base import Identity, Kind, User
 from notifications.hub.grants import session_subject, user_subject
 
 ANONYMOUS = Identity(kind=Kind.ANONYMOUS, name="anonymous")
+READ_TIMEOUT_SECONDS = 5.0
 
 
-async def by_session(request: HttpRequest) -> Identity:
-    """The session's user; anonymous where the project has no authentication."""
-    user = await current_user(request)
+async def authenticate_session(request: HttpRequest) -> Identity:
+    """The session's user; anonymous where the project has no authentication.
+
+    Raises `DatabaseError` where the session cannot be read, or not within the time limit.
+    """
+    user = await _current_user(request)
     session = getattr(request, "session", None)
     return _identity(user, session.session_key if session is not None else None)
 
 
-async def renewed(identity: Identity) -> Identity | None:
-    """Who the same credentials belong to now."""
-    now = await sync_to_async(_read)(identity.credentials or "")
-    return now if now.name == identity.name else None
+async def reauthenticate(identity: Identity) -> Identity | None:
+    """The same identity, if its session or user still is; raises what the database raises."""
+    current = await sync_to_async(_read_identity)(identity.credentials or "")
+    return current if current.name == identity.name else None
 
 
-def _read(credentials: str) -> Identity:
+async def _current_user(request: HttpRequest) -> User:
+    auser: Callable[[], Awaitable[User]] | None = getattr(request, "auser", None)
+    if auser is None:
+        return AnonymousUser()
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_SECONDS):
+            # Django's own `auser` visits a thread, and the database, several times.
+            if getattr(auser, "func", None) is session_user:
+                return await _read_user(request)
+            return await auser()
+    except TimeoutError as error:
+        raise OperationalError(
+            f"The session was not read within {READ_TIMEOUT_SECONDS} s."
+        ) from error
+
+
+@sync_to_async
+def _read_user(request: HttpRequest) -> User:
+    """The user, by one visit to a thread."""
+    user = request.user
+    _ = user.is_authenticated  # `request.user` is lazy: this reads it, here in the thread
+    return user
+
+
+def _read_identity(credentials: str) -> Identity:
     close_old_connections()
     try:
         kind, _, value = credentials.partition(":")
@@ -45,7 +73,8 @@ def _read(credentials: str) -> Identity:
 
 
 def active_user(pk: str) -> User:
-    user = get_user_model()._default_manager.filter(pk=pk).first()  # noqa: SLF001 - Django's name
+    """The user of this primary key; anonymous if there is none, or none that is active."""
+    user = get_user_model()._default_manager.filter(pk=pk).first()  # noqa: SLF001 - documented
     return user if user is not None and user.is_active else ANONYMOUS.user
 
 
@@ -62,34 +91,3 @@ def _identity(user: User, session_key: str | None) -> Identity:
         user=user,
         credentials=f"session:{session_key}",
     )
-
-
-# The user of a request, by one visit to a thread at the most.
-
-
-TIMEOUT = 5.0
-
-
-async def current_user(request: HttpRequest) -> User:
-    """Who asks; anonymous where the project has no authentication.
-
-    Raises `DatabaseError` where the session cannot be read, or not soon.
-    """
-    auser: Callable[[], Awaitable[User]] | None = getattr(request, "auser", None)
-    if auser is None:
-        return AnonymousUser()
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            # Django's own goes to the database, and to a thread, several times.
-            if getattr(auser, "func", None) is session_user:
-                return await _read_user(request)
-            return await auser()
-    except TimeoutError as error:
-        raise OperationalError(f"The session was not read within {TIMEOUT} s.") from error
-
-
-@sync_to_async
-def _read_user(request: HttpRequest) -> User:
-    user = request.user
-    _ = user.is_authenticated  # it is lazy
-    return user

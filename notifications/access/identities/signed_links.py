@@ -1,8 +1,8 @@
-"""Signed subscribe links: an `EventSource` sends no header, but it opens any URL.
+"""Signed subscribe links: an `EventSource` cannot send a header, but it opens any URL.
 
-A link names its topics, its end, and the user it was made for, if any; whoever has it may hear
-these topics until then, as that user, on any origin. It is signed by Django's signer, so
-`SECRET_KEY_FALLBACKS` are honoured.
+A link contains its topics, its expiry, and possibly the user it was made for. Everybody who has the
+link may subscribe to these topics until then, as that user, on any origin. Django's signer signs
+it, so `SECRET_KEY_FALLBACKS` are honoured.
 """
 
 import hashlib
@@ -23,40 +23,43 @@ from django.utils.crypto import constant_time_compare
 from notifications.access.identities.base import Identity, Kind, Scope, User
 from notifications.conf import get_settings
 from notifications.errors import Forbidden, Invalid, Unauthenticated, Unavailable
-from notifications.topics import topics as check_topics
+from notifications.topics import parse_topics
 
 VERSION = 1
 SALT = "carillon.link"
 PARAMETER = "link"
-# Below what the view reads, so that a client can append its cursor.
+# Below the limit of the view, so that a client can append its cursor.
 MAX_CHARACTERS = 7_500
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """`pk` and `digest` are of the user; both are empty for a link that is nobody's."""
+    """The content of a link. `pk` and `digest` are empty if it is not bound to a user.
+
+    `digest` changes with the user's password.
+    """
 
     until: int
     topics: tuple[str, ...]
     pk: str = ""
     digest: str = ""
 
-    def signed(self) -> str:
-        whole = [VERSION, self.until, self.topics, self.pk, self.digest]
-        return Signer(salt=SALT).sign_object(whole, compress=True)
+    def sign(self) -> str:
+        content = [VERSION, self.until, self.topics, self.pk, self.digest]
+        return Signer(salt=SALT).sign_object(content, compress=True)
 
     @classmethod
-    def of(cls, text: str) -> "Link":
-        """Raises `Unauthenticated` for a text that was not signed here."""
+    def parse(cls, text: str) -> "Link":
+        """Raises `Unauthenticated` for a text that this site did not sign."""
         if len(text) > MAX_CHARACTERS:
             raise Unauthenticated("The link is too long to be one of ours.")
         try:
-            version, *rest = Signer(salt=SALT).unsign_object(text)
+            version, *content = Signer(salt=SALT).unsign_object(text)
         except (BadSignature, ValueError):
             raise Unauthenticated("The link was not made here, or was changed.") from None
         if version != VERSION:
             raise Unauthenticated("The link was made by another version: fetch a new one.")
-        until, topics, pk, digest = rest
+        until, topics, pk, digest = content
         return cls(until, tuple(topics), pk, digest)
 
 
@@ -67,14 +70,14 @@ def events_url(
     since: str = "",
     envelope: bool = False,
 ) -> str:
-    """The URL, without its host, of a stream of these topics, for whoever has it.
+    """The URL, without its host, of a stream of these topics for everybody who has the URL.
 
-    It grants them: whether the reader may hear them has been decided by whoever calls this. Bound
-    to a user, it ends when they are deactivated or change their password. It can be opened for
-    `expires_in` seconds (`LINK_AGE`). Raises `Invalid`.
+    The URL grants the topics: the caller has to decide first whether its reader may subscribe to
+    them. Bound to a user, it ends when the user is deactivated or changes their password. It can be
+    opened for `expires_in` seconds (by default `LINK_AGE`). Raises `Invalid`.
     """
-    link = Link(_end(expires_in), check_topics(topics), *_binding(user))
-    query = {PARAMETER: link.signed()}
+    link = Link(_expiry(expires_in), parse_topics(topics), *_binding(user))
+    query = {PARAMETER: link.sign()}
     if since:
         query["since"] = since
     if envelope:
@@ -89,22 +92,22 @@ def events_url(
     return url
 
 
-async def by_link(text: str, *, visitor: User | None = None) -> Identity:
-    """Who a link was made for, or somebody whose name is not known, and its topics as their scope.
+async def authenticate_link(text: str, *, visitor: User | None = None) -> Identity:
+    """The user of a link, or an anonymous user, with the link's topics as the scope.
 
-    Raises `Unauthenticated` for a link that does not hold (any more), `Forbidden` where the
-    `visitor`, whose session the request brought, is another user, and `Unavailable`.
+    Raises `Unauthenticated` for a link that is not valid now, `Forbidden` where the `visitor`, the
+    user of the request's session, is not the link's user, and `Unavailable`.
     """
-    link = Link.of(text)
+    link = Link.parse(text)
     if link.until <= time.time():
         raise Unauthenticated("The link has expired: fetch a new one.")
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    known: dict[str, Any] = {}
+    bound: dict[str, Any] = {}
     subjects = [f"link:{digest}"]
     if link.pk:
         if visitor is not None and visitor.is_authenticated and str(visitor.pk) != link.pk:
             raise Forbidden("The link was made for another user.")
-        known["user"] = await _user(link)
+        bound["user"] = await _user(link)
         subjects.append(f"user:{link.pk}")
     return Identity(
         kind=Kind.LINK,
@@ -113,19 +116,19 @@ async def by_link(text: str, *, visitor: User | None = None) -> Identity:
         until=link.until,
         scope=Scope(topics=link.topics),
         credentials=text,
-        **known,
+        **bound,
     )
 
 
-async def renewed(identity: Identity) -> Identity | None:
-    """The same, if the link still holds, or None. Raises `Unavailable`."""
+async def reauthenticate(identity: Identity) -> Identity | None:
+    """The same identity, if the link is still valid, or None. Raises `Unavailable`."""
     try:
-        return await by_link(identity.credentials or "")
+        return await authenticate_link(identity.credentials or "")
     except Unauthenticated:
         return None
 
 
-def _end(expires_in: float | timedelta | None) -> int:
+def _expiry(expires_in: float | timedelta | None) -> int:
     if expires_in is None:
         expires_in = get_settings().LINK_AGE
     seconds = expires_in.total_seconds() if isinstance(expires_in, timedelta) else expires_in
@@ -141,23 +144,23 @@ def _binding(user: User | None) -> tuple[str, str]:
 
 
 def _digest(auth_hash: str) -> str:
-    """What changes with the user's password, in a form that opens no session."""
+    """A hash of the auth hash, because sessions are verified by the auth hash itself."""
     return hashlib.sha256(f"{SALT}.{auth_hash}".encode()).hexdigest()[:16]
 
 
 async def _user(link: Link) -> AbstractBaseUser:
-    users = get_user_model()._default_manager  # noqa: SLF001 - Django's own name for it
+    users = get_user_model()._default_manager  # noqa: SLF001 - documented
     try:
         user = await users.filter(pk=link.pk).afirst()
     except (ValueError, ValidationError):
-        user = None  # the model of users was another then
+        user = None  # the link is older than the user model, whose primary keys were others
     except DatabaseError as error:
         raise Unavailable("The link's user cannot be read now.", outcome="not_sent") from error
-    if user is None or not user.is_active or not _matches(user, link.digest):
+    if user is None or not user.is_active or not _has_digest(user, link.digest):
         raise Unauthenticated("The link's user has left, or has changed their password.")
     return user
 
 
-def _matches(user: AbstractBaseUser, digest: str) -> bool:
-    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-    return any(constant_time_compare(_digest(each), digest) for each in hashes)
+def _has_digest(user: AbstractBaseUser, digest: str) -> bool:
+    auth_hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    return any(constant_time_compare(_digest(auth_hash), digest) for auth_hash in auth_hashes)

@@ -1,4 +1,4 @@
-"""django-eventstream's API, settings and wire format, on this engine.
+"""django-eventstream's API, settings and stream format, on our log and hub.
 
 `EVENTSTREAM_STORAGE_CLASS = "notifications.compat.eventstream.Storage"`, and
 `include("notifications.compat.eventstream")` in place of `django_eventstream.urls`.
@@ -12,7 +12,7 @@ from notifications.compat.eventstream.views import events
 
 __all__ = ["Storage", "urlpatterns"]
 
-# Whatever brings somebody here, the storage or the URLs, this process is one of ours now.
-proxy.take_place()
+# Either the storage class or the URLs import this package, in each process that sends or serves.
+proxy.install()
 
 urlpatterns = [path("", events)]

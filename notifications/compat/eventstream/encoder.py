@@ -1,4 +1,4 @@
-"""What django-eventstream's streams say, as blocks of bytes."""
+"""The encoder of streams for clients of django-eventstream."""
 
 import json
 import random
@@ -6,38 +6,39 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from notifications.compat.eventstream import ids
+from notifications.compat.eventstream.translation import format_id, from_log_type, id_prefix
 from notifications.hub.encoders import RETRY_MS, Encoder
-from notifications.log.base import Entry, ResetReason
 from notifications.log.cursors import Cursor, Position
+from notifications.log.entries import Entry, ResetReason
 
-# Some polyfills wait until they have had this much.
+# Some polyfills wait for the first 2 KiB of a response.
 PADDING = b":" + b" " * 2048 + b"\n\n"
 
 
 @dataclass(frozen=True, slots=True)
 class EventstreamEncoder(Encoder):
-    """`channels` were asked for; those that are `reliable` have ids, and can be resumed."""
+    """Encodes for these `channels`. The `reliable` ones have ids and can be resumed."""
 
-    opens_alike: ClassVar = False
+    opens_with_cursor: ClassVar = False
 
     channels: tuple[str, ...]
     reliable: tuple[str, ...]
     since: Mapping[bytes, Position] = field(default_factory=dict, compare=False)
-    _names: tuple[bytes, ...] = field(init=False, compare=False)
+    _prefixes: tuple[bytes, ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_names", tuple(map(ids.name, self.reliable)))
+        object.__setattr__(self, "_prefixes", tuple(map(id_prefix, self.reliable)))
 
-    def beginning(self, since: Mapping[str, Position]) -> "EventstreamEncoder":
-        named = {ids.name(channel): first for channel, first in since.items()}
-        return EventstreamEncoder(self.channels, self.reliable, named)
+    def starting_at(self, since: Mapping[str, Position]) -> "EventstreamEncoder":
+        by_prefix = {id_prefix(channel): first for channel, first in since.items()}
+        return EventstreamEncoder(self.channels, self.reliable, by_prefix)
 
     def opening(self, at: Cursor, reset: ResetReason | None, lost: Collection[str]) -> bytes:
-        # Unlike there, with an id: whoever is cut off before the first event loses nothing.
+        # django-eventstream sends no id here: with one, a client that is cut off before the first
+        # event loses nothing.
         retry = b"retry: %d\n" % random.randint(*RETRY_MS)
-        said = PADDING + b"event: stream-open\n" + retry + self._id(at) + b"data:\n\n"
-        return said + self._reset(at, sorted(lost)) if reset else said
+        block = PADDING + b"event: stream-open\n" + retry + self._id_line(at) + b"data:\n\n"
+        return block + self._reset_block(at, sorted(lost)) if reset else block
 
     def event(self, epoch: str, entry: Entry, asked: Collection[str]) -> bytes:
         data = entry.data
@@ -45,41 +46,41 @@ class EventstreamEncoder(Encoder):
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if b"\n" in data:
             data = data.replace(b"\n", b"\ndata: ")
-        id = self._id(Cursor(epoch, entry.position))
-        return b"event: %b\n%bdata: %b\n\n" % (ids.heard(entry.type), id, data)
+        id = self._id_line(Cursor(epoch, entry.position))
+        return b"event: %b\n%bdata: %b\n\n" % (from_log_type(entry.type), id, data)
 
     def cursor(self, at: Cursor) -> bytes:
-        return b"event: keep-alive\n" + self._id(at) + b"data:\n\n"
+        return b"event: keep-alive\n" + self._id_line(at) + b"data:\n\n"
 
     def reset(self, at: Cursor, reason: ResetReason) -> bytes:
-        return self._reset(at, self.channels)
+        return self._reset_block(at, self.channels)
 
     def denied(self, at: Cursor, topics: Collection[str]) -> bytes:
-        raise AssertionError("A request that is denied some of its channels is denied all.")
+        raise AssertionError("A request with a forbidden channel gets no stream.")
 
     def closing(self, reason: str) -> bytes:
-        # No event of theirs says this. The client comes back with the id it has.
+        # django-eventstream has no such event: a comment. The client resumes from its last id.
         return b": %b\n\n" % reason.encode()
 
     def forbidden(self, reason: str, topics: Collection[str]) -> bytes:
-        return forbidden(topics) if reason == "permission_ended" else self.closing(reason)
+        return forbidden_block(topics) if reason == "permission_ended" else self.closing(reason)
 
-    def _reset(self, at: Cursor, channels: Collection[str]) -> bytes:
+    def _reset_block(self, at: Cursor, channels: Collection[str]) -> bytes:
         body = json.dumps({"channels": list(channels)}).encode()
-        return b"event: stream-reset\n" + self._id(at) + b"data: " + body + b"\n\n"
+        return b"event: stream-reset\n" + self._id_line(at) + b"data: " + body + b"\n\n"
 
-    def _id(self, at: Cursor) -> bytes:
-        if not self._names:
+    def _id_line(self, at: Cursor) -> bytes:
+        if not self._prefixes:
             return b""
-        return b"id: " + ids.together(self._names, at, self.since) + b"\n"
+        return b"id: " + format_id(self._prefixes, at, self.since) + b"\n"
 
 
-def forbidden(channels: Collection[str]) -> bytes:
+def forbidden_block(channels: Collection[str]) -> bytes:
     text = "Permission denied to channels: " + ", ".join(channels)
-    return error("forbidden", text, channels=list(channels))
+    return error_block("forbidden", text, channels=list(channels))
 
 
-def error(condition: str, text: str, **extra: Any) -> bytes:
-    """The last words. With this id a client that comes back is refused."""
+def error_block(condition: str, text: str, **extra: Any) -> bytes:
+    """The last event. Its id is `error`, with which a client that comes back is refused."""
     body = json.dumps({"condition": condition, "text": text, **extra}).encode()
     return b"event: stream-error\nid: error\ndata: " + body + b"\n\n"

@@ -1,7 +1,8 @@
-"""The place of a GRIP proxy: django-eventstream tells it of every event, and whom to send away.
+"""Our log in the role of django-eventstream's GRIP proxy, which gets every event and every kick.
 
-Its two ways of telling are the only ones that reach beyond a process, know all that was asked for,
-and are taken whatever the settings are: a channel without storage, and a kick.
+django-eventstream calls its proxy functions whatever its settings are, and passes them all options
+of the caller. No other hook of it reaches other processes for a channel without storage, or for a
+kick.
 """
 
 from collections.abc import Iterable
@@ -10,15 +11,15 @@ from typing import Any
 from django_eventstream import eventstream
 from django_eventstream.utils import get_storage
 
-from notifications.compat.eventstream.ids import subject
 from notifications.compat.eventstream.send import send
 from notifications.compat.eventstream.storage import Storage
+from notifications.compat.eventstream.translation import subject
 from notifications.hub.subscribers import CloseReason
 from notifications.publishing import control
 
 
-def take_place() -> None:
-    """In this process. `send_event()` looks both up when it is called, whoever imported it when."""
+def install() -> None:
+    """Replace both functions in this process. `send_event()` looks them up at each call."""
     eventstream.publish_event = publish_event
     eventstream.publish_kick = publish_kick
 
@@ -32,7 +33,7 @@ def publish_event(
     skip_user_ids: Iterable[object] | None = None,
     **_: Any,
 ) -> None:
-    """What our storage gave an id is in the log; the rest is not to be replayed, and has none."""
+    """Send an event that is not in the log yet: one without an id, which cannot be replayed."""
     del pub_prev_id
     if pub_id is None or not isinstance(get_storage(), Storage):
         send(channel, event_type, data, skip_user_ids or ())
@@ -40,4 +41,4 @@ def publish_event(
 
 def publish_kick(user_id: object, channel: str) -> None:
     """End the streams of this user that have this channel, in every process."""
-    control.end(subject(user_id), reason=CloseReason.PERMISSION_ENDED, topics=(channel,))
+    control.end_streams(subject(user_id), reason=CloseReason.PERMISSION_ENDED, topics=(channel,))

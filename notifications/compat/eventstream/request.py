@@ -1,4 +1,4 @@
-"""What a request asks for, and what it may have: by the channel manager, and by its own words."""
+"""A request for a stream of django-eventstream: its channels, and the grant to read them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,20 +9,19 @@ from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 from django_eventstream.utils import get_channelmanager, get_storage
 
-from notifications.compat.eventstream import ids
-from notifications.compat.eventstream.ids import ANONYMOUS, subject
 from notifications.compat.eventstream.storage import Storage
+from notifications.compat.eventstream.translation import ANONYMOUS, parse_id, subject
 from notifications.errors import Invalid
 from notifications.hub import runtime
 from notifications.hub.grants import Grant, session_subject
 from notifications.log.cursors import Cursor
-from notifications.topics import topics as check_topics
+from notifications.topics import parse_topics
 
 MAX_CHANNELS = 10
 
 
-class Refused(Exception):
-    """In the stream's own words, at its end."""
+class InvalidRequest(Exception):
+    """Reported inside the stream, by a `stream-error` event."""
 
     condition = "bad-request"
 
@@ -30,13 +29,16 @@ class Refused(Exception):
         super().__init__(f"Invalid request: {text}.")
 
 
-class Over(Exception):
-    """The client comes back after a stream that told it not to."""
+class ResumedAfterError(Exception):
+    """The client reconnects after a `stream-error`, after which it must not."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """`user` is None for anonymous. `last_ids` are as they were sent, of these channels."""
+class StreamRequest:
+    """What a request asks for, by its URL, its query or the site's channel manager.
+
+    `user` is None for an anonymous visitor. `last_ids` are the numbers as the client sent them.
+    """
 
     user: Any
     session_key: str | None
@@ -45,95 +47,99 @@ class Asked:
     last_ids: Mapping[str, str]
     forbidden: tuple[str, ...]
     can_change: bool
-    """Whether the site says who may read a channel."""
+    """Whether the permission to read may end: the site has its own `can_read_channel`."""
 
 
-def asked(request: HttpRequest, view_kwargs: Mapping[str, Any]) -> Asked:
-    """May block: a site's channel manager may do anything. Raises `Refused` or `Over`."""
+def parse_request(request: HttpRequest, view_kwargs: Mapping[str, Any]) -> StreamRequest:
+    """Raises `InvalidRequest` or `ResumedAfterError`.
+
+    May block, because a site's channel manager may do anything.
+    """
     user = getattr(request, "user", None)
     user = user if user is not None and user.is_authenticated else None
     session = getattr(request, "session", None)
     manager = get_channelmanager()
-    channels = _checked(manager.get_channels_for_request(request, view_kwargs))
+    channels = _check_channels(manager.get_channels_for_request(request, view_kwargs))
     last_ids = _last_ids(request)
     stored = isinstance(get_storage(), Storage)
-    return Asked(
+    return StreamRequest(
         user=user,
         session_key=session.session_key if session is not None and user is not None else None,
         channels=channels,
-        reliable=tuple(each for each in channels if stored and manager.is_channel_reliable(each)),
-        last_ids={each: last_ids[each] for each in channels if each in last_ids},
-        forbidden=unreadable(user, channels),
-        can_change=_asks(manager),
+        reliable=tuple(
+            channel for channel in channels if stored and manager.is_channel_reliable(channel)
+        ),
+        last_ids={channel: last_ids[channel] for channel in channels if channel in last_ids},
+        forbidden=forbidden_channels(user, channels),
+        can_change=_has_own_permissions(manager),
     )
 
 
-def unreadable(user: Any, channels: Iterable[str]) -> tuple[str, ...]:
-    """Those that the channel manager says no to. May block."""
+def forbidden_channels(user: Any, channels: Iterable[str]) -> tuple[str, ...]:
+    """The channels that the channel manager does not let the user read. May block."""
     manager = get_channelmanager()
-    return tuple(each for each in channels if not manager.can_read_channel(user, each))
+    return tuple(channel for channel in channels if not manager.can_read_channel(user, channel))
 
 
-def _asks(manager: Any) -> bool:
+def _has_own_permissions(manager: Any) -> bool:
     from_package = type(manager).can_read_channel.__module__ == "django_eventstream.channelmanager"
     return not from_package
 
 
-def _checked(given: Iterable[str]) -> tuple[str, ...]:
-    channels = sorted(given)
+def _check_channels(names: Iterable[str]) -> tuple[str, ...]:
+    channels = sorted(names)
     if not channels:
-        raise Refused("No channels specified")
+        raise InvalidRequest("No channels specified")
     if len(channels) > MAX_CHANNELS:
-        raise Refused("Channel limit exceeded")
+        raise InvalidRequest("Channel limit exceeded")
     try:
-        return check_topics(channels)
+        return parse_topics(channels)
     except Invalid as error:
-        raise Refused(error.detail.rstrip(".")) from None
+        raise InvalidRequest(error.detail.rstrip(".")) from None
 
 
 def _last_ids(request: HttpRequest) -> dict[str, str]:
-    """By the header, or else the last parameter that is not empty."""
+    """From the header, or else from the last `lastEventId` parameter that is not empty."""
     parameters = reversed(request.GET.getlist("lastEventId"))
     text = next(filter(None, (request.META.get("HTTP_LAST_EVENT_ID"), *parameters)), "")
     if text == "error":
-        raise Over
+        raise ResumedAfterError
     try:
-        return ids.parse(text) if text else {}
+        return parse_id(text) if text else {}
     except ValueError:
-        raise Refused("Failed to parse Last-Event-ID or lastEventId") from None
+        raise InvalidRequest("Failed to parse Last-Event-ID or lastEventId") from None
 
 
-# What a request of django-eventstream's may hear, as a grant that can be asked for again.
-
-
-def granted(asked: Asked, as_of: Cursor) -> Grant:
-    """All of it. Who may hear less may hear nothing."""
-    pk = ANONYMOUS if asked.user is None else asked.user.pk
-    session = (session_subject(asked.session_key),) if asked.session_key else ()
-    renew = _Renewal(None if asked.user is None else pk, asked.channels)
+def make_grant(request: StreamRequest, as_of: Cursor) -> Grant:
+    """The grant for all channels: a request with a forbidden channel gets none."""
+    pk = ANONYMOUS if request.user is None else request.user.pk
+    session = (session_subject(request.session_key),) if request.session_key else ()
+    recheck = _Recheck(None if request.user is None else pk, request.channels)
     return Grant(
-        topics=asked.channels,
+        topics=request.channels,
         subjects=(subject(pk), *session),
         as_of=as_of,
-        renew=renew if asked.can_change else None,
+        renew=recheck if request.can_change else None,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Renewal:
+class _Recheck:
+    """Asks the channel manager again for the channels of one stream."""
+
     pk: Any
     channels: tuple[str, ...]
 
     async def __call__(self) -> Grant:
-        here = runtime.here()
-        as_of = here.hub.head if here is not None and here.ready else None
-        return await sync_to_async(self._ask)(as_of)
+        running = runtime.current()
+        as_of = running.hub.head if running is not None and running.ready else None
+        return await sync_to_async(self._grant)(as_of)
 
-    def _ask(self, as_of: Cursor | None) -> Grant:
+    def _grant(self, as_of: Cursor | None) -> Grant:
         user = None
         if self.pk is not None:
-            # Who is not there any more hears what everybody does.
+            # A user who was deleted may read what an anonymous visitor may read.
             user = get_user_model()._default_manager.filter(pk=self.pk).first()  # noqa: SLF001
-        lost = unreadable(user, self.channels)
-        topics = tuple(each for each in self.channels if each not in lost)
+        forbidden = forbidden_channels(user, self.channels)
+        topics = tuple(channel for channel in self.channels if channel not in forbidden)
         return Grant(topics=topics, as_of=as_of, renew=self)

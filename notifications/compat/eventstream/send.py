@@ -1,4 +1,7 @@
-"""What `send_event()` sends, on its way into the log."""
+"""`send_event()` of django-eventstream, appended to the log.
+
+This file reaches into django-eventstream's private parts: see `skipped_users`.
+"""
 
 import sys
 from collections.abc import Iterable
@@ -6,28 +9,28 @@ from types import FrameType
 
 from django_eventstream.eventstream import send_event
 
-from notifications.compat.eventstream import ids
-from notifications.compat.eventstream.ids import subject
-from notifications.log.base import Draft
+from notifications.compat.eventstream.translation import subject, to_log_type
 from notifications.log.cursors import Cursor
+from notifications.log.entries import Draft
 from notifications.publishing import publisher
 
 
 def send(channel: str, event_type: object, data: object, skip_user_ids: Iterable[object]) -> Cursor:
-    """Append it, and say where it is. Raises `Invalid`, `TooLarge` or `Unavailable`."""
-    # What is not encoded is streamed as its text.
+    """Append an event, and return its cursor. Raises `Invalid`, `TooLarge` or `Unavailable`."""
+    # With `json_encode=False` the data may be of any type.
     text = data if isinstance(data, str) else str(data)
-    event = publisher.build(channel, text, type=ids.kept(event_type))
+    event = publisher.build_event(channel, text, type=to_log_type(event_type))
     skip = tuple(map(subject, skip_user_ids))
-    [receipt] = publisher.append([Draft(event, named=False, skip=skip)])
+    [receipt] = publisher.append_drafts([Draft(event, named=False, skip=skip)])
     return receipt.cursor
 
 
-def skipped_by_sender() -> Iterable[object]:
-    """The `skip_user_ids` of the `send_event()` that is under way in this thread, if any.
+def skipped_users() -> Iterable[object]:
+    """The `skip_user_ids` of the `send_event()` call that is running in this thread, if any.
 
-    It does not tell its storage. It tells a proxy, but only when the event is in the log already
-    and on its way to those who are not to have it.
+    `send_event()` does not pass them to the storage. It passes them to a proxy, but only after the
+    event is in the log, on its way to the users that it must skip. So they are read from the local
+    variables of the calling frame.
     """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - there is no other way
     while frame is not None:

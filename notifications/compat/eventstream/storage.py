@@ -1,4 +1,4 @@
-"""The storage that django-eventstream is given: our log."""
+"""Our log as a storage of django-eventstream, for `EVENTSTREAM_STORAGE_CLASS`."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,56 +6,57 @@ from typing import Any
 from django_eventstream.event import Event
 from django_eventstream.storage import EventDoesNotExist, StorageBase
 
-from notifications.compat.eventstream import ids
-from notifications.compat.eventstream.send import send, skipped_by_sender
+from notifications.compat.eventstream.send import send, skipped_users
+from notifications.compat.eventstream.translation import from_log_type, from_number, to_number
 from notifications.conf import get_settings
-from notifications.log.base import Appender, Entry
+from notifications.log.base import SyncLog
 from notifications.log.cursors import Cursor
-from notifications.log.factory import appender
+from notifications.log.entries import Entry
+from notifications.log.factory import open_sync_log
 
 
 class Storage(StorageBase):  # type: ignore[misc]  # it has no types
-    """Any thread or process may use it, and nobody has to read what another appended."""
+    """May be used by any thread or process."""
 
     def append_event(self, channel: str, event_type: str, data: Any) -> Event:
-        at = send(channel, event_type, data, skipped_by_sender())
-        return Event(channel, event_type, data, id=ids.number(at))
+        cursor = send(channel, event_type, data, skipped_users())
+        return Event(channel, event_type, data, id=to_number(cursor))
 
     def get_current_id(self, channel: str) -> int:
-        """After which everything of the channel is yet to come: the same for all channels."""
-        return ids.number(appender(get_settings()).state())
+        """The id of the head of the log, which is the same for all channels."""
+        return to_number(open_sync_log(get_settings()).state())
 
     def get_events(self, channel: str, last_id: int, limit: int = 100) -> list[Event]:
-        """Raises `EventDoesNotExist` where it is not known what followed the id."""
-        log = appender(get_settings())
+        """The events after an id. Raises `EventDoesNotExist` if the log no longer has them all."""
+        log = open_sync_log(get_settings())
         head = log.state()
-        after = ids.cursor(str(last_id), head.epoch)
+        after = from_number(str(last_id), head.epoch)
         if after is None or after.position > head.position:
             raise _unknown(last_id, head)
-        found: list[Event] = []
-        for entry in _following(log, after, head, last_id):
+        events: list[Event] = []
+        for entry in _entries_after(log, after, head, last_id):
             if channel in entry.topics:
-                found.append(_event(channel, entry, head.epoch))
-                if len(found) >= limit:
+                events.append(_event(channel, entry, head.epoch))
+                if len(events) >= limit:
                     break
-        return found
+        return events
 
 
-def _following(log: Appender, after: Cursor, head: Cursor, last_id: int) -> Iterator[Entry]:
-    place = after.position
-    for batch in log.read(after=place, until=head.position):
-        if batch.prev != place:
+def _entries_after(log: SyncLog, after: Cursor, head: Cursor, last_id: int) -> Iterator[Entry]:
+    position = after.position
+    for batch in log.read(after=position, until=head.position):
+        if batch.prev != position:
             raise _unknown(last_id, head)
         yield from batch.entries
-        place = batch.last
-    if place != head.position:
+        position = batch.last
+    if position != head.position:
         raise _unknown(last_id, head)
 
 
 def _unknown(last_id: int, head: Cursor) -> EventDoesNotExist:
-    return EventDoesNotExist(f"What followed {last_id} is not known.", ids.number(head))
+    return EventDoesNotExist(f"The events after {last_id} are not all known.", to_number(head))
 
 
 def _event(channel: str, entry: Entry, epoch: str) -> Event:
-    at = Cursor(epoch, entry.position)
-    return Event(channel, ids.heard(entry.type).decode(), entry.data.decode(), id=ids.number(at))
+    id = to_number(Cursor(epoch, entry.position))
+    return Event(channel, from_log_type(entry.type).decode(), entry.data.decode(), id=id)

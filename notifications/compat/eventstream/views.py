@@ -1,4 +1,4 @@
-"""The view that django-eventstream's URLs lead to."""
+"""The view at the URLs of django-eventstream."""
 
 import logging
 from typing import Any
@@ -12,17 +12,24 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 from django_eventstream.utils import augment_cors_headers, get_cors_from_settings
 
+from notifications.asgi.marker import nonblocking
 from notifications.asgi.responses import (
-    HEADERS,
+    STREAM_HEADERS,
     EventStreamResponse,
     closing_response,
 )
-from notifications.asgi.routes import runs_on_loop
-from notifications.compat.eventstream import encoder, ids
-from notifications.compat.eventstream.request import Asked, Over, Refused, asked, granted
+from notifications.compat.eventstream import encoder
+from notifications.compat.eventstream.request import (
+    InvalidRequest,
+    ResumedAfterError,
+    StreamRequest,
+    make_grant,
+    parse_request,
+)
+from notifications.compat.eventstream.translation import from_number
 from notifications.errors import BadRequest, NeedsAsgi, Unavailable
 from notifications.hub import runtime
-from notifications.hub.stream import READY_TIMEOUT
+from notifications.hub.stream import READY_TIMEOUT_SECONDS
 from notifications.hub.subscribers import CloseReason, Start
 from notifications.log.cursors import Cursor
 from notifications.telemetry import audit
@@ -31,68 +38,69 @@ from notifications.views.problems import UNREADABLE, problem
 logger = logging.getLogger("carillon")
 
 
-@runs_on_loop
+@nonblocking
 @csrf_exempt
 @transaction.non_atomic_requests
 async def events(request: HttpRequest, **view_kwargs: Any) -> HttpResponseBase:
     """Streams the channels that the URL, the query or the site's channel manager name."""
     if request.method in ("OPTIONS", "HEAD"):
-        response: HttpResponseBase = HttpResponse(headers=HEADERS)
+        response: HttpResponseBase = HttpResponse(headers=STREAM_HEADERS)
     elif not hasattr(request, "scope"):
         return problem(request, NeedsAsgi("Serve this URL with an ASGI server: Daphne or uvicorn."))
     else:
-        response = await _answer(request, view_kwargs)
+        response = await _stream(request, view_kwargs)
     allow_origin(request, response)
     return response
 
 
-async def _answer(request: HttpRequest, view_kwargs: dict[str, Any]) -> HttpResponseBase:
-    here = runtime.start()
-    if not await here.wait_ready(timeout=READY_TIMEOUT):
-        return _come_back(here.refusal)
-    head = here.hub.head
+async def _stream(request: HttpRequest, view_kwargs: dict[str, Any]) -> HttpResponseBase:
+    running = runtime.start()
+    if not await running.wait_ready(timeout=READY_TIMEOUT_SECONDS):
+        return _closing(running.refusal)
+    head = running.hub.head
     try:
-        wanted = await sync_to_async(asked)(request, view_kwargs)
-    except Over:
+        stream_request = await sync_to_async(parse_request)(request, view_kwargs)
+    except ResumedAfterError:
         text = "Invalid request: Can't resume session after stream-error.\n"
         return HttpResponseBadRequest(text)
-    except Refused as refused:
-        return HttpResponse(encoder.error(refused.condition, str(refused)), headers=HEADERS)
+    except InvalidRequest as error:
+        block = encoder.error_block(error.condition, str(error))
+        return HttpResponse(block, headers=STREAM_HEADERS)
     except UNREADABLE as error:
         return problem(request, BadRequest(f"The request cannot be read: {error}"))
     except (DatabaseError, Unavailable):
         logger.exception("subscribe.user_unknown")
-        return _come_back(CloseReason.USER_UNKNOWN)
-    if wanted.forbidden:
-        audit.tell(logging.WARNING, "subscribe.denied", topics=wanted.forbidden)
-        return HttpResponse(encoder.forbidden(wanted.forbidden), headers=HEADERS)
+        return _closing(CloseReason.USER_UNKNOWN)
+    if forbidden := stream_request.forbidden:
+        audit.log_event(logging.WARNING, "subscribe.denied", topics=forbidden)
+        return HttpResponse(encoder.forbidden_block(forbidden), headers=STREAM_HEADERS)
     return EventStreamResponse(
-        granted(wanted, head),
-        start=Start(cursors=_cursors(wanted, head)),
-        encoder=encoder.EventstreamEncoder(wanted.channels, wanted.reliable),
+        make_grant(stream_request, head),
+        start=Start(cursors=_cursors(stream_request, head)),
+        encoder=encoder.EventstreamEncoder(stream_request.channels, stream_request.reliable),
     )
 
 
-def _cursors(wanted: Asked, head: Cursor) -> dict[str, Cursor | None]:
-    """Where each channel goes on; from here, if nothing says otherwise."""
+def _cursors(request: StreamRequest, head: Cursor) -> dict[str, Cursor | None]:
+    """The cursor from which each channel resumes: without an id, the head."""
     return {
-        channel: ids.cursor(wanted.last_ids[channel], head.epoch)
-        if channel in wanted.reliable and channel in wanted.last_ids
+        channel: from_number(request.last_ids[channel], head.epoch)
+        if channel in request.reliable and channel in request.last_ids
         else head
-        for channel in wanted.channels
+        for channel in request.channels
     }
 
 
-def _come_back(reason: CloseReason) -> HttpResponse:
-    """A stream that ends at once: after an HTTP error, a browser would stay away for good."""
+def _closing(reason: CloseReason) -> HttpResponse:
+    """A stream that ends at once. After an HTTP error a browser would never reconnect."""
     return closing_response(reason, encoder.EventstreamEncoder((), ()))
 
 
-# Cross-origin reading, by the `EVENTSTREAM_ALLOW_…` settings.
-
-
 def allow_origin(request: HttpRequest, response: HttpResponseBase) -> None:
-    """As there, and by the `Origin` that the browser names too, not only by its `Referer`."""
+    """Set the CORS headers of the `EVENTSTREAM_ALLOW_…` settings.
+
+    django-eventstream compares them with the `Referer`; this compares them with `Origin` too.
+    """
     augment_cors_headers(response, request)
     origins = get_cors_from_settings()
     if isinstance(origins, list):

@@ -1,1 +1,1 @@
-"""The subcommands of `manage.py carillon`, one module each, and what they share."""
+"""The subcommands of `manage.py carillon`: one module each, named after its command."""

@@ -1,4 +1,4 @@
-"""`carillon dev`: all that a developer needs, in one process, on a fresh checkout."""
+"""`carillon dev`: everything a developer needs, in one process, on a fresh checkout."""
 
 import shlex
 from argparse import ArgumentParser
@@ -15,12 +15,12 @@ from django.urls import reverse
 
 from notifications.conf import get_settings
 from notifications.management.server import launch
-from notifications.management.server.ipc import SignalOrders
-from notifications.management.server.listener import address, listen
+from notifications.management.server.ipc import SignalCommands
+from notifications.management.server.listener import listen, url_of
 
-HELP = "Serves for development: migrates, starts the embedded log, and says where to click."
+HELP = "Serves for development: migrates the database, starts the embedded log, and prints URLs."
 
-DEVELOPER = "admin"
+DEVELOPER_NAME = "admin"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -29,14 +29,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     with (
-        launch.until_told(),
+        launch.until_interrupted(),
         listen(options["host"], options["port"]) as listener,
-        launch.log_running(),
+        launch.embedded_log(),
     ):
         _prepare_database()
-        command.stdout.write(_welcome(address(listener)))
+        command.stdout.write(_welcome(url_of(listener)))
         command.stdout.flush()
-        launch.serve(listener, SignalOrders())
+        launch.serve(listener, SignalCommands())
 
 
 def _prepare_database() -> None:
@@ -45,25 +45,25 @@ def _prepare_database() -> None:
         call_command("migrate", verbosity=0, interactive=False)
     users = get_user_model()._default_manager  # noqa: SLF001 - Django's own name for it
     password = _password()
-    if password and not users.filter(username=DEVELOPER).exists():
-        users.create_superuser(DEVELOPER, password=password)
+    if password and not users.filter(username=DEVELOPER_NAME).exists():
+        users.create_superuser(DEVELOPER_NAME, password=password)
 
 
 def _password() -> str | None:
-    """For the developer's login: given by the project's settings, and in development alone."""
+    """The password of the developer's login, from the project's settings, and only with DEBUG."""
     return getattr(settings, "DEVELOPMENT_PASSWORD", None) if settings.DEBUG else None
 
 
 def _welcome(url: str) -> str:
     lines = [
         f"Carillon runs at {url}/ (Ctrl-C ends it)",
-        f"  log      {launch.log_named()}",
+        f"  log      {launch.log_description()}",
         f"  page     {url}/",
     ]
     if password := _password():
         login = f"{url}{resolve_url(settings.LOGIN_URL)}?next=/"
         lines.append(
-            f"  sign in  {login} as {DEVELOPER}, password {password} unless you changed it"
+            f"  sign in  {login} as {DEVELOPER_NAME}, password {password} unless you changed it"
         )
     if keys := get_settings().PUBLISH_KEYS:
         lines.append(f"  publish  {_curl(url, keys[0])}")
@@ -71,8 +71,8 @@ def _welcome(url: str) -> str:
 
 
 def _curl(url: str, key: str) -> str:
-    """A line to paste, which publishes where anybody may listen."""
+    """A command to paste, which publishes to a public topic."""
     prefix = next(iter(get_settings().PUBLIC_TOPICS), "demo.")
     topic = f"{prefix}hello" if prefix.endswith(".") else prefix
-    words = ["-H", f"Authorization: Bearer {key}", "-d", f"topic={topic}", "-d", "data=Hello!"]
-    return shlex.join(["curl", *words, f"{url}{reverse('carillon:publish')}"])
+    arguments = ["-H", f"Authorization: Bearer {key}", "-d", f"topic={topic}", "-d", "data=Hello!"]
+    return shlex.join(["curl", *arguments, f"{url}{reverse('carillon:publish')}"])

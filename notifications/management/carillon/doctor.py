@@ -1,4 +1,4 @@
-"""`carillon doctor`: what a stream goes through on its way, and what to do about it."""
+"""`carillon doctor`: tests a site's streams through its proxies, and names faults and cures."""
 
 import asyncio
 import json
@@ -11,78 +11,82 @@ from django.core.management.base import BaseCommand, CommandError
 
 from notifications.management.doctor.verdicts import Verdict, faults, lines
 
-HELP = "Opens streams through whatever stands in front of them, and says what is wrong on the way."
-USE = """
-It needs no access to the origin but its URL. What it publishes goes to a topic that nobody else has
-ever heard of, beneath TOPIC; what it cannot test without a key, it says.
+HELP = "Opens streams through the proxies in front of a site, and reports faults and cures."
+EPILOG = """
+It needs no access to the origin but its URL. It publishes to a random topic below TOPIC, which
+nobody else uses; it reports what it cannot test without a key.
 
   manage.py carillon doctor https://example.com --topic news
-      what can be told without publishing, on a public topic
+      all tests that need no publishing, on a public topic
 
   manage.py carillon keys create doctor --subscribe doctor --publish doctor --expires 1h
   manage.py carillon doctor https://example.com --key - --idle 120 --origin https://app.example.com
-      everything; '-' reads the key from standard input
+      all tests; '-' reads the key from standard input
 
-The exit status is 0 without a fault, and 1 with one. docs/deploy.md has the cures at length.
+The exit status is 0 without a fault, and 1 with one. docs/deploy.md explains the cures.
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.formatter_class = RawDescriptionHelpFormatter
-    parser.epilog = USE
+    parser.epilog = EPILOG
     parser.add_argument(
         "url", metavar="URL", help="the site, or the URL of its streams if that is not /events/"
     )
-    parser.add_argument("--topic", help="beneath which to listen and publish (doctor)")
-    parser.add_argument("--key", help="that may publish there, and hear it unless it is public")
-    parser.add_argument("--origin", help="whether pages of this origin may read streams (CORS)")
+    parser.add_argument("--topic", help="the topic below which to subscribe and publish (doctor)")
+    parser.add_argument(
+        "--key", help="a key that may publish there, and subscribe unless it is public"
+    )
+    parser.add_argument(
+        "--origin", help="test whether pages of this origin may read streams (CORS)"
+    )
     parser.add_argument(
         "--idle",
         type=_seconds,
         default=0.0,
         metavar="SECONDS",
-        help="keep a stream open for so long with nothing but keep-alives",
+        help="keep a stream open for this long with nothing but keep-alives",
     )
     parser.add_argument(
-        "--patience",
+        "--timeout",
         type=_seconds,
         default=10.0,
         metavar="SECONDS",
-        help="how long to wait for what should come at once (%(default)g)",
+        help="how long to wait for a response or event (%(default)g)",
     )
     parser.add_argument("--json", action="store_true", help="the verdicts as JSON")
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     if find_spec("httpx") is None or find_spec("h2") is None:
-        raise CommandError("It needs httpx: pip install 'django-carillon[doctor]'.")
+        raise CommandError("The doctor needs httpx: pip install 'django-carillon[doctor]'.")
     url = options["url"]
     if not url.startswith(("http://", "https://")):
-        raise CommandError(f"{url!r} is no URL: it begins with https:// or http://.")
-    verdicts = asyncio.run(_examined(command, options))
+        raise CommandError(f"{url!r} is not a URL: a URL begins with https:// or http://.")
+    verdicts = asyncio.run(_diagnose(command, options))
     if options["json"]:
         report = {"url": url, "verdicts": [verdict.as_dict() for verdict in verdicts]}
         command.stdout.write(json.dumps(report, indent=2))
-    found = faults(verdicts)
-    if found:
-        raise CommandError(f"{found} {'fault' if found == 1 else 'faults'}.")
+    count = faults(verdicts)
+    if count:
+        raise CommandError(f"{count} {'fault' if count == 1 else 'faults'}.")
     if not options["json"]:
         command.stdout.write("No fault.")
 
 
-async def _examined(command: BaseCommand, options: dict[str, Any]) -> list[Verdict]:
-    from notifications.management.doctor.questions import examine
-    from notifications.management.doctor.target import Patient
+async def _diagnose(command: BaseCommand, options: dict[str, Any]) -> list[Verdict]:
+    from notifications.management.doctor.questions import diagnose
+    from notifications.management.doctor.target import Target
 
     key = options["key"]
-    patient = Patient(
+    target = Target(
         options["url"],
         topic=options["topic"],
         key=sys.stdin.readline().strip() if key == "-" else key,
-        patience=options["patience"],
+        timeout=options["timeout"],
     )
     verdicts = []
-    async for verdict in examine(patient, origin=options["origin"], idle=options["idle"]):
+    async for verdict in diagnose(target, origin=options["origin"], idle_seconds=options["idle"]):
         verdicts.append(verdict)
         if not options["json"]:
             for line in lines(verdict):

@@ -1,4 +1,4 @@
-"""`carillon keys`: API keys made, listed and revoked from a shell."""
+"""`carillon keys`: creates, lists and revokes API keys."""
 
 import re
 from argparse import ArgumentParser, ArgumentTypeError
@@ -13,22 +13,23 @@ from django.db.models import Q
 from django.utils import timezone
 
 from notifications.access.identities.api_keys import issue
+from notifications.management.carillon.subcommand import print_table
 from notifications.models import ApiKey, KeyState
 
-HELP = "Makes, lists and revokes API keys."
+HELP = "Creates, lists and revokes API keys."
 
-DEFAULT_LIFE = "365d"
-_LIFE = re.compile(r"([1-9][0-9]{0,4})([hdw])", re.ASCII)
-_UNIT = {"h": "hours", "d": "days", "w": "weeks"}
-_GIVEN = re.compile(r"(?:crl_)?([a-z0-9]{8})(?:_.*)?", re.ASCII)
+DEFAULT_LIFETIME = "365d"
+_LIFETIME = re.compile(r"([1-9][0-9]{0,4})([hdw])", re.ASCII)
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_PREFIX = re.compile(r"(?:crl_)?([a-z0-9]{8})(?:_.*)?", re.ASCII)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
-    create_help = "Makes a key and prints it, this once: only its hash is kept."
+    create_help = "Creates a key and prints it, only this once: the database keeps its hash."
     usage = "%(prog)s NAME [--subscribe PATTERN …] [--publish PATTERN …] [--expires 90d]"
     create = actions.add_parser("create", help=create_help, description=create_help, usage=usage)
-    create.add_argument("name", metavar="NAME", help="whose key it is, or what for")
+    create.add_argument("name", metavar="NAME", help="whose key it is, or what it is for")
     for verb, example in (("subscribe", "'orders.*'"), ("publish", "orders.paid")):
         create.add_argument(
             f"--{verb}",
@@ -36,20 +37,20 @@ def add_arguments(parser: ArgumentParser) -> None:
             action="extend",
             default=[],
             metavar="PATTERN",
-            help=f"what it may {verb} to, and all that is beneath, such as {example}; '*' is all",
+            help=f"topics it may {verb} to, with all topics below, such as {example}; '*' is all",
         )
-    life = create.add_mutually_exclusive_group()
-    life.add_argument(
+    lifetime = create.add_mutually_exclusive_group()
+    lifetime.add_argument(
         "--expires",
-        type=_life,
-        default=DEFAULT_LIFE,
+        type=_lifetime,
+        default=DEFAULT_LIFETIME,
         metavar="DURATION",
         help="hours, days or weeks from now, such as 12h, 90d or 8w (default: %(default)s)",
     )
-    life.add_argument("--never-expires", action="store_true", help="valid until it is revoked")
-    list_help = "Lists all keys: what they allow, and whether they still do."
+    lifetime.add_argument("--never-expires", action="store_true", help="valid until it is revoked")
+    list_help = "Lists all keys, with what they allow and whether they are active."
     actions.add_parser("list", help=list_help, description=list_help)
-    revoke_help = "Ends a key for good, and the streams that were opened with it."
+    revoke_help = "Revokes a key for good, and ends the streams that were opened with it."
     revoke = actions.add_parser("revoke", help=revoke_help, description=revoke_help)
     revoke.add_argument(
         "key", metavar="PREFIX|NAME", help="the eight characters after crl_, or the key's name"
@@ -75,9 +76,9 @@ def _create(command: BaseCommand, options: dict[str, Any]) -> None:
     try:
         key.full_clean()
     except ValidationError as error:
-        raise CommandError(" ".join(_faults(error))) from None
+        raise CommandError(" ".join(_messages(error))) from None
     key.save()
-    command.stderr.write("Copy it now: it is not kept, and not shown again.")
+    command.stderr.write("Copy the key now: it is not kept, and not shown again.")
     command.stdout.write(text)
 
 
@@ -94,43 +95,40 @@ def _list(command: BaseCommand, _: dict[str, Any]) -> None:
         )
         for key in ApiKey.objects.all()
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        command.stdout.write("  ".join(cells).rstrip())
+    print_table(command, rows)
 
 
 def _revoke(command: BaseCommand, options: dict[str, Any]) -> None:
-    key = _named(options["key"])
+    key = _find(options["key"])
     if key.state is KeyState.REVOKED:
-        command.stdout.write(f"{key} was revoked before.")
+        command.stdout.write(f"{key} was already revoked.")
         return
     key.revoke()
     command.stdout.write(f"{key} is revoked.")
 
 
-def _named(given: str) -> ApiKey:
-    """The one that is meant: a name may have been used again after its key was revoked."""
-    prefix = _GIVEN.fullmatch(given)
-    found = list(ApiKey.objects.filter(Q(name=given) | Q(prefix=prefix[1] if prefix else "")))
-    living = [key for key in found if key.state is not KeyState.REVOKED] or found[:1]
-    if not living:
-        raise CommandError(f"No key has the prefix or name {given!r}: see 'carillon keys list'.")
-    if len(living) > 1:
-        prefixes = ", ".join(key.prefix for key in living)
+def _find(text: str) -> ApiKey:
+    """The key with this prefix or name. A name may be used again after its key was revoked."""
+    prefix = _PREFIX.fullmatch(text)
+    keys = list(ApiKey.objects.filter(Q(name=text) | Q(prefix=prefix[1] if prefix else "")))
+    valid = [key for key in keys if key.state is not KeyState.REVOKED] or keys[:1]
+    if not valid:
+        raise CommandError(f"No key has the prefix or name {text!r}: see 'carillon keys list'.")
+    if len(valid) > 1:
+        prefixes = ", ".join(key.prefix for key in valid)
         raise CommandError(
-            f"Several keys are named {given!r}: revoke one by its prefix, {prefixes}."
+            f"Several keys are named {text!r}: revoke one by its prefix, {prefixes}."
         )
-    return living[0]
+    return valid[0]
 
 
-def _life(text: str) -> timedelta:
-    found = _LIFE.fullmatch(text)
-    if found is None:
+def _lifetime(text: str) -> timedelta:
+    match = _LIFETIME.fullmatch(text)
+    if match is None:
         raise ArgumentTypeError(f"{text!r} is not a duration, such as 12h, 90d or 8w")
-    return timedelta(**{_UNIT[found[2]]: int(found[1])})
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def _faults(error: ValidationError) -> Iterable[str]:
-    for field, faults in error.message_dict.items():
-        yield from (f"{field}: {fault}" for fault in faults)
+def _messages(error: ValidationError) -> Iterable[str]:
+    for field, messages in error.message_dict.items():
+        yield from (f"{field}: {message}" for message in messages)

@@ -1,4 +1,4 @@
-"""`carillon kick`: ends streams, everywhere."""
+"""`carillon kick`: ends the streams of a user or a topic, in every process."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -10,20 +10,22 @@ from notifications.errors import Invalid
 from notifications.publishing import control
 
 HELP = (
-    "Ends the streams of a user or of a topic, in every process. Browsers come back, and are let "
-    "in if the rules still allow it: end the permission first."
+    "Ends the streams of a user or of a topic, in every process. Browsers reconnect, and are "
+    "accepted if the rules still allow it: withdraw the permission first."
 )
-PATIENCE = 5.0
+FLUSH_SECONDS = 5.0
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("target", metavar="USER|TOPIC", help="a user's name, or else a topic")
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--user", action="store_true", help="it is a user's name and nothing else")
-    kind.add_argument("--topic", action="store_true", help="it is a topic, whoever is called so")
+    kind.add_argument("--user", action="store_true", help="take TARGET for a user's name only")
+    kind.add_argument("--topic", action="store_true", help="take TARGET for a topic only")
 
 
-def handle(command: BaseCommand, options: dict[str, Any]) -> None:
+def handle(
+    command: BaseCommand, options: dict[str, Any], *, flush_seconds: float = FLUSH_SECONDS
+) -> None:
     target = options["target"]
     user = None if options["topic"] else _user(target)
     if options["user"] and user is None:
@@ -35,10 +37,10 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
             control.kick(topic=target)
     except Invalid as error:
         raise CommandError(error.detail) from None
-    if not control.flush(PATIENCE):
-        raise CommandError("The log cannot be reached, so that no other process was told.")
-    whose = f"of the user {target}" if user is not None else f"that hear {target}"
-    command.stdout.write(f"Every process was told to end the streams {whose}.")
+    if not control.flush(flush_seconds):
+        raise CommandError("The log cannot be reached, so no other process was notified.")
+    which = f"of the user {target}" if user is not None else f"subscribed to {target}"
+    command.stdout.write(f"Every process was ordered to end the streams {which}.")
 
 
 def _user(name: str) -> object | None:

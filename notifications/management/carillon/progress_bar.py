@@ -1,44 +1,48 @@
-"""Bars for the terminal: a line for each piece of work, drawn again where it stands."""
+"""Progress bars in the terminal: one line for each job, redrawn in its position."""
 
 import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from notifications.publishing.progress import State
+from notifications.publishing.progress import ProgressState
 
-WIDTH = 24
-STEP = 10
-"""Per cent, where lines cannot be drawn again, that a new one takes."""
+BAR_COLUMNS = 24
+STEP_PERCENT = 10
+"""Where lines cannot be redrawn, a job gets a new line each time it has advanced this far."""
 
 
-class Bars:
-    """Where nothing can be drawn again: a line when work begins, ends, or got a good deal on."""
+class ProgressBars:
+    """One bar for each job.
+
+    With `redraws` false (the output is no terminal), a job gets a line when it starts, when it
+    ends, and each time it has advanced by `STEP_PERCENT`.
+    """
 
     def __init__(self, write: Callable[[str], object], *, redraws: bool) -> None:
         self._write = write
         self._redraws = redraws
-        self._lines: list[str] = []  # the jobs, from the top
-        self._said: dict[str, tuple[object, int]] = {}
+        self._lines: list[str] = []  # the jobs, from top to bottom
+        self._printed: dict[str, tuple[object, int]] = {}
 
     def show(self, topic: str, data: Mapping[str, Any]) -> None:
         job, state = str(data.get("job", "")), data.get("state")
-        line = bar(topic, data)
+        line = format_bar(topic, data)
         if self._redraws:
             self._draw(job, line[: shutil.get_terminal_size().columns - 1])
         else:
-            said = state, int(_number(data.get("percent")) // STEP)
-            if self._said.get(job) != said:
-                self._said[job] = said
+            step = state, int(_number(data.get("percent")) // STEP_PERCENT)
+            if self._printed.get(job) != step:
+                self._printed[job] = step
                 self._write(f"{line}\n")
-        if state in (State.DONE, State.FAILED):
-            self._said.pop(job, None)
+        if state in (ProgressState.DONE, ProgressState.FAILED):
+            self._printed.pop(job, None)
 
     def _draw(self, job: str, line: str) -> None:
         if job not in self._lines:
             self._lines.append(job)
             self._write(f"{line}\n")
             return
-        # Above the screen nothing can be drawn: such a line is lost, and the next begins anew.
+        # A line that has scrolled off the screen cannot be redrawn: the job gets a new line.
         up = len(self._lines) - self._lines.index(job)
         if up >= shutil.get_terminal_size().lines:
             self._lines.remove(job)
@@ -47,19 +51,19 @@ class Bars:
         self._write(f"\x1b[{up}A\r\x1b[2K{line}\x1b[{up}B\r")
 
 
-def bar(topic: str, data: Mapping[str, Any]) -> str:
-    """One line. Whoever publishes cannot have the terminal do anything: only text is left."""
+def format_bar(topic: str, data: Mapping[str, Any]) -> str:
+    """One line, without the control characters by which a publisher could control the terminal."""
     percent = data.get("percent")
     if percent is None:
-        drawn, share = "·" * WIDTH, f"{_number(data.get('done')):g}"
+        drawn, share = "·" * BAR_COLUMNS, f"{_number(data.get('done')):g}"
     else:
-        full = round(WIDTH * min(100.0, max(0.0, _number(percent))) / 100)
-        drawn, share = "█" * full + "░" * (WIDTH - full), f"{_number(percent):3.0f}%"
+        full = round(BAR_COLUMNS * min(100.0, max(0.0, _number(percent))) / 100)
+        drawn, share = "█" * full + "░" * (BAR_COLUMNS - full), f"{_number(percent):3.0f}%"
     rate = f"{_number(data.get('rate')):.3g}/s"
     state = str(data.get("state", ""))
-    ended = "" if state == State.RUNNING else state
-    words = [topic, drawn, share, rate, ended, data.get("message")]
-    return _printable("  ".join(str(word) for word in words if word))
+    ended = "" if state == ProgressState.RUNNING else state
+    parts = [topic, drawn, share, rate, ended, data.get("message")]
+    return _printable("  ".join(str(part) for part in parts if part))
 
 
 def _number(value: object) -> float:
@@ -67,4 +71,4 @@ def _number(value: object) -> float:
 
 
 def _printable(text: str) -> str:
-    return "".join(each for each in text if each.isprintable())
+    return "".join(character for character in text if character.isprintable())

@@ -1,4 +1,4 @@
-"""`carillon relay`: from the outbox into the log, and how that is going."""
+"""`carillon relay`: publishes the events of the outbox, and shows how many wait."""
 
 import threading
 from argparse import ArgumentParser
@@ -9,13 +9,14 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
 
 from notifications.conf import get_settings
+from notifications.management.carillon.subcommand import print_table
 from notifications.management.server import launch
 from notifications.publishing import outbox
-from notifications.publishing.outbox import Relays
+from notifications.publishing.outbox import Relay, RelayThreads
 
 HELP = (
-    "Relays the outbox until it is told to end. One relay of a database is at work, and as many "
-    "others as you like stand by."
+    "Relays the outbox until Ctrl-C or SIGTERM. One relay of a database is active, and any number "
+    "of others stand by."
 )
 
 
@@ -23,16 +24,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--database",
         metavar="ALIAS",
-        help="only this one of CARILLON['OUTBOX_DATABASES']",
+        help="relay only this one of CARILLON['OUTBOX_DATABASES']",
     )
     action = parser.add_mutually_exclusive_group()
     action.add_argument(
-        "--status", action="store_true", help="print what waits, and for how long; then end"
+        "--status",
+        action="store_true",
+        help="print how many events wait, and for how long; then exit",
     )
     action.add_argument(
         "--retry-refused",
         action="store_true",
-        help="have what could not be published tried again; then end",
+        help="try the events again that could not be published; then exit",
     )
 
 
@@ -50,27 +53,29 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
         raise CommandError(f"The database has no outbox ({error}): is it migrated?") from None
 
 
-def _databases(given: str | None) -> Sequence[str]:
+def _databases(alias: str | None) -> Sequence[str]:
     known = get_settings().OUTBOX_DATABASES
-    if given is None:
+    if alias is None:
         return known
-    if given not in known:
-        raise CommandError(f"CARILLON['OUTBOX_DATABASES'] is {list(known)}, without {given!r}.")
-    return [given]
+    if alias not in known:
+        raise CommandError(f"CARILLON['OUTBOX_DATABASES'] is {list(known)}, without {alias!r}.")
+    return [alias]
 
 
 def _relay(command: BaseCommand, databases: Sequence[str]) -> None:
     settings = get_settings()
     if settings.LOG == "memory":
         raise CommandError(
-            "CARILLON['LOG'] is 'memory': what this process publishes, no other one has. Set "
-            "CARILLON['REDIS_URL'], or have the process that serves relay ('OUTBOX': 'in-process')."
+            "CARILLON['LOG'] is 'memory': no other process gets what this one publishes. Set "
+            "CARILLON['REDIS_URL'], or relay in the process that serves ('OUTBOX': 'in-process')."
         )
-    relays = Relays(databases, settings)
-    with launch.until_told():
+    relays = RelayThreads(Relay(using, settings) for using in databases)
+    with launch.until_interrupted():
         for using in databases:
-            outbox.backlog(using)  # or it says what is wrong
-        command.stdout.write(f"Relaying from {', '.join(databases)} into {launch.log_named()}")
+            outbox.backlog(using)  # raises `DatabaseError` if the outbox cannot be read
+        command.stdout.write(
+            f"Relaying from {', '.join(databases)} into {launch.log_description()}"
+        )
         command.stdout.flush()
         relays.start()
         try:
@@ -82,11 +87,8 @@ def _relay(command: BaseCommand, databases: Sequence[str]) -> None:
 def _print_status(command: BaseCommand, databases: Sequence[str]) -> None:
     rows = [("DATABASE", "WAITING", "OLDEST", "REFUSED", "RELAY")]
     for using in databases:
-        found = outbox.backlog(using)
-        relay = "at work" if found.relayed else "none"
-        oldest = f"{found.age:.1f} s" if found.waiting else "-"
-        rows.append((using, str(found.waiting), oldest, str(found.refused), relay))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        command.stdout.write("  ".join(cells).rstrip())
+        backlog = outbox.backlog(using)
+        relay = "at work" if backlog.relayed else "none"
+        oldest = f"{backlog.age:.1f} s" if backlog.waiting else "-"
+        rows.append((using, str(backlog.waiting), oldest, str(backlog.refused), relay))
+    print_table(command, rows)

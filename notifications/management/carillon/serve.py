@@ -1,4 +1,4 @@
-"""`carillon serve`: production. It migrates nothing and makes no keys."""
+"""`carillon serve`: serves in production. It migrates nothing and creates no keys."""
 
 import socket
 from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
@@ -10,16 +10,17 @@ from django.core.management.base import BaseCommand, CommandError
 
 from notifications.conf import get_settings
 from notifications.management.server import launch
-from notifications.management.server.ipc import MasterOrders
-from notifications.management.server.listener import address, listen_together, raise_limit
-from notifications.management.server.metrics_dir import scoreboard
-from notifications.management.server.supervisor import CannotStart, Master
+from notifications.management.server.ipc import SupervisorCommands
+from notifications.management.server.listener import listen_shared, raise_descriptor_limit, url_of
+from notifications.management.server.metrics_dir import multiprocess_metrics
+from notifications.management.server.slot import CannotStart
+from notifications.management.server.supervisor import Supervisor
 
 HELP = "Serves in production: streams, publishing and the page."
 SIGNALS = """
-SIGTERM or Ctrl-C ends it in good order, within CARILLON['DRAIN_SECONDS'] and a few seconds more;
-a second one ends it at once. SIGHUP replaces its processes one after another, without refusing or
-losing anybody: a deployment. docs/run.md has the rest.
+SIGTERM or Ctrl-C shuts it down gracefully, within CARILLON['DRAIN_SECONDS'] and a few seconds more;
+a second signal ends it at once. SIGHUP replaces its processes one after another, without refusing
+or losing a connection: use it to deploy. docs/run.md has the details.
 """
 
 
@@ -30,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         metavar="N",
-        type=launch.whole(1),
+        type=launch.whole_number(1),
         default=getattr(settings, "WEB_CONCURRENCY", 1),
         help="how many processes serve (settings.WEB_CONCURRENCY, %(default)s)",
     )
@@ -38,55 +39,56 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--server",
         choices=launch.SERVERS,
         default="daphne",
-        help="what serves (%(default)s); with uvloop and httptools installed, uvicorn uses them",
+        help="the server (%(default)s); with uvloop and httptools installed, uvicorn uses them",
     )
     parser.add_argument(
         "--proxy-headers",
         action="store_true",
-        help="believe X-Forwarded-For and X-Forwarded-Proto: only behind a proxy that sets them",
+        help="trust X-Forwarded-For and X-Forwarded-Proto: only behind a proxy that sets them",
     )
-    # What a master gives to its workers. It has checked already.
+    # What the supervisor passes to its workers. It has run the system checks already.
     parser.add_argument("--fd", type=int, help=SUPPRESS)
     parser.add_argument("--skip-checks", action="store_true", default=SUPPRESS, help=SUPPRESS)
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
-    _refuse_several_logs(options["workers"])
-    launch.require(options["server"])
-    with launch.until_told(), ExitStack() as stack:
+    _require_shared_log(options["workers"])
+    launch.require_installed(options["server"])
+    with launch.until_interrupted(), ExitStack() as stack:
         if options["fd"] is not None:
             listener = stack.enter_context(socket.socket(fileno=options["fd"]))
             launch.serve(
                 listener,
-                MasterOrders(),
-                by=options["server"],
+                SupervisorCommands(),
+                server=options["server"],
                 proxy_headers=options["proxy_headers"],
             )
             return
-        listeners = listen_together(options["host"], options["port"], options["workers"])
+        listeners = listen_shared(options["host"], options["port"], options["workers"])
         for listener in listeners:
             stack.enter_context(listener)
-        raise_limit()
-        stack.enter_context(launch.log_running())
-        _say(command, address(listeners[0]), options)
+        raise_descriptor_limit()
+        stack.enter_context(launch.embedded_log())
+        _announce(command, url_of(listeners[0]), options)
         try:
-            Master(listeners, stack.enter_context(scoreboard())).run()
+            Supervisor(listeners, stack.enter_context(multiprocess_metrics())).run()
         except CannotStart:
-            raise CommandError("Nothing serves: what is wrong is said above.") from None
+            raise CommandError("No worker could start: the reason is above.") from None
 
 
-def _say(command: BaseCommand, url: str, options: dict[str, Any]) -> None:
+def _announce(command: BaseCommand, url: str, options: dict[str, Any]) -> None:
     workers = options["workers"]
+    processes = f"{workers} {'process' if workers == 1 else 'processes'}"
     command.stdout.write(
-        f"Carillon serves {url}/ with {options['server']}, "
-        f"{workers} {'process' if workers == 1 else 'processes'}; the log is {launch.log_named()}"
+        f"Carillon serves {url}/ with {options['server']}, {processes}; "
+        f"the log is {launch.log_description()}"
     )
     command.stdout.flush()
 
 
-def _refuse_several_logs(workers: int) -> None:
+def _require_shared_log(workers: int) -> None:
     if workers > 1 and get_settings().LOG == "memory":
         raise CommandError(
-            f"With CARILLON['LOG'] = 'memory' each of {workers} processes would have a log of its "
-            "own: serve with --workers 1, or set CARILLON['REDIS_URL']."
+            f"With CARILLON['LOG'] = 'memory' each of {workers} processes would have its own "
+            "log: serve with --workers 1, or set CARILLON['REDIS_URL']."
         )

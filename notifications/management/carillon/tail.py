@@ -1,4 +1,4 @@
-"""`carillon tail`: the events of some topics, as they come, a line each."""
+"""`carillon tail`: prints the events of some topics as they come, one per line."""
 
 import asyncio
 from argparse import ArgumentParser
@@ -11,18 +11,19 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from pydantic_core import from_json
 
-from notifications.asgi.start_params import since
+from notifications.asgi.start_params import parse_since
 from notifications.conf import get_settings
 from notifications.errors import CarillonError
 from notifications.hub import encoders
 from notifications.hub.subscribers import Start
-from notifications.log.base import Entry, Gap, Log, ResetReason
-from notifications.log.cursors import Cursor, Position, position, position_ms
+from notifications.log.base import Log
+from notifications.log.cursors import Cursor, Position, make_position, position_ms
+from notifications.log.entries import Entry, Gap, ResetReason
 from notifications.log.factory import open_log
-from notifications.management.carillon.progress_bar import Bars
-from notifications.management.carillon.subcommand import explained
-from notifications.publishing.progress import TYPE
-from notifications.topics import topics as check_topics
+from notifications.management.carillon.progress_bar import ProgressBars
+from notifications.management.carillon.subcommand import explain_error
+from notifications.publishing.progress import PROGRESS_TYPE
+from notifications.topics import parse_topics
 
 HELP = "Prints the events of some topics as they come, until Ctrl-C."
 
@@ -30,33 +31,37 @@ HELP = "Prints the events of some topics as they come, until Ctrl-C."
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("topics", metavar="TOPIC", nargs="+")
     parser.add_argument(
-        "--since", default="", help="begin at a cursor, a time (ISO 8601), 10m ago, or with 'all'"
+        "--since",
+        default="",
+        help="start after a cursor, at a time (ISO 8601), 10m ago, or with 'all'",
     )
     parser.add_argument(
-        "--progress", action="store_true", help="bars, for what notifications.progress publishes"
+        "--progress",
+        action="store_true",
+        help="progress bars for the events that notifications.progress publishes",
     )
     parser.add_argument("--json", action="store_true", help="a JSON envelope for each event")
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     try:
-        topics = frozenset(check_topics(options["topics"]))
-        start = since(options["since"]) if options["since"] else Start()
+        topics = frozenset(parse_topics(options["topics"]))
+        start = parse_since(options["since"]) if options["since"] else Start()
         with suppress(KeyboardInterrupt):
             asyncio.run(_print(command, topics, start, _printer(command, options)))
     except CarillonError as error:
-        raise CommandError(explained(error)) from None
+        raise CommandError(explain_error(error)) from None
 
 
 def _printer(command: BaseCommand, options: dict[str, Any]) -> Callable[[Entry], object]:
     if not options["progress"]:
         return lambda entry: command.stdout.write(
-            encoders.in_json(entry, entry.topics) if options["json"] else _line(entry)
+            encoders.envelope_json(entry, entry.topics) if options["json"] else _line(entry)
         )
-    bars = Bars(partial(command.stdout.write, ending=""), redraws=command.stdout.isatty())
+    bars = ProgressBars(partial(command.stdout.write, ending=""), redraws=command.stdout.isatty())
 
     def show(entry: Entry) -> None:
-        if entry.type == TYPE.encode() and isinstance(data := from_json(entry.data), dict):
+        if entry.type == PROGRESS_TYPE.encode() and isinstance(data := from_json(entry.data), dict):
             bars.show(entry.topics[0], data)
 
     return show
@@ -66,44 +71,44 @@ async def _print(
     command: BaseCommand,
     topics: frozenset[str],
     start: Start,
-    print_it: Callable[[Entry], object],
+    print_entry: Callable[[Entry], object],
 ) -> None:
     async with open_log(get_settings()) as log, aclosing(_entries(log, start)) as entries:
-        async for said in entries:
-            if isinstance(said, Gap):
-                command.stderr.write(f"The log has a gap here: {said.reason}.")
-            elif topics.intersection(said.topics):
-                print_it(said)
+        async for entry in entries:
+            if isinstance(entry, Gap):
+                command.stderr.write(f"The log has a gap here: {entry.reason}.")
+            elif topics.intersection(entry.topics):
+                print_entry(entry)
                 command.stdout.flush()
 
 
 async def _entries(log: Log, start: Start) -> AsyncGenerator[Entry | Gap]:
-    """History from the start on, and then what comes, for ever."""
+    """The history from `start` on, and then each new entry, for ever."""
     state = await log.state()
-    first = _place(start, state)
-    if first is None:
+    after = _start_position(start, state)
+    if after is None:
         yield Gap(ResetReason.LOG_LOST)
-    elif first < state.position:
+    elif after < state.position:
         async with aclosing(log.read(until=state.position)) as history:
             async for batch in history:
                 for entry in batch.entries:
-                    if entry.position > first:
+                    if entry.position > after:
                         yield entry
     while True:
         async with aclosing(log.tail(state)) as tail:
-            async for said in tail:
-                if isinstance(said, Gap):
-                    yield said
+            async for tailed in tail:
+                if isinstance(tailed, Gap):
+                    yield tailed
                     state = await log.state()
                     break
-                for entry in said.entries:
+                for entry in tailed.entries:
                     yield entry
 
 
-def _place(start: Start, state: Cursor) -> Position | None:
-    """The place to go on from; None after a cursor of another epoch, which says nothing of it."""
+def _start_position(start: Start, state: Cursor) -> Position | None:
+    """The position to go on from; None for a cursor of another epoch, which names none here."""
     if start.since_ms is not None:
-        return Position(position(start.since_ms) - 1)
+        return Position(make_position(start.since_ms) - 1)
     if start.cursor is None:
         return state.position
     cursor = Cursor.parse(str(start.cursor))

@@ -1,4 +1,4 @@
-"""`manage.py carillon`: one command, whose subcommands are the modules of `management/carillon`."""
+"""`manage.py carillon`: a command whose subcommands are the modules of `management/carillon`."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
 
 
 class Command(BaseCommand):
-    help = "Runs Carillon, the Server-Sent Events notification service, and talks to it."
+    help = "Runs and operates Carillon, the Server-Sent Events notification service."
 
     def add_arguments(self, parser: CommandParser) -> None:
         subparsers = parser.add_subparsers(

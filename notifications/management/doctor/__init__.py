@@ -1,1 +1,1 @@
-"""A probe of streams through whatever stands in front of them: what `carillon doctor` asks."""
+"""`carillon doctor`: tests a site's streams through the proxies in front of it."""

@@ -1,74 +1,73 @@
-"""The questions in their order, and when it is no use to ask on."""
+"""The doctor's questions in their order, and when the rest of them cannot be answered."""
 
 from collections.abc import AsyncGenerator
 
 import httpx
 
 from notifications.management.doctor import connection, delivery
-from notifications.management.doctor.target import Listener, Patient, Silence
+from notifications.management.doctor.target import ProbeStream, StreamTimeout, Target
 from notifications.management.doctor.verdicts import Verdict, fault, ok, untested
 from notifications.sse import ServerSentEvent
 
 
-async def examine(
-    patient: Patient, *, origin: str | None = None, idle: float = 0
+async def diagnose(
+    target: Target, *, origin: str | None = None, idle_seconds: float = 0
 ) -> AsyncGenerator[Verdict]:
     try:
-        async with patient.open() as listener:
-            if wrong := connection.status(listener):
-                yield wrong
+        async with target.open() as stream:
+            if not_a_stream := connection.status(stream):
+                yield not_a_stream
                 return
-            yield ok("reach", f"{patient.events_url} streams")
-            yield connection.version(patient, listener)
-            yield await connection.compression(patient)
-            begins, first = await connection.beginning(listener)
-            yield begins
+            yield ok("reach", f"{target.events_url} streams")
+            yield connection.http_version(target, stream)
+            yield await connection.compression(target)
+            verdict, first = await connection.first_block(stream)
+            yield verdict
             if first is None:
-                why = "Not where nothing arrives."
                 for name in ("chunks", "resume", "disconnect"):
-                    yield untested(name, why)
+                    yield untested(name, "Not where nothing arrives.")
             else:
-                async for verdict in _carried(patient, listener, first):
+                async for verdict in _delivery_verdicts(target, stream, first):
                     yield verdict
-            yield await connection.cors(patient, origin)
-            if idle and first is not None:
-                yield await delivery.idling(listener, idle)
-            elif not idle:
+            yield await connection.cors(target, origin)
+            if idle_seconds and first is not None:
+                yield await delivery.idle(stream, idle_seconds)
+            elif not idle_seconds:
                 yield untested("idle", "For how long?", "--idle 120, in seconds")
-    except Silence:
-        yield await _no_answer(patient)
+    except StreamTimeout:
+        yield await _no_response(target)
     except httpx.HTTPError as error:
-        text = f"{patient.events_url}: {type(error).__name__}: {error}"
+        text = f"{target.events_url}: {type(error).__name__}: {error}"
         yield fault("reach", text, "is the address right, the name known, the certificate valid?")
 
 
-async def _carried(
-    patient: Patient, listener: Listener, first: ServerSentEvent
+async def _delivery_verdicts(
+    target: Target, stream: ProbeStream, first: ServerSentEvent
 ) -> AsyncGenerator[Verdict]:
-    refused = await delivery.publishing(patient)
-    if refused is not None:
-        yield refused
+    cannot_publish = await delivery.publishing(target)
+    if cannot_publish is not None:
+        yield cannot_publish
     else:
-        yield await delivery.chunks(patient, listener)
+        yield await delivery.chunks(target, stream)
     try:
-        yield await delivery.resuming(patient, first, publishes=refused is None)
-        if refused is not None:
-            yield untested("disconnect", delivery.WITHOUT_KEY, connection.WHO)
+        yield await delivery.resume(target, first, publishes=cannot_publish is None)
+        if cannot_publish is not None:
+            yield untested("disconnect", delivery.NO_KEY, connection.GIVE_KEY)
         else:
-            yield await delivery.leaving(patient, listener)
+            yield await delivery.disconnect(target, stream)
     except httpx.HTTPError as error:
-        yield fault("publishing", f"It failed once: {type(error).__name__}", "ask again.")
+        yield fault("publishing", f"It failed once: {type(error).__name__}", "try again.")
 
 
-async def _no_answer(patient: Patient) -> Verdict:
-    """Not even a status came: is nobody there, or is it held back with what follows it?"""
+async def _no_response(target: Target) -> Verdict:
+    """Not even a status came. A HEAD request shows whether a proxy buffers the response."""
     try:
-        head = await patient.ask("HEAD")
+        head = await target.request("HEAD")
     except (TimeoutError, httpx.HTTPError):
-        text = f"No answer from {patient.events_url} in {patient.patience:g} s."
-        return fault("reach", text, "see to the origin: /health/live, and its log.")
+        text = f"No response from {target.events_url} in {target.timeout:g} s."
+        return fault("reach", text, "check the origin: /health/live, and its log.")
     text = (
-        f"A HEAD is answered ({head.status_code}), and a stream is not in {patient.patience:g} s: "
-        "something waits for its end."
+        f"A HEAD request is answered ({head.status_code}), and a stream is not in "
+        f"{target.timeout:g} s: a proxy waits for its end."
     )
-    return fault("first byte", text, connection.UNBUFFERED)
+    return fault("first byte", text, connection.STOP_BUFFERING)

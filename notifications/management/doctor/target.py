@@ -1,4 +1,4 @@
-"""The service that is examined: streams from it as a browser opens them, and events into it."""
+"""The site that the doctor probes: opens its streams as a browser does, and publishes events."""
 
 import asyncio
 import secrets
@@ -14,74 +14,75 @@ from django.urls import NoReverseMatch, reverse
 
 from notifications.sse import Decoder, ServerSentEvent
 
-# What a browser takes; httpx reads the first two by itself.
+# The encodings that a browser accepts, and those of them that httpx can read by itself.
 ENCODINGS = "gzip, deflate, br, zstd"
 READABLE = "gzip, deflate"
-MOST_OF_A_BODY = 4096
+MAX_BODY_BYTES = 4096
 
 
-class Silence(Exception):
-    """Nothing came within the patience of the doctor."""
+class StreamTimeout(Exception):
+    """Nothing came within the doctor's timeout."""
 
 
-class Ended(Exception):
-    """The stream is over, and this is how."""
+class StreamEnded(Exception):
+    """The stream has ended; the message says how."""
 
 
 @dataclass
-class Listener:
-    """An open stream. What it says is taken out of it as it comes, and waits here."""
+class ProbeStream:
+    """An open stream. Its events are read as they arrive, and wait in a queue."""
 
     response: httpx.Response
-    patience: float
-    began: float
-    first: float = 0.0
+    timeout: float
+    opened_at: float
+    first_byte_at: float = 0.0
     body: bytearray = field(default_factory=bytearray)
-    _heard: asyncio.Queue[ServerSentEvent | Ended] = field(default_factory=asyncio.Queue)
+    _queue: asyncio.Queue[ServerSentEvent | StreamEnded] = field(default_factory=asyncio.Queue)
 
     async def next(self, *, within: float | None = None) -> ServerSentEvent:
-        """Raises `Silence` or `Ended`."""
+        """The next event. Raises `StreamTimeout` or `StreamEnded`."""
         try:
-            async with asyncio.timeout(self.patience if within is None else within):
-                said = await self._heard.get()
+            async with asyncio.timeout(self.timeout if within is None else within):
+                item = await self._queue.get()
         except TimeoutError:
-            raise Silence from None
-        if isinstance(said, Ended):
-            self._heard.put_nowait(said)
-            raise said
-        return said
+            raise StreamTimeout from None
+        if isinstance(item, StreamEnded):
+            self._queue.put_nowait(item)  # for the next call
+            raise item
+        return item
 
     async def event(self, data: str) -> ServerSentEvent:
-        """The event with that data, and no later than one should come. Raises as `next`."""
-        deadline = time.monotonic() + self.patience
+        """The event with this data, which must come within the timeout. Raises as `next` does."""
+        deadline = time.monotonic() + self.timeout
         while True:
-            said = await self.next(within=max(0.0, deadline - time.monotonic()))
-            if said.data == data and not said.type.startswith("stream."):
-                return said
+            event = await self.next(within=max(0.0, deadline - time.monotonic()))
+            if event.data == data and not event.type.startswith("stream."):
+                return event
 
-    async def listen(self) -> None:
+    async def read(self) -> None:
+        """Read the stream to its end."""
         decoder = Decoder()
         try:
-            async for piece in self.response.aiter_bytes():
-                self.first = self.first or time.monotonic()
-                self.body += piece[: MOST_OF_A_BODY - len(self.body)]
-                for event in decoder.feed(piece):
-                    self._heard.put_nowait(event)
-            self._heard.put_nowait(Ended("it was ended in good order"))
+            async for data in self.response.aiter_bytes():
+                self.first_byte_at = self.first_byte_at or time.monotonic()
+                self.body += data[: MAX_BODY_BYTES - len(self.body)]
+                for event in decoder.feed(data):
+                    self._queue.put_nowait(event)
+            self._queue.put_nowait(StreamEnded("it was ended in good order"))
         except httpx.HTTPError as error:
-            self._heard.put_nowait(Ended(f"it was cut ({type(error).__name__})"))
+            self._queue.put_nowait(StreamEnded(f"it was cut ({type(error).__name__})"))
 
 
-class Patient:
-    """`url` is the site's, or that of its streams. Without a `topic`, only the key's own is used.
+class Target:
+    """`url` is the site's URL, or that of its streams.
 
-    The topic that is used is one beneath it that nobody else has ever heard of.
+    The probe's topic is a random one below `topic`, or below `doctor`: nobody else uses it.
     """
 
-    def __init__(self, url: str, *, topic: str | None, key: str | None, patience: float) -> None:
+    def __init__(self, url: str, *, topic: str | None, key: str | None, timeout: float) -> None:
         self.key = key
-        self.patience = patience
-        self._trust = httpx.create_ssl_context()  # once: it takes longer than a stream to open
+        self.timeout = timeout
+        self._ssl_context = httpx.create_ssl_context()  # slower to make than a stream is to open
         self.events_url, self.publish_url = _urls(url)
         self.topic = f"{(topic or 'doctor').rstrip('.')}.doctor-{secrets.token_hex(8)}"
 
@@ -90,17 +91,17 @@ class Patient:
         return urlsplit(self.events_url).scheme == "https"
 
     def client(self) -> httpx.AsyncClient:
-        """One connection, which ends with it: a stream of HTTP/2 is left by leaving both."""
+        """A client with one connection, which closes with it, as HTTP/2 keeps it open otherwise."""
         return httpx.AsyncClient(
-            http2=True, verify=self._trust, timeout=httpx.Timeout(self.patience, read=None)
+            http2=True, verify=self._ssl_context, timeout=httpx.Timeout(self.timeout, read=None)
         )
 
     @asynccontextmanager
     async def open(
         self, *, cursor: str = "", end_notice: str = "", encodings: str = READABLE
-    ) -> AsyncIterator[Listener]:
-        """Raises `Silence` if not even a status comes, and `httpx.HTTPError`."""
-        parameters = {"topic": self.topic} | ({"witness": end_notice} if end_notice else {})
+    ) -> AsyncIterator[ProbeStream]:
+        """Raises `StreamTimeout` if not even a status comes, and `httpx.HTTPError`."""
+        parameters = {"topic": self.topic} | ({"end_notice": end_notice} if end_notice else {})
         headers = {
             "Accept": "text/event-stream",
             "Cache-Control": "no-cache",
@@ -109,42 +110,42 @@ class Patient:
             **self.credentials,
         }
         async with self.client() as client:
-            began = time.monotonic()
+            opened_at = time.monotonic()
             request = client.build_request(
                 "GET", self.events_url, params=parameters, headers=headers
             )
             try:
-                async with asyncio.timeout(self.patience):
+                async with asyncio.timeout(self.timeout):
                     response = await client.send(request, stream=True)
             except TimeoutError:
-                raise Silence from None
-            listener = Listener(response, self.patience, began)
-            task = asyncio.create_task(listener.listen())
+                raise StreamTimeout from None
+            stream = ProbeStream(response, self.timeout, opened_at)
+            task = asyncio.create_task(stream.read())
             try:
-                yield listener
+                yield stream
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
                 await response.aclose()
 
-    async def publish(self, data: str, *, topic: str = "") -> httpx.Response:
+    async def publish(self, data: str) -> httpx.Response:
         async with self.client() as client:
             return await client.post(
                 self.publish_url,
-                json={"topic": topic or self.topic, "data": data},
+                json={"topic": self.topic, "data": data},
                 headers=self.credentials,
-                timeout=self.patience,
+                timeout=self.timeout,
             )
 
-    async def ask(self, method: str, **headers: str) -> httpx.Response:
-        """A request for a stream of which only the head is wanted. Raises `httpx.HTTPError`."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        async with self.client() as client, asyncio.timeout(self.patience):
+    async def request(self, method: str, **headers: str) -> httpx.Response:
+        """The status and headers of a request for a stream. Raises `httpx.HTTPError`."""
+        renamed = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.client() as client, asyncio.timeout(self.timeout):
             request = client.build_request(
                 method,
                 self.events_url,
                 params={"topic": self.topic},
-                headers={"Accept": "text/event-stream", **self.credentials, **named},
+                headers={"Accept": "text/event-stream", **self.credentials, **renamed},
             )
             response = await client.send(request, stream=True)
             await response.aclose()
@@ -156,12 +157,12 @@ class Patient:
 
 
 def _urls(url: str) -> tuple[str, str]:
-    """Those of streams and of publishing: as this project has them, or as the URL says."""
+    """The URLs of streams and of publishing, from this project's URLs or beside the URL given."""
     try:
         events, publish = reverse("carillon:events"), reverse("carillon:publish")
     except NoReverseMatch:
         events, publish = "/events/", "/publish/"
     if urlsplit(url).path in ("", "/"):
         return urljoin(url, events), urljoin(url, publish)
-    last = events.rstrip("/").rpartition("/")[0]
-    return url, urljoin(url, ".." + publish.removeprefix(last))
+    parent = events.rstrip("/").rpartition("/")[0]
+    return url, urljoin(url, ".." + publish.removeprefix(parent))

@@ -1,4 +1,4 @@
-"""What the doctor says: one verdict per question, with the cure where there is one."""
+"""The doctor's verdicts: one per question, with the cure where there is one."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ class Grade(StrEnum):
     OK = "ok"
     FAULT = "fault"
     ADVICE = "advice"
-    """It works, and could be better."""
+    """It works, and could work better."""
     UNTESTED = "untested"
 
 
@@ -46,8 +46,8 @@ def faults(verdicts: Iterable[Verdict]) -> int:
 
 
 def lines(verdict: Verdict) -> Iterator[str]:
-    """For people: the verdict on one line, its cure below."""
-    shown = verdict.grade.upper() if verdict.grade is Grade.FAULT else verdict.grade
-    yield f"{shown:<9} {verdict.name:<11} {verdict.text}"
+    """The verdict for people: one line, and its cure on a second one."""
+    grade = verdict.grade.upper() if verdict.grade is Grade.FAULT else verdict.grade
+    yield f"{grade:<9} {verdict.name:<11} {verdict.text}"
     if verdict.cure:
         yield f"{'':<21} Cure: {verdict.cure}"

@@ -1,4 +1,12 @@
-"""Daphne, which takes connections when it is told to, and ends in good order."""
+"""Daphne, driven by a lifecycle, with limits on how a request arrives.
+
+All private or undocumented attributes of Daphne and Twisted that the commands need are used in this
+module. Daphne: `Server.connections` with `application_instance`, `kill_all_applications`,
+`create_application`, `proxy_forwarded_address_header`. Twisted: the reactor's `adoptStreamPort`,
+`getReaders` and `getWriters`; a request's `channel`, `content`, `startedWriting` and
+`responseHeaders`; a channel's `persistent`, `requests`, `_handlingRequest`, `_buffer` and
+`dataReceived`, and the `_channel` of a generic HTTP protocol.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -15,37 +23,38 @@ from twisted.internet.tcp import Server as Connection
 
 from notifications.conf import get_settings
 from notifications.hub.client_ip import is_trusted, nearest
-from notifications.management.server.lifecycle import Shift
-from notifications.management.server.request_timeout import Debt, Owed, Patience
+from notifications.management.server.lifecycle import Lifecycle
+from notifications.management.server.request_timeout import Arrival, Awaited, RequestTimeout
 
 reactor: Any = installed_reactor  # a module, to type checkers
 
-RESTARTING = 1012  # RFC 6455's registry: Service Restart
+SERVICE_RESTART = 1012  # a close code of RFC 6455's registry
 FORWARDED = {
     "proxy_forwarded_address_header": "X-Forwarded-For",
     "proxy_forwarded_port_header": "X-Forwarded-Port",
     "proxy_forwarded_proto_header": "X-Forwarded-Proto",
 }
+TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class DaphneServer(Server):  # type: ignore[misc]
-    def __init__(self, application: Any, shift: Shift, *, proxy_headers: bool) -> None:
+    def __init__(self, application: Any, lifecycle: Lifecycle, *, proxy_headers: bool) -> None:
         forwarded = FORWARDED if proxy_headers else {}
-        # It refuses to be made without an endpoint.
+        # Daphne's constructor refuses a server without endpoints.
         super().__init__(application, endpoints=["none"], signal_handlers=False, **forwarded)
         self.endpoints.clear()
-        self._shift = shift
+        self._lifecycle = lifecycle
         self._port: Any = None
-        self._parting = False
+        self._closes_after_responses = False
 
     def run(self) -> None:
-        self._shift.orders.listen(twisted_loop)
-        shift = twisted_loop.create_task(self._shift.run(self))
+        self._lifecycle.commands.attach(twisted_loop)
+        lifecycle = twisted_loop.create_task(self._lifecycle.run(self))
         super().run()
-        shift.result()
+        lifecycle.result()
 
     async def accept(self) -> None:
-        listener = self._shift.listener
+        listener = self._lifecycle.listener
         listener.setblocking(False)
         self._port = reactor.adoptStreamPort(
             listener.fileno(), listener.family, BoundedFactory(self)
@@ -56,47 +65,48 @@ class DaphneServer(Server):  # type: ignore[misc]
         if port is not None:
             port.stopListening()
 
-    def part(self) -> None:
-        self._parting = True
+    def close_after_responses(self) -> None:
+        self._closes_after_responses = True
         for request in self._requests:
-            _part(request)
+            _close_after_response(request)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if isinstance(protocol, WebRequest):
-            if self._parting:
-                _part(protocol)
+            if self._closes_after_responses:
+                _close_after_response(protocol)
             if self.proxy_forwarded_address_header:
-                _look_behind_proxies(protocol.client, scope)
+                _set_client_behind_proxies(protocol.client, scope)
         return super().create_application(protocol, scope)
 
     @property
-    def busy(self) -> bool:
-        return bool(self._being_answered)
+    def is_responding(self) -> bool:
+        return bool(self._responding)
 
-    def hang_up(self) -> None:
-        answering = {request.channel.transport for request in self._being_answered}
+    def close_idle(self) -> None:
+        responding = {request.channel.transport for request in self._responding}
         for reader in reactor.getReaders():
-            if isinstance(reader, Connection) and reader not in answering:
+            if isinstance(reader, Connection) and reader not in responding:
                 connection: Any = reader
-                # It would wait for its producer, which on an idle connection has nothing to add.
+                # Without this, the connection would wait for its producer, which writes nothing
+                # while the connection is idle.
                 connection.unregisterProducer()
                 connection.loseConnection()
         for protocol in list(self.connections):
             if isinstance(protocol, WebSocketProtocol) and protocol.state == protocol.STATE_OPEN:
-                protocol.sendCloseFrame(code=RESTARTING)
+                protocol.sendCloseFrame(code=SERVICE_RESTART)
 
     @property
-    def connected(self) -> bool:
-        known = [*reactor.getReaders(), *reactor.getWriters()]
-        return self.busy or any(isinstance(each, Connection) for each in known)
+    def has_connections(self) -> bool:
+        watched = [*reactor.getReaders(), *reactor.getWriters()]
+        return self.is_responding or any(isinstance(item, Connection) for item in watched)
 
-    def end(self) -> None:
+    def exit(self) -> None:
         with suppress(ReactorNotRunning):
             self.stop()
 
     def kill_all_applications(self) -> Deferred[None]:
-        # Daphne would stumble over a connection that has no application running: none yet, or none
-        # any more, and cancel nothing.
+        # Daphne fails at a connection whose application has not begun or has ended, and then
+        # cancels no application at all.
         for protocol, details in list(self.connections.items()):
             if "application_instance" not in details:
                 del self.connections[protocol]
@@ -112,7 +122,7 @@ class DaphneServer(Server):  # type: ignore[misc]
         ]
 
     @property
-    def _being_answered(self) -> list[Any]:
+    def _responding(self) -> list[Any]:
         applications = {
             request: self.connections[request].get("application_instance")
             for request in self._requests
@@ -124,8 +134,11 @@ class DaphneServer(Server):  # type: ignore[misc]
         ]
 
 
-def _look_behind_proxies(peer: Any, scope: dict[str, Any]) -> None:
-    """Daphne takes the first address that is named, which may be the client's own invention."""
+def _set_client_behind_proxies(peer: Any, scope: dict[str, Any]) -> None:
+    """Set the scope's client to the address nearest to us that is not a trusted proxy's.
+
+    Daphne takes the first address of X-Forwarded-For, which a client can invent.
+    """
     if not hasattr(peer, "host"):
         return
     scope["client"] = [peer.host, peer.port]
@@ -138,25 +151,25 @@ def _look_behind_proxies(peer: Any, scope: dict[str, Any]) -> None:
         scope["client"] = [str(address), 0]
 
 
-def _part(request: Any) -> None:
-    """Close its connection after the answer, and say so if that has not begun."""
+def _close_after_response(request: Any) -> None:
+    """Close the connection after the response, and announce it if the headers are not sent yet."""
     request.channel.persistent = False
     if not request.startedWriting:
         request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
 
 
-# Daphne's connections, bounded: how long a request takes to come in, and how large it is.
-#
-# Of heads Twisted takes 16 KiB and 500 lines by itself. A body it keeps, beyond 100 KiB on disk,
-# until it has all of it, and before the application hears of it.
-
-
-TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-
 class BoundedRequest(WebRequest):  # type: ignore[misc]
+    """A request whose body has a limit.
+
+    Twisted limits heads by itself, to 16 KiB and 500 lines. It keeps a whole body, beyond 100 KiB
+    on disk, before it calls the application.
+    """
+
+    body_bytes = 0
+
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
-        if self.content.tell() + len(data) <= get_settings().MAX_REQUEST_BYTES:
+        self.body_bytes += len(data)
+        if self.body_bytes <= get_settings().MAX_REQUEST_BYTES:
             super().handleContentChunk(data)
             return
         channel = self.channel
@@ -164,37 +177,39 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
         channel.dataReceived = lambda _: None
         channel.loseConnection()
 
-    def requestReceived(self, *args: Any) -> None:  # noqa: N802
-        self.channel.carillon_asked = True
+    def requestReceived(self, *args: Any) -> None:  # noqa: N802 - Twisted's name
+        self.channel.carillon_has_request = True
         super().requestReceived(*args)
 
 
 class BoundedFactory(HTTPFactory):  # type: ignore[misc]
+    """Makes protocols whose requests have limits on their size and on the time they take."""
+
     def __init__(self, server: Any) -> None:
         super().__init__(server)
-        self._patience: Patience[Any] = Patience(self._owes, _cut)
+        self._request_timeout: RequestTimeout[Any] = RequestTimeout(self._arrival_of, _abort)
 
-    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
+    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 - Twisted's name
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = BoundedRequest
-        self._patience.watch(protocol._channel)  # noqa: SLF001 - the one that is negotiated first
+        # A generic protocol begins with an HTTP/1 channel, before any other is negotiated.
+        self._request_timeout.watch(protocol._channel)  # noqa: SLF001
         return protocol
 
-    def _owes(self, channel: Any) -> Debt:
+    def _arrival_of(self, channel: Any) -> Arrival:
         if not getattr(channel.transport, "connected", False):
-            return Owed.GONE
+            return Awaited.CLOSED
         if channel._handlingRequest:  # noqa: SLF001
-            return Owed.NOTHING
-        asked = getattr(channel, "carillon_asked", False)
+            return Awaited.NOTHING
         request = channel.requests[-1] if channel.requests else None
         if request is not None and request.content is not None:
-            return id(request), request.content.tell() // self._patience.stride
-        if not asked:
-            return Owed.FIRST
+            return id(request), request.body_bytes // self._request_timeout.body_step
+        if not getattr(channel, "carillon_has_request", False):
+            return Awaited.FIRST_HEAD
         if request is None and not channel._buffer:  # noqa: SLF001
-            return Owed.NOTHING
+            return Awaited.NOTHING
         return id(request), -1
 
 
-def _cut(channel: Any) -> None:
+def _abort(channel: Any) -> None:
     channel.transport.abortConnection()

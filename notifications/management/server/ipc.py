@@ -1,7 +1,8 @@
-"""What a serving process is told, from its first moment to its last, and what it reports.
+"""The commands that a worker gets from its supervisor, and the reports that it sends back.
 
-A worker hears it from its master over a line that is its stdin: orders one way and reports the
-other, a byte each. Where that line ends, so does its process: nobody is left to look after it.
+The two talk over a socket pair, which is the worker's standard input: commands one way and reports
+the other, a byte each. When the socket pair closes, the supervisor is gone, and the worker stops
+too, since no process would restart or stop it any more.
 """
 
 import asyncio
@@ -14,89 +15,102 @@ from contextlib import suppress
 from enum import Enum
 
 
-class Order(Enum):
+class WorkerCommand(Enum):
+    """A supervisor may be older than the workers that SIGHUP started: the bytes are permanent."""
+
     ACCEPT = b"a"
-    """Take connections."""
+    """Accept connections."""
     DRAIN = b"d"
-    """Tell the streams that they end. Nobody else serves the socket, so go on doing so."""
+    """End the streams with a closing block. No other process serves the socket, so go on accepting
+    connections."""
     RETIRE = b"r"
-    """Another process serves the socket now: take no more, tell the streams, and end."""
-    FINISH = b"f"
-    """Nobody can connect any more: serve who still waits, and end."""
+    """Another process serves the socket now: accept no more connections, drain, and exit."""
+    STOP = b"f"
+    """The port is closed to new connections: serve those that wait in its queue, and exit."""
 
 
 class Report(Enum):
-    BOOTED = b"b"
+    """What a worker reports; the bytes are as permanent as those of the commands."""
+
+    STARTED = b"b"
     READY = b"r"
     """The window has been loaded."""
-    LEAVING = b"l"
-    """Somebody who is not the master told this process to end."""
+    STOP_REQUESTED = b"l"
+    """The worker got a signal to stop, and not from its supervisor."""
     DRAINED = b"d"
     """No stream is left."""
 
 
-IMPLIED = {Order.RETIRE: (Order.DRAIN,), Order.FINISH: (Order.ACCEPT, Order.DRAIN)}
+IMPLIED_COMMANDS = {
+    WorkerCommand.RETIRE: (WorkerCommand.DRAIN,),
+    WorkerCommand.STOP: (WorkerCommand.ACCEPT, WorkerCommand.DRAIN),
+}
 
 
-class Orders(ABC):
-    """The orders so far. None is ever taken back."""
+class Commands(ABC):
+    """The commands that this process has received. No command is ever withdrawn."""
 
     def __init__(self) -> None:
-        self._given = {order: asyncio.Event() for order in Order}
+        self._received = {command: asyncio.Event() for command in WorkerCommand}
 
     @abstractmethod
-    def listen(self, loop: AbstractEventLoop) -> None:
-        """Have the loop hear orders from here on."""
+    def attach(self, loop: AbstractEventLoop) -> None:
+        """Receive commands in this event loop from now on."""
 
-    def report(self, report: Report) -> None:  # noqa: B027 - alone, there is nobody to tell
-        """Tell whoever gives the orders."""
+    def report(self, report: Report) -> None:  # noqa: B027 - a lone process has no supervisor
+        """Send a report to the supervisor, if there is one."""
 
-    def give(self, order: Order) -> None:
-        for each in (order, *IMPLIED.get(order, ())):
-            self._given[each].set()
+    def receive(self, command: WorkerCommand) -> None:
+        for received in (command, *IMPLIED_COMMANDS.get(command, ())):
+            self._received[received].set()
 
-    def given(self, order: Order) -> bool:
-        return self._given[order].is_set()
+    def has_received(self, command: WorkerCommand) -> bool:
+        return self._received[command].is_set()
 
-    async def wait(self, order: Order) -> None:
-        await self._given[order].wait()
+    async def wait(self, command: WorkerCommand) -> None:
+        await self._received[command].wait()
 
 
-class SignalOrders(Orders):
-    """For a process on its own: it serves at once, and ends at Ctrl-C or SIGTERM, at once too."""
+class SignalCommands(Commands):
+    """The commands of a process without a supervisor.
 
-    def listen(self, loop: AbstractEventLoop) -> None:
-        # As the loop's own: an exception out of a handler would be lost wherever Twisted catches
-        # all there are.
+    It accepts connections at once, and Ctrl-C or SIGTERM stops it at once.
+    """
+
+    def attach(self, loop: AbstractEventLoop) -> None:
+        # As handlers of the loop: an exception raised by a Python signal handler would be lost
+        # wherever Twisted catches all exceptions.
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.give, Order.FINISH)
-        self.give(Order.ACCEPT)
+            loop.add_signal_handler(number, self.receive, WorkerCommand.STOP)
+        self.receive(WorkerCommand.ACCEPT)
 
 
-class MasterOrders(Orders):
+class SupervisorCommands(Commands):
+    """The commands of a worker, which its supervisor sends over standard input."""
+
     def __init__(self) -> None:
         super().__init__()
-        self._line = socket.socket(fileno=os.dup(0))
-        self._line.setblocking(False)
+        self._socket = socket.socket(fileno=os.dup(0))
+        self._socket.setblocking(False)
 
-    def listen(self, loop: AbstractEventLoop) -> None:
+    def attach(self, loop: AbstractEventLoop) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.report, Report.LEAVING)
-        loop.add_reader(self._line.fileno(), self._hear, loop)
+            loop.add_signal_handler(number, self.report, Report.STOP_REQUESTED)
+        loop.add_reader(self._socket.fileno(), self._read_commands, loop)
 
     def report(self, report: Report) -> None:
-        with suppress(OSError):  # the master is gone, which is heard soon
-            self._line.send(report.value)
+        with suppress(OSError):  # the supervisor is gone, which the reader notices soon
+            self._socket.send(report.value)
 
-    def _hear(self, loop: AbstractEventLoop) -> None:
+    def _read_commands(self, loop: AbstractEventLoop) -> None:
         try:
-            heard = self._line.recv(64)
+            data = self._socket.recv(64)
         except BlockingIOError:
             return
         except OSError:
-            heard = b""
-        for byte in heard:
-            self.give(Order(bytes([byte])))
-        if not heard:
-            loop.remove_reader(self._line.fileno())
-            self.give(Order.FINISH)
+            data = b""
+        for byte in data:
+            self.receive(WorkerCommand(bytes([byte])))
+        if not data:
+            loop.remove_reader(self._socket.fileno())
+            self.receive(WorkerCommand.STOP)

@@ -1,4 +1,4 @@
-"""What `dev` and `serve` have in common: where to listen, and a server in this process."""
+"""What `dev` and `serve` have in common: their options, the embedded log, and one server."""
 
 import gc
 import signal
@@ -20,14 +20,16 @@ from django.utils.module_loading import import_string
 from notifications.asgi import get_asgi_application
 from notifications.conf import get_settings
 from notifications.log import embedded
-from notifications.management.server.ipc import Orders
-from notifications.management.server.lifecycle import Shift
+from notifications.management.server.ipc import Commands
+from notifications.management.server.lifecycle import Lifecycle
 
 SERVERS = ("daphne", "uvicorn")
+GC_THRESHOLDS = 10_000, 10, 100
+"""About five times Python's own. The first two bound how long a collection holds the event loop."""
 
 
-def whole(low: int, high: int | None = None) -> Callable[[str], int]:
-    """For argparse: whole numbers within these limits."""
+def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
+    """An argparse type: whole numbers within these limits."""
 
     def parse(text: str) -> int:
         within = f"{low} or more" if high is None else f"from {low} to {high}"
@@ -46,41 +48,46 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--port",
-        type=whole(0, 65535),
+        type=whole_number(0, 65535),
         default=getattr(settings, "PORT", 8000),
         help="the port to listen on, 0 for any that is free (settings.PORT, %(default)s)",
     )
 
 
-def require(name: str) -> None:
-    """Refuses a server that is not installed."""
-    if find_spec(name) is None:
-        others = [other for other in SERVERS if other != name and find_spec(other)]
+def require_installed(server: str) -> None:
+    """Raise `CommandError` for a server that is not installed."""
+    if find_spec(server) is None:
+        others = [other for other in SERVERS if other != server and find_spec(other)]
         instead = f", or serve with --server {others[0]}" if others else ""
         raise CommandError(
-            f"{name} is not installed: pip install 'django-carillon[{name}]'{instead}."
+            f"{server} is not installed: pip install 'django-carillon[{server}]'{instead}."
         )
 
 
 def serve(
-    listener: socket.socket, orders: Orders, *, by: str = "daphne", proxy_headers: bool = False
+    listener: socket.socket,
+    commands: Commands,
+    *,
+    server: str = "daphne",
+    proxy_headers: bool = False,
 ) -> None:
-    """Serves the project's ASGI application until the orders say that it ends."""
-    require(by)
-    application, shift = _application(), Shift(listener, orders)
-    collect_seldom()
-    if by == "uvicorn":
+    """Serve the project's ASGI application until a command stops this process."""
+    require_installed(server)
+    application, lifecycle = _application(), Lifecycle(listener, commands)
+    tune_garbage_collector()
+    # Each server is an optional dependency, and takes long to import.
+    if server == "uvicorn":
         from notifications.management.server.uvicorn import UvicornServer
 
-        UvicornServer(application, shift, proxy_headers=proxy_headers).run()
+        UvicornServer(application, lifecycle, proxy_headers=proxy_headers).run()
     else:
         from notifications.management.server.daphne import DaphneServer
 
-        DaphneServer(application, shift, proxy_headers=proxy_headers).run()
+        DaphneServer(application, lifecycle, proxy_headers=proxy_headers).run()
 
 
 def _application() -> Any:
-    """The project's, or, where it has none since it is served by WSGI, one made for it."""
+    """The project's ASGI application, or a new one where the project is served by WSGI."""
     path = getattr(settings, "ASGI_APPLICATION", None)
     application = import_string(path) if path else get_asgi_application()
     if settings.DEBUG and apps.is_installed("django.contrib.staticfiles"):
@@ -88,9 +95,19 @@ def _application() -> Any:
     return application
 
 
+def tune_garbage_collector() -> None:
+    """Collect cyclic garbage rarely: many streams are a million objects, with few cycles.
+
+    The objects that exist by now, all of Django among them, are never scanned again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
 @contextmanager
-def log_running() -> Iterator[None]:
-    """Runs the embedded server, where the log is kept in one."""
+def embedded_log() -> Iterator[None]:
+    """Run the embedded server in the block, where `LOG` is `embedded`."""
     data_dir = get_settings().DATA_DIR
     server: AbstractContextManager[object] = nullcontext()
     if get_settings().LOG == "embedded" and data_dir:
@@ -102,37 +119,22 @@ def log_running() -> Iterator[None]:
         raise CommandError(str(error)) from None
 
 
-def log_named() -> str:
-    """Where the log is kept, for people."""
+def log_description() -> str:
+    """Where the log is kept, as a text for people. The password in a URL is left out."""
     configured = get_settings()
     match configured.LOG:
         case "embedded":
             return f"embedded Valkey, kept in {configured.DATA_DIR}/valkey"
         case "redis":
             parts = urlsplit(configured.REDIS_URL or "")
-            # Without the password that a URL may hold.
             return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         case "memory":
-            return "this process's memory: it ends with it"
+            return "this process's memory: it ends with the process"
 
 
 @contextmanager
-def until_told() -> Iterator[None]:
-    """Ctrl-C or SIGTERM ends the block without a traceback, and so all that it holds."""
+def until_interrupted() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the block without a traceback, and its context managers exit."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         yield
-
-
-# Garbage in cycles, looked for seldom: many streams are a million objects, and few cycles.
-
-
-YOUNG, MIDDLE, OLD = 10_000, 10, 100
-"""Some five times Python's own. The first two bound how long a collection holds the event loop."""
-
-
-def collect_seldom() -> None:
-    """From here on. What exists by now, all of Django, is not looked at again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG, MIDDLE, OLD)

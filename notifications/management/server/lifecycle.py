@@ -1,7 +1,8 @@
-"""The shift of a serving process, from its first connection to its last, whichever server it is.
+"""The life of a serving process, from its first connection to its last, under either server.
 
-Its end is in this order: it is no longer ready; streams are told, one after another; whoever still
-connects is served until nobody can; what is being answered is answered; connections are closed.
+Its end has this order: the process is no longer ready; its streams end, one after another; new
+connections are served until the port is closed to them; requests in progress are answered;
+connections are closed.
 """
 
 import asyncio
@@ -14,120 +15,122 @@ from typing import Protocol
 from notifications.conf import get_settings
 from notifications.hub import runtime
 from notifications.hub.runtime import Runtime
-from notifications.management.server.ipc import Order, Orders, Report
+from notifications.management.server.ipc import Commands, Report, WorkerCommand
 
 logger = logging.getLogger("carillon")
 
-POLL = 0.02
-LINGER = 0.2
-"""Whoever was let in a moment ago may still be about to send a request."""
-PATIENCE = 5.0
-"""For what is being answered, and for clients to read it."""
-A_DAY = 86_400.0
+POLL_SECONDS = 0.02
+LINGER_SECONDS = 0.2
+"""A client that was accepted a moment ago may be about to send its request."""
+SETTLE_SECONDS = 5.0
+"""For requests in progress, and for clients to read their responses."""
+READY_TIMEOUT_SECONDS = 86_400.0
 
 
-class Carrier(Protocol):
-    """A server, Daphne or uvicorn: what a shift asks of it."""
+class ManagedServer(Protocol):
+    """What a lifecycle needs of a server, Daphne or uvicorn."""
 
-    async def accept(self) -> None: ...
+    async def accept(self) -> None:
+        """Accept connections from now on."""
 
     def stop_accepting(self) -> None: ...
 
-    def part(self) -> None:
-        """From here on, a connection closes after the next answer, and the answer says so."""
+    def close_after_responses(self) -> None:
+        """Close each connection after its next response, which announces that."""
 
     @property
-    def busy(self) -> bool:
-        """Whether a request is being answered."""
+    def is_responding(self) -> bool:
+        """Whether a request is in progress."""
 
-    def hang_up(self) -> None:
-        """Close connections on which nothing is going on. What was written still goes out."""
+    def close_idle(self) -> None:
+        """Close connections without a request in progress. What was written is still sent."""
 
     @property
-    def connected(self) -> bool:
-        """Whether there is any connection."""
+    def has_connections(self) -> bool: ...
 
-    def end(self) -> None:
-        """Leave the event loop. What is left is cut."""
+    def exit(self) -> None:
+        """Leave the event loop. Connections that remain are cut."""
 
 
-class Shift:
-    def __init__(self, listener: socket.socket, orders: Orders) -> None:
+class Lifecycle:
+    def __init__(self, listener: socket.socket, commands: Commands) -> None:
         self.listener = listener
-        self.orders = orders
+        self.commands = commands
 
-    async def run(self, carrier: Carrier) -> None:
-        # Not every server speaks lifespan, and the window should be loaded before the first stream.
-        here = runtime.start()
-        self.orders.report(Report.BOOTED)
-        reporting = asyncio.create_task(self._report_ready(here))
+    async def run(self, server: ManagedServer) -> None:
+        # Not every server has ASGI's lifespan, and the window should be loaded before the first
+        # stream.
+        hub_runtime = runtime.start()
+        self.commands.report(Report.STARTED)
+        reporting = asyncio.create_task(self._report_ready(hub_runtime))
         try:
-            await self.orders.wait(Order.ACCEPT)
-            await carrier.accept()
-            await self.orders.wait(Order.DRAIN)
-            await self._leave(carrier, here)
+            await self.commands.wait(WorkerCommand.ACCEPT)
+            await server.accept()
+            await self.commands.wait(WorkerCommand.DRAIN)
+            await self._shut_down(server, hub_runtime)
         finally:
             reporting.cancel()
             await runtime.stop()
-            carrier.end()
+            server.exit()
 
-    async def _report_ready(self, here: Runtime) -> None:
-        if await here.wait_ready(timeout=A_DAY):
-            self.orders.report(Report.READY)
+    async def _report_ready(self, hub_runtime: Runtime) -> None:
+        if await hub_runtime.wait_ready(timeout=READY_TIMEOUT_SECONDS):
+            self.commands.report(Report.READY)
 
-    async def _leave(self, carrier: Carrier, here: Runtime) -> None:
-        replaced = self.orders.given(Order.RETIRE)
-        if replaced:
-            carrier.stop_accepting()
-        carrier.part()
-        if self.orders.given(Order.FINISH):
-            await here.drain(over=0)
+    async def _shut_down(self, server: ManagedServer, hub_runtime: Runtime) -> None:
+        is_replaced = self.commands.has_received(WorkerCommand.RETIRE)
+        if is_replaced:
+            server.stop_accepting()
+        server.close_after_responses()
+        if self.commands.has_received(WorkerCommand.STOP):
+            await hub_runtime.drain(over=0)
         else:
-            await self._drain(here)
-        self.orders.report(Report.DRAINED)
-        if not replaced:
-            await self.orders.wait(Order.FINISH)
-            await self._serve_who_waits()
-            carrier.stop_accepting()
-        await self._settle(carrier)
+            await self._drain(hub_runtime)
+        self.commands.report(Report.DRAINED)
+        if not is_replaced:
+            await self.commands.wait(WorkerCommand.STOP)
+            await self._serve_queue()
+            server.stop_accepting()
+        await self._settle(server)
 
-    async def _drain(self, here: Runtime) -> None:
-        """Takes its time even without streams: a balancer is to notice, and others to be served.
+    async def _drain(self, hub_runtime: Runtime) -> None:
+        """Take `DRAIN_SECONDS` even without streams: a load balancer has to notice, and requests
+        that come meanwhile are served.
 
-        An order to finish cuts it short.
+        The command to stop cuts it short.
         """
-        hurry = asyncio.create_task(self.orders.wait(Order.FINISH))
-        slowly = asyncio.create_task(_drain_slowly(here, get_settings().DRAIN_SECONDS))
-        await asyncio.wait([hurry, slowly], return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
-        if not slowly.done():
-            slowly.cancel()
-            await here.drain(over=0)
+        stop = asyncio.create_task(self.commands.wait(WorkerCommand.STOP))
+        drain = asyncio.create_task(_drain_slowly(hub_runtime, get_settings().DRAIN_SECONDS))
+        await asyncio.wait([stop, drain], return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not drain.done():
+            drain.cancel()
+            await hub_runtime.drain(over=0)
 
-    async def _serve_who_waits(self) -> None:
-        """Until the socket's queue is empty: whoever is in it would see a reset."""
-        queue = select.poll()
-        queue.register(self.listener, select.POLLIN)
-        await _until(lambda: not queue.poll(0), _now() + PATIENCE)
+    async def _serve_queue(self) -> None:
+        """Serve until the socket's queue is empty: connections in it would be reset."""
+        poll = select.poll()
+        poll.register(self.listener, select.POLLIN)
+        await _wait_until(lambda: not poll.poll(0), _now() + SETTLE_SECONDS)
 
-    async def _settle(self, carrier: Carrier) -> None:
-        limit = _now() + PATIENCE
-        linger = _now() + LINGER
-        await _until(lambda: _now() > linger and not carrier.busy, limit)
-        carrier.hang_up()
-        await _until(lambda: not carrier.connected, limit)
+    async def _settle(self, server: ManagedServer) -> None:
+        deadline = _now() + SETTLE_SECONDS
+        linger_until = _now() + LINGER_SECONDS
+        await _wait_until(lambda: _now() > linger_until and not server.is_responding, deadline)
+        server.close_idle()
+        await _wait_until(lambda: not server.has_connections, deadline)
 
 
-async def _drain_slowly(here: Runtime, seconds: float) -> None:
+async def _drain_slowly(hub_runtime: Runtime, seconds: float) -> None:
     async with asyncio.TaskGroup() as both:
-        both.create_task(here.drain(over=seconds))
+        both.create_task(hub_runtime.drain(over=seconds))
         both.create_task(asyncio.sleep(seconds))
 
 
-async def _until(condition: Callable[[], bool], limit: float) -> None:
-    """No server says any of this by itself."""
-    while not condition() and _now() < limit:  # noqa: ASYNC110
-        await asyncio.sleep(POLL)
+async def _wait_until(condition: Callable[[], bool], deadline: float) -> None:
+    """Poll, since neither server signals these conditions."""
+    while not condition() and _now() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def _now() -> float:

@@ -1,5 +1,8 @@
-"""The listening socket: bound by us, before anything else is started, so that a port in use is
-found at once, and with a deep queue, since after a restart every browser comes back together."""
+"""Listening sockets, and the process's limit on descriptors.
+
+The sockets are bound before anything else starts, so that a port in use is noticed at once. Their
+queue is deep, since after a restart all browsers come back together.
+"""
 
 import ctypes
 import errno
@@ -12,38 +15,43 @@ from contextlib import suppress
 from django.core.management.base import CommandError
 
 from notifications.conf import get_settings
-from notifications.hub import quotas
+from notifications.hub.quotas import descriptor_limit, descriptors_for_streams
+
+logger = logging.getLogger("carillon")
 
 BACKLOG = 4096
 SO_ATTACH_FILTER = 26
-# A classic BPF program, of (code, if true, if false, operand), over a TCP header.
+# A classic BPF program, of (code, jump if true, jump if false, operand), over a TCP header.
 DROP_SYN = (
-    (0x30, 0, 0, 13),  # load the byte of the flags
-    (0x45, 0, 1, 0x02),  # SYN?
-    (0x06, 0, 0, 0),  # drop it
-    (0x06, 0, 0, 0xFFFFFFFF),  # or else take it whole
+    (0x30, 0, 0, 13),  # load the byte that holds the flags
+    (0x45, 0, 1, 0x02),  # is SYN set?
+    (0x06, 0, 0, 0),  # then drop the packet
+    (0x06, 0, 0, 0xFFFFFFFF),  # or else keep all of it
 )
+FEW_DESCRIPTORS = 4096
+MAX_DESCRIPTORS = 1 << 20
+"""Where the system has no limit: larger tables of descriptors would be no help."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket of its own."""
-    listener = _bound(host, port)
+    """A listening socket that shares its port with no other."""
+    listener = _bind(host, port)
     listener.listen(BACKLOG)
     return listener
 
 
-def listen_together(host: str, port: int, count: int) -> list[socket.socket]:
-    """So many listening sockets of one port, which divide its connections evenly."""
+def listen_shared(host: str, port: int, count: int) -> list[socket.socket]:
+    """`count` listening sockets of one port, among which the kernel divides its connections."""
     if count == 1:
         return [listen(host, port)]
-    # Nobody else's, which sharing would not find out. It does not listen: who connected to it would
-    # see a reset.
-    with _bound(host, port) as claim:
+    # Sockets that share a port would not notice that another program uses it too, so an unshared
+    # one is bound first. It does not listen: clients that connected to it would be reset.
+    with _bind(host, port) as claim:
         port = claim.getsockname()[1]
     listeners: list[socket.socket] = []
     try:
         for _ in range(count):
-            listeners.append(_bound(host, port, shared=True))
+            listeners.append(_bind(host, port, shared=True))
             listeners[-1].listen(BACKLOG)
     except CommandError:
         for listener in listeners:
@@ -52,7 +60,7 @@ def listen_together(host: str, port: int, count: int) -> list[socket.socket]:
     return listeners
 
 
-def _bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
+def _bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     host = host.strip("[]")
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
@@ -66,64 +74,61 @@ def _bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise CommandError(
-                f"Port {port} of {host} is in use: end what uses it, or choose another (PORT=8001)."
+                f"Port {port} of {host} is in use: stop the program that uses it, or choose "
+                "another port (PORT=8001)."
             ) from None
         raise CommandError(f"Cannot listen on port {port} of {host}: {error}") from None
     return listener
 
 
-def shut(listener: socket.socket) -> None:
-    """Let nobody new into its queue, so that the queue can be served to the end.
+def drop_handshakes(listener: socket.socket) -> None:
+    """Drop new handshakes, so that the socket's queue can be served until it is empty.
 
-    Between the last `accept` and `close` somebody could still connect, and would see a reset. From
-    here on a new client hears nothing, asks again a second later, and is refused, or finds who
-    listens then. Not on systems without such filters.
+    A client that connected between the last `accept` and `close` would be reset. A client whose
+    SYN is dropped gets no answer and tries again a second later: then it is refused, or reaches
+    the next process that listens. Systems other than Linux have no such filter.
     """
     if sys.platform != "linux":
         return
     program = ctypes.create_string_buffer(
-        b"".join(struct.pack("=HBBI", *each) for each in DROP_SYN)
+        b"".join(struct.pack("=HBBI", *instruction) for instruction in DROP_SYN)
     )
     filters = struct.pack("HL", len(DROP_SYN), ctypes.addressof(program))
     with suppress(OSError):
         listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filters)
 
 
-def address(listener: socket.socket) -> str:
-    """The URL at which a browser on this machine finds it."""
+def url_of(listener: socket.socket) -> str:
+    """The URL at which a browser on this machine reaches the socket."""
     host, port = listener.getsockname()[:2]
     if host in {"0.0.0.0", "::"}:  # noqa: S104
         host = "localhost"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-# Having as many descriptors as the system allows: each stream is one.
+def raise_descriptor_limit(*, at_most: int = MAX_DESCRIPTORS) -> None:
+    """Raise the limit on descriptors to the system's hard limit: each stream is a descriptor.
 
-
-logger = logging.getLogger("carillon")
-
-LOW = 4096
-ENOUGH = 1 << 20  # where there is no limit, tables as long as it would be no help
-
-
-def raise_limit() -> None:
-    """To what the system allows without asking. A warning says if that is little, or too little for
-    `MAX_STREAMS`."""
+    Logs a warning if that is few, or too few for `MAX_STREAMS`.
+    """
     try:
         import resource
     except ImportError:  # not Unix
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
+    wanted = at_most if hard == resource.RLIM_INFINITY else min(hard, at_most)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # macOS has another limit, which it does not tell
+        with suppress(OSError, ValueError):  # macOS has a second limit, which it does not report
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    allowed, streams = quotas.limit(), quotas.for_streams()
-    most = get_settings().MAX_STREAMS
-    if allowed is None or streams is None or (allowed >= LOW and streams >= most):
+    limit = descriptor_limit()
+    for_streams = descriptors_for_streams(limit)
+    max_streams = get_settings().MAX_STREAMS
+    if limit is None or for_streams is None:
+        return
+    if limit >= FEW_DESCRIPTORS and for_streams >= max_streams:
         return
     logger.warning(
         "descriptors.few limit=%d max_streams=%d: a process holds %d streams and no more; raise "
         "the hard limit (ulimit -Hn, LimitNOFILE=, ulimits: nofile), or lower MAX_STREAMS",
-        *(allowed, most, streams),
+        *(limit, max_streams, for_streams),
     )

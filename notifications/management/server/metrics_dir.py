@@ -1,6 +1,7 @@
-"""Where the workers keep their metrics, so that each can answer for all: prometheus-client's files.
+"""The directory in which all workers keep their metrics, so that each can answer for all.
 
-They are made in its multi-process mode, which it takes from the environment when it is imported.
+The files in it are those of prometheus-client's multi-process mode, which prometheus-client takes
+from the environment when it is imported.
 """
 
 import os
@@ -12,33 +13,37 @@ from notifications.hub import metrics_exporter
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
-type Tend = Callable[[Collection[int]], None]
+type MarkAlive = Callable[[Collection[int]], None]
+"""Takes the process ids of the workers that are alive, and is called again and again."""
 
 
 @contextmanager
-def scoreboard() -> Iterator[Tend]:
-    """For the workers that are started in its block. Tell it again and again who of them lives.
+def multiprocess_metrics() -> Iterator[MarkAlive]:
+    """Set the directory up for the workers that are started in the block.
 
-    What the dead have counted stays; what they were, such as how many streams they had, does not.
+    What a dead worker has counted stays; its gauges, such as the number of its streams, do not.
     """
-    if not metrics_exporter.is_possible():
+    if not metrics_exporter.is_available():
         yield lambda _: None
         return
     from prometheus_client.multiprocess import mark_process_dead
 
-    living: set[int] = set()
+    known: set[int] = set()
 
-    def tend(pids: Collection[int]) -> None:
-        for dead in living.difference(pids):
+    def mark_alive(pids: Collection[int]) -> None:
+        for dead in known.difference(pids):
             mark_process_dead(dead, folder)
-        living.clear()
-        living.update(pids)
+        known.clear()
+        known.update(pids)
 
-    named = os.environ.get(VARIABLE)
-    with nullcontext(named) if named else TemporaryDirectory(prefix="carillon-metrics-") as folder:
+    configured = os.environ.get(VARIABLE)
+    directory = (
+        nullcontext(configured) if configured else TemporaryDirectory(prefix="carillon-metrics-")
+    )
+    with directory as folder:
         os.environ[VARIABLE] = str(folder)
         try:
-            yield tend
+            yield mark_alive
         finally:
-            if not named:
+            if not configured:
                 del os.environ[VARIABLE]

@@ -1,7 +1,8 @@
-"""Ending connections that do not get round to asking: half-open ones, or a byte at a time.
+"""A time limit for requests that arrive too slowly: half-open connections, or a byte at a time.
 
-No server here bounds by itself how long a request may take to come in. Whoever is being answered is
-not looked at twice, and one that is kept alive between two requests is the server's own affair.
+Neither server limits by itself how long a request may take to arrive. A request that is being
+answered has no limit here, and a connection that is kept alive between two requests is left to the
+server's own keep-alive timeout.
 """
 
 import asyncio
@@ -14,56 +15,66 @@ from notifications.hub.scheduling import TimerWheel
 
 logger = logging.getLogger("carillon")
 
-TICK = 0.5
-SLOWEST = 500
-"""Bytes a second, below which a body counts as standing still."""
+TICK_SECONDS = 0.5
+MIN_BODY_BYTES_PER_SECOND = 500
+"""A body that arrives more slowly counts as stalled."""
 
 
-class Owed(Enum):
-    GONE = "gone"
-    """The connection is closed."""
-    FIRST = "first"
-    """The head of its first request."""
+class Awaited(Enum):
+    """What a connection is expected to send, where that is not part of a known request."""
+
     NOTHING = "nothing"
+    FIRST_HEAD = "first"
+    CLOSED = "gone"
+    """The connection is closed."""
 
 
-type Debt = Owed | tuple[int, int]
-"""What a connection is in the middle of sending: which request, and how far that has come."""
+type Arrival = Awaited | tuple[int, int]
+"""How far the request that a connection sends has arrived: which request, and how many steps of it.
+
+A connection whose `Arrival` is the same at two checks has stalled.
+"""
 
 
-class Patience[Connection: Hashable]:
-    """`REQUEST_TIMEOUT` for each head, and for each piece of a body; twice that at the most."""
+class RequestTimeout[Connection: Hashable]:
+    """Gives each head, and each step of a body, `REQUEST_TIMEOUT`, and at most twice that.
 
-    def __init__(self, owes: Callable[[Connection], Debt], cut: Callable[[Connection], None]):
-        self._owes = owes
-        self._cut = cut
+    `arrival_of` tells how far a connection's request has arrived, and `abort` closes a connection
+    that has stalled. Lives in one event loop.
+    """
+
+    def __init__(
+        self, arrival_of: Callable[[Connection], Arrival], abort: Callable[[Connection], None]
+    ) -> None:
+        self._arrival_of = arrival_of
+        self._abort = abort
         self._seconds = get_settings().REQUEST_TIMEOUT
-        self._timers: TimerWheel[tuple[Connection, Debt]] = TimerWheel(TICK)
+        self._timers: TimerWheel[tuple[Connection, Arrival]] = TimerWheel(TICK_SECONDS)
         self._loop = asyncio.get_running_loop()
-        # No task: the loop of one of the servers ends without waiting for any.
-        self._loop.call_later(TICK, self._turn)
+        # A timer and not a task: Daphne's event loop ends without waiting for tasks.
+        self._loop.call_later(TICK_SECONDS, self._check_due)
 
     @property
-    def stride(self) -> int:
-        """Bytes of a body that must come until it is looked at again."""
-        return max(1, int(SLOWEST * self._seconds))
+    def body_step(self) -> int:
+        """Bytes of a body that must arrive between two checks."""
+        return max(1, int(MIN_BODY_BYTES_PER_SECOND * self._seconds))
 
     def watch(self, connection: Connection) -> None:
-        """From its first moment on."""
-        self._timers.add((connection, Owed.FIRST), after=self._seconds)
+        """Watch a connection from the moment it is accepted."""
+        self._timers.add((connection, Awaited.FIRST_HEAD), after=self._seconds)
 
-    def _turn(self) -> None:
-        self._loop.call_later(TICK, self._turn)
-        cut = sum(self._look(*visit) for visit in self._timers.due())
-        if cut:
-            logger.warning("connection.slow cut=%d", cut)
+    def _check_due(self) -> None:
+        self._loop.call_later(TICK_SECONDS, self._check_due)
+        aborted = sum(self._check(*check) for check in self._timers.due())
+        if aborted:
+            logger.warning("connection.slow cut=%d", aborted)
 
-    def _look(self, connection: Connection, before: Debt) -> bool:
-        debt = self._owes(connection)
-        if debt is Owed.GONE:
+    def _check(self, connection: Connection, previous: Arrival) -> bool:
+        arrival = self._arrival_of(connection)
+        if arrival is Awaited.CLOSED:
             return False
-        if debt is not Owed.NOTHING and debt == before:
-            self._cut(connection)
+        if arrival is not Awaited.NOTHING and arrival == previous:
+            self._abort(connection)
             return True
-        self._timers.add((connection, debt), after=self._seconds)
+        self._timers.add((connection, arrival), after=self._seconds)
         return False

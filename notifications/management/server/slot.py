@@ -1,97 +1,109 @@
-"""A listening socket, and who serves it: a worker, for a while two, and those that still drain.
+"""A listening socket and the workers that serve it.
 
-The socket is the master's. So what waits in its queue when a worker dies, or stops, is served by
-the next worker, where it would be reset if the socket closed with its worker.
+One worker serves the socket. While it is being replaced there are two, and replaced workers that
+still drain their streams stay on the list until they exit.
+
+The supervisor owns the socket. So a connection that waits in the socket's queue when a worker dies
+or stops is served by the next worker. If the socket closed with its worker, it would be reset.
 """
 
 import logging
 import socket
 
 from notifications.conf import get_settings
-from notifications.management.server.ipc import Order, Report
+from notifications.management.server.ipc import Report, WorkerCommand
 from notifications.management.server.worker import Worker
 
 logger = logging.getLogger("carillon")
 
-STEADY = 10.0  # a worker that dies when the one before had lived this long is replaced at once
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
-LONGEST_START = 60.0
-LONGEST_END = 15.0  # after its drain
+STABLE_SECONDS = 10.0
+"""A worker that lived at least this long is replaced at once when it dies."""
+FIRST_RESTART_PAUSE_SECONDS = 0.5
+MAX_RESTART_PAUSE_SECONDS = 30.0
+START_TIMEOUT_SECONDS = 60.0
+DRAIN_GRACE_SECONDS = 3.0
+"""How long a drain may take beyond `DRAIN_SECONDS`."""
+EXIT_GRACE_SECONDS = 12.0
+"""How long a worker may take to exit after its drain."""
+RETIRE_GRACE_SECONDS = DRAIN_GRACE_SECONDS + EXIT_GRACE_SECONDS
 
 
 class CannotStart(Exception):
-    """A worker ended before any had started: so would the next."""
+    """A worker exited before any worker had started: the next worker would exit too."""
 
 
 class Slot:
     def __init__(self, listener: socket.socket, now: float) -> None:
         self._listener = listener
-        self._next: Worker | None = None
-        self._leaving: dict[Worker, float] = {}
-        self.booted = False
-        self._pause = 0.0
-        self._due = now
-        self._current: Worker | None = self._begun()
+        self._replacement: Worker | None = None
+        self._retiring: dict[Worker, float] = {}
+        """Replaced workers, with the time at which each is killed."""
+        self.has_started = False
+        self._restart_pause = 0.0
+        self._restart_at = now
+        self._current: Worker | None = self._start_worker()
 
     @property
     def workers(self) -> list[Worker]:
-        serving = [worker for worker in (self._current, self._next) if worker is not None]
-        return [*serving, *self._leaving]
+        serving = [worker for worker in (self._current, self._replacement) if worker is not None]
+        return [*serving, *self._retiring]
 
     @property
-    def changing(self) -> bool:
-        """Whether a worker is being replaced."""
-        return self._next is not None or bool(self._leaving)
+    def is_replacing(self) -> bool:
+        return self._replacement is not None or bool(self._retiring)
 
     @property
-    def drained(self) -> bool:
-        """Whether its worker has no streams any more. An old one that still has some is no matter:
-        it takes no connections."""
-        return self._current is None or self._current.has(Report.DRAINED)
+    def is_drained(self) -> bool:
+        """Whether the current worker has no streams any more.
+
+        Retiring workers do not count: they accept no connections.
+        """
+        return self._current is None or self._current.has_reported(Report.DRAINED)
 
     def replace(self) -> None:
-        """Start another worker. When it is ready it takes over, and the old one ends."""
-        if self._current is not None and self._next is None:
-            self._next = Worker(self._listener)
+        """Start another worker. When it is ready it takes over, and the old worker retires."""
+        if self._current is not None and self._replacement is None:
+            self._replacement = Worker(self._listener)
 
-    def hear(self) -> None:
-        """Take what its workers report."""
+    def read_reports(self) -> None:
         for worker in self.workers:
-            worker.hear()
-        self.booted = self.booted or (
-            self._current is not None and self._current.has(Report.BOOTED)
+            worker.read_reports()
+        self.has_started = self.has_started or (
+            self._current is not None and self._current.has_reported(Report.STARTED)
         )
 
-    def tend(self, now: float, *, proven: bool) -> None:
-        """Replace who ended. Raises `CannotStart` unless it is proven that a worker can start."""
-        for worker, limit in list(self._leaving.items()):
-            if worker.status is not None or now > limit:
+    def supervise(self, now: float, *, can_start: bool) -> None:
+        """Replace workers that exited.
+
+        `can_start` says that some worker has started before. Raises `CannotStart` if none has.
+        """
+        for worker, kill_at in list(self._retiring.items()):
+            if worker.status is not None or now > kill_at:
                 worker.kill()
-                del self._leaving[worker]
-        if self._next is not None:
-            self._tend_next(self._next, now)
+                del self._retiring[worker]
+        if self._replacement is not None:
+            self._supervise_replacement(self._replacement, now)
         if self._current is not None:
-            self._tend_current(self._current, now, proven=proven)
-        elif now >= self._due:
-            self._current = self._begun()
+            self._supervise_current(self._current, now, can_start=can_start)
+        elif now >= self._restart_at:
+            self._current = self._start_worker()
 
     def drain(self) -> None:
-        """Have it end: its streams are told, and who connects is served until `finish`."""
-        if self._next is not None:
-            self._next.kill()
-            self._next = None
+        """End the worker's streams. It goes on serving new connections until `stop`."""
+        if self._replacement is not None:
+            self._replacement.kill()
+            self._replacement = None
         if self._current is not None:
             self._current.drain()
 
-    def finish(self) -> None:
-        """Nobody can connect any more."""
+    def stop(self) -> None:
+        """Stop the worker; the port has been closed to new connections."""
         if self._current is not None:
-            self._current.order(Order.FINISH)
+            self._current.send(WorkerCommand.STOP)
 
     def reap(self) -> None:
-        """Hear who reports, and forget who has ended, with nobody in their place."""
-        self.hear()
+        """Read the last reports of workers that exited, and start no others in their place."""
+        self.read_reports()
         for worker in self.workers:
             if worker.status is not None:
                 self._forget(worker)
@@ -102,52 +114,56 @@ class Slot:
             self._forget(worker)
 
     def _forget(self, worker: Worker) -> None:
-        worker.line.close()
-        self._leaving.pop(worker, None)
+        worker.control.close()
+        self._retiring.pop(worker, None)
         if worker is self._current:
             self._current = None
-        if worker is self._next:
-            self._next = None
+        if worker is self._replacement:
+            self._replacement = None
 
-    def _begun(self) -> Worker:
+    def _start_worker(self) -> Worker:
         worker = Worker(self._listener)
-        worker.order(Order.ACCEPT)
+        worker.send(WorkerCommand.ACCEPT)
         return worker
 
-    def _tend_next(self, worker: Worker, now: float) -> None:
-        late = now > worker.started + LONGEST_START
-        if worker.status is None and worker.has(Report.READY):
+    def _supervise_replacement(self, worker: Worker, now: float) -> None:
+        is_late = now > worker.started_at + START_TIMEOUT_SECONDS
+        if worker.status is None and worker.has_reported(Report.READY):
             self._take_over(worker, now)
-        elif worker.status is not None or late:
-            logger.error("restart.failed pid=%d why=%s", worker.pid, "slow" if late else "it ended")
+        elif worker.status is not None or is_late:
+            why = "slow" if is_late else "it ended"
+            logger.error("restart.failed pid=%d why=%s", worker.pid, why)
             worker.kill()
-            self._next = None
+            self._replacement = None
 
     def _take_over(self, worker: Worker, now: float) -> None:
-        worker.order(Order.ACCEPT)
-        old, self._current, self._next = self._current, worker, None
+        worker.send(WorkerCommand.ACCEPT)
+        old, self._current, self._replacement = self._current, worker, None
         if old is not None:
-            old.order(Order.RETIRE)
-            self._leaving[old] = now + get_settings().DRAIN_SECONDS + LONGEST_END
+            old.send(WorkerCommand.RETIRE)
+            self._retiring[old] = now + get_settings().DRAIN_SECONDS + RETIRE_GRACE_SECONDS
             logger.info("worker.replaced pid=%d by=%d", old.pid, worker.pid)
 
-    def _tend_current(self, worker: Worker, now: float, *, proven: bool) -> None:
+    def _supervise_current(self, worker: Worker, now: float, *, can_start: bool) -> None:
         if worker.status is None:
-            if worker.has(Report.LEAVING):
-                worker.forget(Report.LEAVING)
+            if worker.has_reported(Report.STOP_REQUESTED):
+                worker.discard_report(Report.STOP_REQUESTED)
                 self.replace()
             return
-        self.hear()  # its last words
-        if not (proven or self.booted):
+        self.read_reports()  # what the worker reported just before it exited
+        if not (can_start or self.has_started):
             raise CannotStart
-        worker.line.close()
+        worker.control.close()
         self._current = None
-        if self._next is not None:
-            self._take_over(self._next, now)
+        if self._replacement is not None:
+            self._take_over(self._replacement, now)
             return
-        early = now - worker.started < STEADY
-        self._pause = min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE) if early else 0.0
-        self._due = now + self._pause
+        pause = 0.0
+        if now - worker.started_at < STABLE_SECONDS:
+            pause = max(FIRST_RESTART_PAUSE_SECONDS, 2 * self._restart_pause)
+        self._restart_pause = min(pause, MAX_RESTART_PAUSE_SECONDS)
+        self._restart_at = now + self._restart_pause
         logger.warning(
-            "worker.died pid=%d status=%d restart_in=%.1f", worker.pid, worker.status, self._pause
+            "worker.died pid=%d status=%d restart_in=%.1f",
+            *(worker.pid, worker.status, self._restart_pause),
         )

@@ -1,4 +1,4 @@
-"""A worker, as its master sees it: a process, and a line to it."""
+"""A worker process as its supervisor sees it: a subprocess, and the socket pair between the two."""
 
 import socket
 import subprocess
@@ -6,25 +6,26 @@ import sys
 import time
 from contextlib import suppress
 
-from notifications.management.server.ipc import Order, Report
+from notifications.management.server.ipc import Report, WorkerCommand
 
 
 class Worker:
-    """This same command once more, told which socket to serve.
+    """Runs this same command once more, with the descriptor of the socket to serve.
 
-    It has a process group of its own: the terminal's Ctrl-C reaches it through the master alone.
+    The subprocess has its own process group, so that the terminal's Ctrl-C reaches it only through
+    the supervisor.
     """
 
     def __init__(self, listener: socket.socket) -> None:
-        self.line, theirs = socket.socketpair()
-        self.line.setblocking(False)
-        self.started = time.monotonic()
+        self.control, worker_end = socket.socketpair()
+        self.control.setblocking(False)
+        self.started_at = time.monotonic()
         self._reports: set[Report] = set()
-        as_worker = ["--skip-checks", "--fd", str(listener.fileno())]
-        with theirs:
+        worker_options = ["--skip-checks", "--fd", str(listener.fileno())]
+        with worker_end:
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, *sys.orig_argv[1:], *as_worker],
-                stdin=theirs.fileno(),
+                [sys.executable, *sys.orig_argv[1:], *worker_options],
+                stdin=worker_end.fileno(),
                 pass_fds=[listener.fileno()],
                 process_group=0,
             )
@@ -35,41 +36,41 @@ class Worker:
 
     @property
     def status(self) -> int | None:
-        """Its exit status, negative for a signal; None while it runs."""
+        """The exit status, negative for a signal; None while the process runs."""
         return self._process.poll()
 
-    def hear(self) -> None:
-        """Take what it reports. Where nothing more can come, the line closes."""
-        while self.line.fileno() >= 0:
+    def read_reports(self) -> None:
+        """Read the reports that have arrived. Closes the socket when no more can arrive."""
+        while self.control.fileno() >= 0:
             try:
-                heard = self.line.recv(64)
+                data = self.control.recv(64)
             except BlockingIOError:
                 return
             except OSError:
-                heard = b""
-            self._reports.update(Report(bytes([byte])) for byte in heard)
-            if not heard:
-                self.line.close()
+                data = b""
+            self._reports.update(Report(bytes([byte])) for byte in data)
+            if not data:
+                self.control.close()
 
-    def has(self, report: Report) -> bool:
+    def has_reported(self, report: Report) -> bool:
         return report in self._reports
 
-    def forget(self, report: Report) -> None:
+    def discard_report(self, report: Report) -> None:
         self._reports.discard(report)
 
-    def order(self, order: Order) -> None:
-        with suppress(OSError):  # it is dead, as its status says
-            self.line.send(order.value)
+    def send(self, command: WorkerCommand) -> None:
+        with suppress(OSError):  # the process is dead, as its status shows
+            self.control.send(command.value)
 
     def drain(self) -> None:
-        """One that only boots has nobody to tell, and need not boot to the end."""
-        if self.has(Report.BOOTED):
-            self.order(Order.DRAIN)
+        """A worker that still starts has no streams to end, and need not start to the end."""
+        if self.has_reported(Report.STARTED):
+            self.send(WorkerCommand.DRAIN)
         else:
             self._process.terminate()
-            self.order(Order.FINISH)
+            self.send(WorkerCommand.STOP)
 
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
-        self.line.close()
+        self.control.close()

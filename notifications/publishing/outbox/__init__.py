@@ -1,16 +1,17 @@
 """The outbox: events written in the application's transaction, and published after its commit."""
 
-from notifications.publishing.outbox.relay import publish_waiting
+from notifications.publishing.outbox.relay import Relay, publish_waiting
+from notifications.publishing.outbox.relay_threads import RelayThreads, is_relayed_in_process, wake
 from notifications.publishing.outbox.table import Backlog, backlog, retry_refused, write
-from notifications.publishing.outbox.threads import Relays, is_relayed_here, nudge
 
 __all__ = [
     "Backlog",
-    "Relays",
+    "Relay",
+    "RelayThreads",
     "backlog",
-    "is_relayed_here",
-    "nudge",
+    "is_relayed_in_process",
     "publish_waiting",
     "retry_refused",
+    "wake",
     "write",
 ]

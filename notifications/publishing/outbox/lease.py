@@ -1,64 +1,68 @@
-"""Which of the relays of one database is at work."""
+"""The lease that makes one relay of a database active, while the others stand by."""
 
 import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
-from notifications.publishing.outbox.table import leases
+from notifications.publishing.outbox.table import outbox_leases
 
-ONLY = 1
+ONLY_ROW = 1
+NEVER = -float("inf")
 
 
 class Lease:
-    """One row, written by the clock of the database: those of its clients may differ."""
+    """One row whose times are set by the clock of the database: its clients' clocks may differ."""
 
-    def __init__(self, using: str, *, seconds: float) -> None:
+    def __init__(
+        self, using: str, *, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._using = using
         self._seconds = seconds
+        self._clock = clock
         self._holder = uuid.uuid4().hex
-        self._renewed = -float("inf")
+        self._renewed_at = NEVER
 
     @property
     def held(self) -> bool:
-        """Whether nobody else can have it, by our own clock alone."""
-        return time.monotonic() < self._renewed + self._seconds
+        """Whether no other relay can have the lease, by the clock of this process alone."""
+        return self._clock() < self._renewed_at + self._seconds
 
     @property
     def due(self) -> bool:
-        """Whether it is time to renew it."""
-        return time.monotonic() >= self._renewed + self._seconds / 3
+        """Whether it is time to renew the lease."""
+        return self._clock() >= self._renewed_at + self._seconds / 3
 
     def is_of(self, holder: str) -> bool:
         return holder == self._holder
 
     def take(self) -> bool:
-        """Renew it, or take it where nobody has it. What was ours and ran out is ours to renew."""
-        asked = time.monotonic()
-        rows = leases().objects.using(self._using)
-        free = Q(holder=self._holder) | Q(expires_at__lte=Now())
-        until = Now() + timedelta(seconds=self._seconds)
-        taken = rows.filter(free, pk=ONLY).update(holder=self._holder, expires_at=until)
-        if not taken and not rows.filter(pk=ONLY).exists():
-            rows.bulk_create([leases()(pk=ONLY, expires_at=Now())], ignore_conflicts=True)
+        """Renew the lease, or take it if it is free. An expired lease of ours can be renewed."""
+        began = self._clock()
+        rows = outbox_leases().objects.using(self._using)
+        is_free = Q(holder=self._holder) | Q(expires_at__lte=Now())
+        expires_at = Now() + timedelta(seconds=self._seconds)
+        taken = rows.filter(is_free, pk=ONLY_ROW).update(holder=self._holder, expires_at=expires_at)
+        if not taken and not rows.filter(pk=ONLY_ROW).exists():
+            unowned = outbox_leases()(pk=ONLY_ROW, expires_at=Now())
+            rows.bulk_create([unowned], ignore_conflicts=True)
             return self.take()
-        self._renewed = asked if taken else -float("inf")
+        self._renewed_at = began if taken else NEVER
         return bool(taken)
 
-    def left(self) -> tuple[str, float]:
-        """Who had it last, nobody where it was released, and for how many seconds more.
-
-        Negative: since when it has run out.
-        """
-        left = ExpressionWrapper(F("expires_at") - Now(), output_field=DurationField())
-        rows = leases().objects.using(self._using).filter(pk=ONLY).annotate(left=left)
-        found = rows.values_list("holder", "left").first()
-        return ("", 0.0) if found is None else (found[0], found[1].total_seconds())
+    def read(self) -> tuple[str, float]:
+        """The last holder ("" once released), and the seconds until expiry (negative: since)."""
+        remaining = ExpressionWrapper(F("expires_at") - Now(), output_field=DurationField())
+        leases = outbox_leases().objects.using(self._using)
+        rows = leases.filter(pk=ONLY_ROW).annotate(remaining=remaining)
+        row = rows.values_list("holder", "remaining").first()
+        return ("", 0.0) if row is None else (row[0], row[1].total_seconds())
 
     def release(self) -> None:
-        """For the next, at once."""
-        self._renewed = -float("inf")
-        ours = leases().objects.using(self._using).filter(holder=self._holder)
-        ours.update(holder="", expires_at=Now())
+        """Let another relay take the lease at once."""
+        self._renewed_at = NEVER
+        leases = outbox_leases().objects.using(self._using)
+        leases.filter(holder=self._holder).update(holder="", expires_at=Now())

@@ -11,8 +11,8 @@ from django.db import connections
 
 from notifications.conf import Settings
 from notifications.errors import Conflict, Unavailable
-from notifications.log.base import Control, Draft, Order
-from notifications.log.factory import relay_appender
+from notifications.log.entries import ControlAction, ControlEntry, Draft
+from notifications.log.factory import open_relay_log
 from notifications.publishing.outbox import table
 from notifications.publishing.outbox.lease import Lease
 from notifications.publishing.outbox.table import Row
@@ -20,57 +20,91 @@ from notifications.telemetry.counters import process_counters
 
 logger = logging.getLogger("carillon")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-STANDBY = 1.0
-"""How often one that stands by looks whether the lease was released."""
-RELEASED = 60
-"""For how many seconds the log remembers a row that is gone: a relay that lost its lease between
-looking at it and publishing may still come with that row."""
-MANY_TRIES = 5
-NOTHING = Control(Order.RECHECK, (), "")
-"""An entry that concerns nobody."""
+FIRST_FAILURE_PAUSE_SECONDS, LONGEST_FAILURE_PAUSE_SECONDS = 0.1, 2.0
+STANDBY_POLL_SECONDS = 1.0
+"""How often a relay that stands by looks whether the lease was released."""
+RELEASED_KEY_SECONDS = 60
+"""How long the log remembers the key of a deleted row: a relay that lost its lease after checking
+it may still publish that row."""
+MAX_ROW_FAILURES = 5
+PROBE = ControlEntry(ControlAction.RECHECK, (), "")
+"""A control entry that concerns no stream: it only shows whether the log takes entries at all."""
+
+FIRST_BATCH_ROWS, MAX_BATCH_ROWS = 100, 500
+MAX_BATCH_BYTES = 2 * 1024 * 1024
+
+
+class BatchSize:
+    """How many rows the relay publishes at once.
+
+    It grows while all goes well, so that a backlog shrinks fast, up to a bound in bytes. It shrinks
+    when the log takes no batch: the batch may be too large for the log, or one row of it.
+    """
+
+    def __init__(self) -> None:
+        self.rows = FIRST_BATCH_ROWS
+
+    def published(self, rows: Sequence[Row]) -> None:
+        size = sum(len(row.data) for row in rows)
+        if size > MAX_BATCH_BYTES:
+            self.rows = max(1, self.rows * MAX_BATCH_BYTES // size)
+        elif len(rows) >= self.rows and size * 2 <= MAX_BATCH_BYTES:
+            self.rows = min(MAX_BATCH_ROWS, self.rows * 2)
+
+    def failed(self, rows: Sequence[Row]) -> None:
+        self.rows = max(1, len(rows) // 2)
 
 
 class Relay:
-    """Works in one thread. `nudge` and `stop` are for all others."""
+    """Runs in one thread. Other threads call only `wake` and `stop`."""
 
-    def __init__(self, using: str, settings: Settings) -> None:
+    def __init__(
+        self,
+        using: str,
+        settings: Settings,
+        *,
+        longest_failure_pause_seconds: float = LONGEST_FAILURE_PAUSE_SECONDS,
+    ) -> None:
         self.using = using
-        self._settings = settings
-        self._lease = Lease(using, seconds=settings.OUTBOX_LEASE)
-        self._appender = relay_appender(settings)
+        self.is_active = False
+        """Whether this relay has the lease; otherwise it stands by."""
+        self.failures = 0
+        """How many steps have failed since the last that did not."""
         self.batch_size = BatchSize()
-        self._news = threading.Event()
+        self._settings = settings
+        self._longest_failure_pause_seconds = longest_failure_pause_seconds
+        self._lease = Lease(using, seconds=settings.OUTBOX_LEASE)
+        self._log = open_relay_log(settings)
+        self._woken = threading.Event()
         self._stopping = False
-        self._active = False
-        self._standby = 0.0
-        self._failures = 0
+        self._standby_seconds = 0.0
         self._suspect: tuple[int, int] = (0, 0)
+        """The row that failed alone, and how often in succession it did."""
 
-    def nudge(self) -> None:
-        """There is something in the outbox."""
-        self._news.set()
+    def wake(self) -> None:
+        """Look into the outbox now: it has new events."""
+        self._woken.set()
 
     def stop(self) -> None:
-        """After the batch that is under way."""
+        """End after the batch that is being published."""
         self._stopping = True
-        self._news.set()
+        self._woken.set()
 
     def run(self) -> None:
-        """Until it is stopped, whatever happens to the database and to the log."""
+        """Relay until stopped, also after failures of the database and of the log."""
         try:
             while not self._stopping:
-                self._news.wait(self._step())
-                self._news.clear()
+                self._woken.wait(self._step())
+                self._woken.clear()
         finally:
             with suppress(DatabaseError):
                 self._lease.release()
             connections[self.using].close()
 
     def _step(self) -> float:
-        """One batch, where there is one; and for how long there is nothing to do afterwards."""
+        """Publish one batch, if there is one, and return how many seconds to pause afterwards."""
         try:
-            pause = self._work()
+            pause = self._relay_batch()
         except DatabaseError as error:
             connections[self.using].close()
             return self._failed("relay.database_away", error)
@@ -79,51 +113,56 @@ class Relay:
         except Exception as error:
             logger.exception("relay.failed database=%s", self.using)
             return self._failed("relay.failed", error)
-        if self._failures:
-            logger.info("relay.goes_on database=%s", self.using)
-            self._failures = 0
+        if self.failures:
+            logger.info("relay.recovered database=%s", self.using)
+            self.failures = 0
         return pause
 
-    def _failed(self, what: str, why: object) -> float:
-        if not self._failures:
-            logger.warning("%s database=%s error=%r", what, self.using, str(why))
-        self._failures += 1
-        pause: float = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
-        return pause * random.uniform(0.5, 1)
+    def _failed(self, log_event: str, error: object) -> float:
+        if not self.failures:
+            logger.warning("%s database=%s error=%r", log_event, self.using, str(error))
+        self.failures += 1
+        doubled: float = FIRST_FAILURE_PAUSE_SECONDS * 2 ** min(self.failures, 10)
+        return min(doubled, self._longest_failure_pause_seconds) * random.uniform(0.5, 1)
 
-    def _work(self) -> float:
-        if self._lease.due and not self._come_by_the_lease():
-            return self._standby
-        batch = table.oldest(self.using, self.batch_size.count)
+    def _relay_batch(self) -> float:
+        if self._lease.due and not self._acquire_lease():
+            return self._standby_seconds
+        batch = table.oldest(self.using, self.batch_size.rows)
         if not self._lease.held:
-            return 0  # that took so long that another one may be at work
+            return 0  # the query took so long that another relay may be active now
         self.publish(batch)
         return 0 if batch else self._settings.OUTBOX_POLL
 
-    def _come_by_the_lease(self) -> bool:
-        holder, left = self._lease.left()
-        free = left <= 0 or self._lease.is_of(holder)
-        had, self._active = self._active, free and self._lease.take()
-        if had and not self._active:
+    def _acquire_lease(self) -> bool:
+        holder, remaining = self._lease.read()
+        is_free = remaining <= 0 or self._lease.is_of(holder)
+        was_active, self.is_active = self.is_active, is_free and self._lease.take()
+        if was_active and not self.is_active:
             logger.warning("relay.lost database=%s", self.using)
-        elif self._active and not had:
+        elif self.is_active and not was_active:
             logger.info("relay.active database=%s", self.using)
-            if holder and -left > self._settings.OUTBOX_KEY_AGE:
+            if holder and -remaining > self._settings.OUTBOX_KEY_AGE:
                 logger.error("relay.may_repeat database=%s: see docs/outbox.md", self.using)
-        self._standby = STANDBY if free else min(left, STANDBY)
-        return self._active
+        self._standby_seconds = (
+            STANDBY_POLL_SECONDS if is_free else min(remaining, STANDBY_POLL_SECONDS)
+        )
+        return self.is_active
 
     def publish(self, batch: list[Row]) -> int:
-        """How many: they are deleted. Raises `Unavailable`, and what the database raises."""
+        """Publish and delete the rows, and return how many were published.
+
+        Raises `Unavailable`, and what the database raises.
+        """
         drafts = self._drafts(batch)
-        kept = [row for row in batch if row.pk in drafts]
-        if not kept or not self._append(kept, list(drafts.values())):
+        rows = [row for row in batch if row.pk in drafts]
+        if not rows or not self._append(rows, list(drafts.values())):
             return 0
-        table.delete(kept, using=self.using)
-        with suppress(Unavailable):  # else they are remembered for longer
-            self._appender.release([row.idempotency_key for row in kept], after=RELEASED)
-        self.batch_size.took(kept)
-        return len(kept)
+        table.delete(rows, using=self.using)
+        with suppress(Unavailable):  # then the log remembers the keys for longer
+            self._log.release([row.idempotency_key for row in rows], after=RELEASED_KEY_SECONDS)
+        self.batch_size.published(rows)
+        return len(rows)
 
     def _drafts(self, batch: list[Row]) -> dict[int, Draft]:
         drafts = {}
@@ -136,68 +175,41 @@ class Relay:
 
     def _append(self, batch: list[Row], drafts: list[Draft]) -> bool:
         try:
-            receipts = self._appender.append(drafts)
+            receipts = self._log.append(drafts)
         except Conflict as error:
             self._refuse(batch[error.extensions["index"]], error.detail)
             return False
         except Unavailable as error:
             self.batch_size.failed(batch)
             if len(batch) == 1:
-                self._ask_whose_fault(batch[0], error)
+                self._blame_row_or_log(batch[0], error)
             raise
-        process_counters.publish(sum(not each.duplicate for each in receipts))
+        process_counters.count_published(sum(not receipt.duplicate for receipt in receipts))
         return True
 
-    def _ask_whose_fault(self, row: Row, error: Unavailable) -> None:
-        """A log that takes something else each time a row has failed, and never takes the row."""
-        tries = self._suspect[1] if self._suspect[0] == row.pk else 0
+    def _blame_row_or_log(self, row: Row, error: Unavailable) -> None:
+        """Refuse a row that failed too often while the log took the probe each time."""
+        failures = self._suspect[1] if self._suspect[0] == row.pk else 0
         self._suspect = (row.pk, 0)
-        self._appender.command(NOTHING)
-        self._suspect = (row.pk, tries + 1)
-        if tries + 1 >= MANY_TRIES:
+        self._log.append_control(PROBE)
+        self._suspect = (row.pk, failures + 1)
+        if failures + 1 >= MAX_ROW_FAILURES:
             self._refuse(row, error.detail)
 
-    def _refuse(self, row: Row, why: str) -> None:
+    def _refuse(self, row: Row, reason: str) -> None:
         logger.error(
             "relay.refused database=%s id=%r error=%r: see 'carillon relay --status'",
             self.using,
             row.name,
-            why,
+            reason,
         )
-        table.refuse(row, why, using=self.using)
+        table.refuse(row, reason, using=self.using)
 
 
 def publish_waiting(using: str, settings: Settings) -> int:
-    """Publish all that waits, in this thread, whoever has the lease. Raises `Unavailable`."""
+    """Publish every waiting event, in this thread and without the lease. Raises `Unavailable`."""
     relay = Relay(using, settings)
     published = 0
-    while batch := table.oldest(using, relay.batch_size.count):
+    while batch := table.oldest(using, relay.batch_size.rows):
         published += relay.publish(batch)
     return published
-
-
-# How many rows the relay takes at once.
-
-
-FIRST, MOST = 100, 500
-BYTES = 2 * 1024 * 1024
-
-
-class BatchSize:
-    """Many while all goes well, so that a backlog is soon made up for, and not too many bytes.
-
-    Fewer where they were not taken: the batch may be too much for the log, or one row of it.
-    """
-
-    def __init__(self) -> None:
-        self.count = FIRST
-
-    def took(self, rows: Sequence[Row]) -> None:
-        size = sum(len(row.data) for row in rows)
-        if size > BYTES:
-            self.count = max(1, self.count * BYTES // size)
-        elif len(rows) >= self.count and size * 2 <= BYTES:
-            self.count = min(MOST, self.count * 2)
-
-    def failed(self, rows: Sequence[Row]) -> None:
-        self.count = max(1, len(rows) // 2)

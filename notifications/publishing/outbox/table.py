@@ -1,4 +1,4 @@
-"""The table of the outbox: what publishing writes, and the relay reads and deletes."""
+"""The tables of the outbox: publishing writes rows, and the relay reads and deletes them."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -12,18 +12,18 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from notifications.events import Event
-from notifications.log.base import Draft
+from notifications.log.entries import Draft
 
 if TYPE_CHECKING:
     from notifications.models import OutboxEvent, OutboxLease
 
 MAX_COUNTED = 100_000
-"""A backlog of more is this many: counting them all would be a load of its own."""
+"""A larger backlog counts as this many: counting all of it would burden the database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """As it is in the table, its fields in the order in which they are read."""
+    """A row of the table. `oldest` reads the fields in this order."""
 
     pk: int
     key: UUID
@@ -39,7 +39,7 @@ class Row:
         return f"outbox:{self.key.hex}"
 
     def draft(self) -> Draft:
-        """Raises `ValueError` where this is no event."""
+        """Raises `ValueError` if the row is no event."""
         text = bytes(self.data).decode()
         event = Event(
             topics=self.topics.split("\n"),
@@ -48,43 +48,43 @@ class Row:
             id=self.name,
             retry=self.retry,
         )
-        # Named, whoever made the name: the same row may be in several calls.
+        # Named, also with a generated id: every attempt to publish the row has the same id.
         return Draft(event, self.idempotency_key, self.key.hex, named=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How one database's outbox is doing."""
+    """The state of one database's outbox."""
 
     waiting: int
-    """Events to be published, counted up to 100,000."""
+    """Events to be published, counted up to `MAX_COUNTED`."""
     age: float
-    """How many seconds ago the oldest of them was written; 0 without any."""
+    """How many seconds ago the oldest waiting event was written; 0 if none waits."""
     refused: int
-    """Events that cannot be published, and wait for somebody to look at them."""
+    """Events that cannot be published, and wait for an operator."""
     relayed: bool
     """Whether a relay holds the lease."""
 
 
-# By their names, since `notifications` is imported before there are models.
+# Models by name, because `notifications` is imported before the models are loaded.
 
 
-def events() -> "type[OutboxEvent]":
+def outbox_events() -> "type[OutboxEvent]":
     return apps.get_model("carillon", "OutboxEvent")
 
 
-def leases() -> "type[OutboxLease]":
+def outbox_leases() -> "type[OutboxLease]":
     return apps.get_model("carillon", "OutboxLease")
 
 
 def _waiting(using: str) -> "QuerySet[OutboxEvent]":
-    # All that are there, and not those after the last: ids do not follow the order of commits.
-    return events().objects.using(using).filter(refused_at=None).order_by("pk")
+    # Every row, not the ids above the last one: ids do not follow the order of commits.
+    return outbox_events().objects.using(using).filter(refused_at=None).order_by("pk")
 
 
-def write(given: Iterable[Event], *, using: str) -> None:
-    """In the transaction that is open, or at once without one."""
-    model = events()
+def write(events: Iterable[Event], *, using: str) -> None:
+    """Write the events in the open transaction, or at once without one."""
+    model = outbox_events()
     model.objects.using(using).bulk_create(
         model(
             topics="\n".join(event.topics),
@@ -94,40 +94,41 @@ def write(given: Iterable[Event], *, using: str) -> None:
             is_text=event.is_text,
             retry=event.retry,
         )
-        for event in given
+        for event in events
     )
 
 
 def oldest(using: str, count: int) -> list[Row]:
-    """Those to be published next."""
+    """The rows to be published next, at most `count`."""
     columns = ("pk", "key", "topics", "type", "name", "data", "is_text", "retry")
     return [Row(*values) for values in _waiting(using).values_list(*columns)[:count]]
 
 
 def delete(rows: Sequence[Row], *, using: str) -> None:
-    """They were published."""
-    events().objects.using(using).filter(pk__in=[row.pk for row in rows]).delete()
+    """Delete rows that were published."""
+    outbox_events().objects.using(using).filter(pk__in=[row.pk for row in rows]).delete()
 
 
-def refuse(row: Row, why: str, *, using: str) -> None:
-    """Set it aside, so that it holds up nobody."""
-    found = events().objects.using(using).filter(pk=row.pk)
-    found.update(refused_at=timezone.now(), refusal=why)
+def refuse(row: Row, reason: str, *, using: str) -> None:
+    """Set the row aside, so that the rows after it can be published."""
+    rows = outbox_events().objects.using(using).filter(pk=row.pk)
+    rows.update(refused_at=timezone.now(), refusal=reason)
 
 
 def retry_refused(using: str) -> int:
-    """Have the relay try once more what was refused, and say how many that is."""
-    refused = events().objects.using(using).exclude(refused_at=None)
+    """Have the relay try the refused events again, and return how many there are."""
+    refused = outbox_events().objects.using(using).exclude(refused_at=None)
     return refused.update(refused_at=None, refusal="")
 
 
-def backlog(using: str) -> Backlog:
-    """Asks the database, three times: not from an event loop."""
+def backlog(using: str, *, max_counted: int = MAX_COUNTED) -> Backlog:
+    """The state of a database's outbox. It takes four queries, so no event loop may call it."""
     waiting = _waiting(using)
     first = waiting.values_list("created_at", flat=True).first()
+    refused = outbox_events().objects.using(using).exclude(refused_at=None)
     return Backlog(
-        waiting=waiting[:MAX_COUNTED].count(),
+        waiting=waiting[:max_counted].count(),
         age=0.0 if first is None else max(0.0, (timezone.now() - first).total_seconds()),
-        refused=events().objects.using(using).exclude(refused_at=None)[:MAX_COUNTED].count(),
-        relayed=leases().objects.using(using).filter(expires_at__gt=Now()).exists(),
+        refused=refused[:max_counted].count(),
+        relayed=outbox_leases().objects.using(using).filter(expires_at__gt=Now()).exists(),
     )

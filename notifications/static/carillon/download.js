@@ -1,8 +1,8 @@
-// The history of topics as a file, with a bar while it comes.
+// Downloads the history of the topics as a file, with a progress bar.
 
 import { problemDetail } from "./stream.js";
 
-const PAUSE = 1_000; // between two words of a live region
+const ANNOUNCEMENT_PAUSE_MS = 1_000; // a live region is read aloud at each change
 
 export class Download {
   #box;
@@ -21,14 +21,14 @@ export class Download {
     this.#cancel.addEventListener("click", () => this.#aborter?.abort());
     for (const link of this.#links) {
       link.addEventListener("click", (click) => {
-        if (click.ctrlKey || click.metaKey || click.shiftKey) return; // the browser's own way
+        if (click.ctrlKey || click.metaKey || click.shiftKey) return; // the browser opens or saves the link itself
         click.preventDefault();
         if (!this.#aborter) this.#fetch(link);
       });
     }
   }
 
-  /** The topics of the page, as a query. */
+  /** Offers the history of the topics in this query. */
   offer(query) {
     this.#box.hidden = query.size === 0;
     for (const link of this.#links) link.href = `${link.dataset.url}?${query}&since=all`;
@@ -46,28 +46,28 @@ export class Download {
       return this.#show(false, `Downloaded ${name}.`);
     } catch {
       const cancelled = this.#aborter.signal.aborted;
-      return this.#show(false, cancelled ? "Cancelled." : "It broke off before its end, so that nothing was saved.");
+      return this.#show(false, cancelled ? "Cancelled." : "The download broke off, and nothing was saved.");
     } finally {
       this.#aborter = null;
     }
   }
 
   async #read(response) {
-    const about = Number(response.headers.get("Carillon-Rows"));
+    const expected = Number(response.headers.get("Carillon-Rows"));
     const pieces = [];
     let lines = 0;
-    let said = 0;
-    if (about) this.#bar.max = about;
+    let shownAt = 0;
+    if (expected) this.#bar.max = expected;
     for (const reader = response.body.getReader(); ; ) {
       const { done, value } = await reader.read();
       if (done) return pieces;
       pieces.push(value);
       for (const byte of value) if (byte === 10) lines += 1;
-      const rows = Math.min(lines, about || lines);
+      const rows = Math.min(lines, expected || lines);
       this.#bar.value = rows;
-      if (performance.now() - said > PAUSE) {
-        said = performance.now();
-        this.#state.textContent = `${rows.toLocaleString()} of about ${about.toLocaleString()} events`;
+      if (performance.now() - shownAt > ANNOUNCEMENT_PAUSE_MS) {
+        shownAt = performance.now();
+        this.#state.textContent = `${rows.toLocaleString()} of about ${expected.toLocaleString()} events`;
       }
     }
   }
@@ -79,10 +79,10 @@ export class Download {
   }
 }
 
-function fileName(disposition, form) {
+function fileName(disposition, format) {
   const encoded = /filename\*=utf-8''([^;]+)/i.exec(disposition ?? "");
   const plain = /filename="([^"]+)"/.exec(disposition ?? "");
-  return encoded ? decodeURIComponent(encoded[1]) : (plain?.[1] ?? `history.${form.toLowerCase()}`);
+  return encoded ? decodeURIComponent(encoded[1]) : (plain?.[1] ?? `history.${format.toLowerCase()}`);
 }
 
 function save(blob, name) {

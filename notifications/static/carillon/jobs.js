@@ -1,4 +1,4 @@
-// Bars for work that tells how far it is: one for each job, in place of a row for each event.
+// Progress bars: one bar for each job, instead of a row for each of its events.
 
 const NEWEST = 20;
 const ENDS = { done: "Done", failed: "Failed" };
@@ -13,7 +13,7 @@ export class Jobs {
     this.#template = template;
   }
 
-  /** Whether the event is about a job, which then has its bar. */
+  /** Shows the event in the bar of its job. False if the event is not about a job. */
   show({ type, topics, data }) {
     if (type !== "progress" || typeof data?.job !== "string") return false;
     const bar = this.#bars.get(data.job) ?? this.#add(data.job);
@@ -34,7 +34,7 @@ export class Jobs {
     return this.#bars.size === 0;
   }
 
-  /** Only what goes on stays. */
+  /** Removes the jobs that have ended. */
   clear() {
     for (const [job, bar] of this.#bars) if (bar.dataset.state in ENDS) this.#remove(job);
   }
@@ -56,7 +56,7 @@ export class Jobs {
 }
 
 function shareOf({ done, state, rate }, share) {
-  const many = Number(done || 0).toLocaleString();
-  const far = share === null ? many : `${Math.floor(share)} %`;
-  return ENDS[state] ? `${ENDS[state]}, ${far}` : `${far}, ${Number(rate || 0).toPrecision(3)} a second`;
+  const count = Number(done || 0).toLocaleString();
+  const progress = share === null ? count : `${Math.floor(share)} %`;
+  return ENDS[state] ? `${ENDS[state]}, ${progress}` : `${progress}, ${Number(rate || 0).toPrecision(3)} a second`;
 }

@@ -17,8 +17,8 @@ const LABELS = {
   closed: "Closed",
 };
 const RESET_REASONS = {
-  unknown: "the server does not know the place where this page was",
-  trimmed: "it is older than what the server keeps",
+  unknown: "the server does not know the position that this page had reached",
+  trimmed: "they are older than what the server keeps",
   log_lost: "the log began anew",
 };
 
@@ -26,8 +26,8 @@ const byId = (id) => document.getElementById(id);
 const app = byId("app");
 const eventsUrl = new URL(app.dataset.eventsUrl, location.origin);
 const publishUrl = new URL(app.dataset.publishUrl, location.origin);
-const asked = new URLSearchParams(location.search).getAll("topic");
-const topics = new Set([...asked, asked.length ? "" : app.dataset.defaultTopic].filter(Boolean));
+const named = new URLSearchParams(location.search).getAll("topic");
+const topics = new Set([...named, named.length ? "" : app.dataset.defaultTopic].filter(Boolean));
 const query = () => new URLSearchParams([...topics].map((topic) => ["topic", topic]));
 
 const jobs = new Jobs(byId("jobs"), byId("job-template"));
@@ -42,7 +42,7 @@ let denied = new Set();
 
 const subscription = new Subscription(eventsUrl.pathname, Number(app.dataset.keepalive), {
   state(name, detail) {
-    shown = [name, name === "refused" ? `${detail} ${cure()}` : detail];
+    shown = [name, name === "refused" ? `${detail} ${wayOn()}` : detail];
     if (name !== "live") resetTimer = clearTimeout(resetTimer);
     if (!resetTimer) showState(...shown);
   },
@@ -57,7 +57,7 @@ const subscription = new Subscription(eventsUrl.pathname, Number(app.dataset.kee
   },
   reset(reason) {
     addRow(resetRow(reason));
-    showState("reset", "What came in between is lost.");
+    showState("reset", "The events in between are lost.");
     clearTimeout(resetTimer);
     resetTimer = setTimeout(() => {
       resetTimer = 0;
@@ -68,24 +68,24 @@ const subscription = new Subscription(eventsUrl.pathname, Number(app.dataset.kee
 
 function showState(name, detail) {
   byId("status").dataset.state = name;
-  say(byId("state"), LABELS[name]);
-  say(byId("state-detail"), detail || (name === "live" ? listening() : ""));
+  announce(byId("state"), LABELS[name]);
+  announce(byId("state-detail"), detail || (name === "live" ? listening() : ""));
   byId("toggle").hidden = topics.size === 0;
   byId("toggle").textContent = isClosed() ? "Connect" : "Disconnect";
 }
 
-/** Writes only what changed: a live region repeats whatever is set. */
-function say(region, text) {
+/** Writes only a text that changed: a live region is read aloud each time its text is set. */
+function announce(region, text) {
   if (region.textContent !== text) region.textContent = text;
 }
 
 const isClosed = () => ["closed", "refused"].includes(byId("status").dataset.state);
 
-const cure = () => `Change the topics${byId("login") ? " or log in" : ""} to go on.`;
+const wayOn = () => `Change the topics${byId("login") ? " or log in" : ""} to go on.`;
 
 const listening = () => {
-  const heard = topics.size - denied.size;
-  return `Listening on ${heard === 1 ? "1 topic" : `${heard} topics`}.`;
+  const count = topics.size - denied.size;
+  return `Listening on ${count === 1 ? "1 topic" : `${count} topics`}.`;
 };
 
 function connect() {
@@ -102,7 +102,7 @@ function showClosed(detail) {
 byId("toggle").addEventListener("click", () => {
   if (isClosed()) return connect();
   subscription.close();
-  return showClosed("Connecting goes on from where this ended.");
+  return showClosed("The next connection continues from here.");
 });
 
 // The topics
@@ -126,8 +126,8 @@ function topicsChanged() {
 
 function showDenied() {
   const names = [...denied].map((name) => `“${name}”`).join(", ");
-  const way = byId("login") ? "Log in with an account that may" : "Ask whoever grants permissions here";
-  say(byId("denied"), names && `You may not hear ${names}; the other topics are served. ${way}, or remove what is refused.`);
+  const remedy = byId("login") ? "Log in with an account that may" : "Ask an administrator for the permission";
+  announce(byId("denied"), names && `You may not subscribe to ${names}; the other topics are served. ${remedy}, or remove the refused topics.`);
   for (const item of byId("topics").children) {
     item.classList.toggle("denied", denied.has(item.querySelector(".chip-name").textContent));
   }
@@ -197,7 +197,7 @@ function eventRow({ id, topics: names, type, data, time }) {
 function resetRow(reason) {
   const row = clone("reset-template");
   row.querySelector(".divider-why").textContent =
-    `What came between the events below and above this line is lost: ${RESET_REASONS[reason] ?? readable(reason)}.`;
+    `Events between those below and above this line are lost: ${RESET_REASONS[reason] ?? readable(reason)}.`;
   return row;
 }
 
@@ -229,11 +229,11 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 function showSnippets() {
   const [topic = "news"] = topics;
-  const asking = topics.size ? query() : new URLSearchParams({ topic });
-  showSnippet("snippet-curl", `curl -N '${eventsUrl}?${asking}'`);
+  const topicQuery = topics.size ? query() : new URLSearchParams({ topic });
+  showSnippet("snippet-curl", `curl -N '${eventsUrl}?${topicQuery}'`);
   showSnippet(
     "snippet-js",
-    `const events = new EventSource(\n  "${eventsUrl.pathname}?${asking}"\n);\n` +
+    `const events = new EventSource(\n  "${eventsUrl.pathname}?${topicQuery}"\n);\n` +
       "events.onmessage = (event) =>\n  console.log(event.data);\n" +
       "// typed events: addEventListener(type, …)",
   );
@@ -270,9 +270,9 @@ for (const button of document.querySelectorAll("[data-copies]")) {
 const clone = (id) => byId(id).content.firstElementChild.cloneNode(true);
 
 function element(name, text) {
-  const made = document.createElement(name);
-  made.textContent = text;
-  return made;
+  const created = document.createElement(name);
+  created.textContent = text;
+  return created;
 }
 
 const publishForm = byId("publish-form");

@@ -13,7 +13,7 @@ export function preparePublishing(form, url) {
     result.textContent = text;
   }
 
-  // One idempotency key per event: to press the button again after an error is safe.
+  // One idempotency key per event, so that pressing the button again after an error is safe.
   function post(event) {
     const body = JSON.stringify(event);
     if (body !== lastAttempt.body) lastAttempt = { body, key: randomKey() };
@@ -54,7 +54,7 @@ export function preparePublishing(form, url) {
   });
 }
 
-/** What is an object or an array in JSON is meant as such; `42` and `true` are as good as text. */
+/** A JSON object or array is sent as JSON. Anything else, such as `42` or `true`, is text. */
 function parsed(text) {
   try {
     const value = JSON.parse(text);

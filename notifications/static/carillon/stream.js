@@ -1,33 +1,33 @@
-// An EventSource that also outlives what makes a browser's own one give up.
+// An EventSource that also survives the errors on which a browser's own one gives up.
 //
-// When a stream drops, the browser comes back by itself with its last event id. It gives up for
-// good on any HTTP status but 200, a passing 503 of some proxy included, and it cannot say why.
+// When a stream drops, the browser reconnects by itself with its last event id. It gives up for
+// good on any HTTP status but 200, even on a temporary 503 of some proxy, and it gives no reason.
 // So then we ask the server with fetch, and either stop (the request itself is refused) or make a
 // new EventSource with the last cursor after a jittered pause.
 
-const FIRST_PAUSE = 1_000;
-const LONGEST_PAUSE = 30_000;
-const LONGEST_REFUSAL = 75_000; // a full server says to come back within a minute
-const SLOW_CONNECT = 8_000;
-const PASSING = new Set([408, 425, 429]); // of the 4xx, those that are not about the request
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 30_000;
+const LONGEST_REFUSAL_MS = 75_000; // a full server asks clients to come back within a minute
+const SLOW_CONNECT_MS = 8_000;
+const TEMPORARY = new Set([408, 425, 429]); // the 4xx that may be different at the next attempt
 const ENDINGS = {
   draining: "The server is restarting.",
   stopping: "The server is restarting.",
   starting: "The server has only just started.",
-  fell_behind: "This page read more slowly than history is kept.",
+  fell_behind: "This page read so slowly that the server no longer keeps its next events.",
   user_unknown: "The server cannot look up its users now.",
   signed_out: "You logged out.",
-  permission_ended: "You may not hear all of these topics any more.",
-  expired: "The permission to listen was for a time, and that is over.",
+  permission_ended: "You may no longer subscribe to all of these topics.",
+  expired: "The permission to subscribe was temporary and has expired.",
   kicked: "An administrator ended the stream.",
-  too_old: "A stream is opened anew now and then.",
+  too_old: "The server renews each stream from time to time.",
   too_many_streams: "The server has as many streams as it can hold.",
-  too_many_of_address: "There are too many streams of this network.",
+  too_many_of_address: "Too many streams are open from this network.",
   too_many_of_user: "You have too many streams open.",
 };
 
 export class Subscription {
-  /** The place in the log that this page has come to: what a new EventSource goes on from. */
+  /** This page's position in the log, from which a new EventSource continues. */
   cursor = "";
 
   #endpoint;
@@ -43,8 +43,8 @@ export class Subscription {
   /**
    * `keepalive` is the mean pause between two keep-alives in seconds. The listener has
    * `state(name, detail)` with connecting, live, reconnecting or refused; `event(envelope)`;
-   * `reset(reason)`, when what came between is lost; `denied(topics)`, those of the topics that may
-   * not be heard, and none at every opening.
+   * `reset(reason)`, when events in between are lost; `denied(topics)`, with the topics that the
+   * visitor may not subscribe to, and with none each time that the stream opens.
    */
   constructor(endpoint, keepalive, listener) {
     this.#endpoint = endpoint;
@@ -54,7 +54,7 @@ export class Subscription {
     addEventListener("online", () => this.#timers.retry && this.#connect());
   }
 
-  /** Goes on from the cursor, if there is one, also when the topics are others than before. */
+  /** Continues from the cursor, if there is one, even if the topics have changed. */
   open(topics) {
     this.#topics = topics;
     this.#failures = 0;
@@ -83,23 +83,23 @@ export class Subscription {
     this.close();
     const source = new EventSource(this.#url());
     source.onmessage = (message) => {
-      this.#hear(message);
+      this.#receive(message);
       this.#listener.event(JSON.parse(message.data));
     };
-    source.addEventListener("stream.cursor", (message) => this.#hear(message));
+    source.addEventListener("stream.cursor", (message) => this.#receive(message));
     source.addEventListener("stream.reset", (message) => {
-      this.#hear(message);
+      this.#receive(message);
       this.#listener.reset(JSON.parse(message.data).reason);
     });
     source.onopen = () => this.#listener.denied([]);
     source.addEventListener("stream.denied", (message) => {
-      this.#hear(message);
+      this.#receive(message);
       this.#listener.denied(JSON.parse(message.data).topics);
     });
     source.addEventListener("stream.closing", (message) => {
       this.cursor = message.lastEventId || this.cursor;
       this.#closingReason = JSON.parse(message.data).reason;
-      this.#watch(Math.max(this.#longestSilence, LONGEST_REFUSAL));
+      this.#watch(Math.max(this.#longestSilence, LONGEST_REFUSAL_MS));
     });
     source.onerror = () => {
       if (source.readyState === EventSource.CLOSED) this.#diagnose();
@@ -107,10 +107,10 @@ export class Subscription {
     };
     this.#source = source;
     this.#watch();
-    this.#timers.slow = setTimeout(() => this.#explainSlowness(), SLOW_CONNECT);
+    this.#timers.slow = setTimeout(() => this.#explainSlowness(), SLOW_CONNECT_MS);
   }
 
-  #hear(message) {
+  #receive(message) {
     this.cursor = message.lastEventId || this.cursor;
     this.#failures = 0;
     this.#closingReason = "";
@@ -119,7 +119,7 @@ export class Subscription {
     this.#listener.state("live", "");
   }
 
-  // Keep-alives stop where a network dies without a word: then no error ever comes.
+  // A network can fail without any error. Then only the missing keep-alives show it.
   #watch(longest = this.#longestSilence) {
     clearTimeout(this.#timers.silence);
     this.#timers.silence = setTimeout(() => {
@@ -144,14 +144,14 @@ export class Subscription {
     const probe = new AbortController();
     this.#probe = probe;
     const { permanent, why } = await refusal(this.#url(), probe.signal);
-    if (this.#probe !== probe) return; // closed or opened anew meanwhile
+    if (this.#probe !== probe) return; // closed or opened again meanwhile
     this.close();
     if (permanent) this.#listener.state("refused", this.#closingReason ? `${ending(this.#closingReason)} ${why}` : why);
     else this.#retry(why);
   }
 
   #retry(why) {
-    const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#failures);
+    const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#failures);
     const pause = longest * (0.5 + Math.random() / 2);
     this.#failures += 1;
     this.#timers.retry = setTimeout(() => this.#connect(), pause);
@@ -159,13 +159,13 @@ export class Subscription {
   }
 }
 
-/** Why the server would not open the stream, and whether asking again can help. */
+/** Why the server did not open the stream, and whether another attempt can succeed. */
 async function refusal(url, signal) {
   try {
     const response = await fetch(url, { signal, cache: "no-store" });
     if (response.ok) return { permanent: false, why: "The connection was lost." };
     return {
-      permanent: response.status < 500 && !PASSING.has(response.status),
+      permanent: response.status < 500 && !TEMPORARY.has(response.status),
       why: await problemDetail(response),
     };
   } catch {
@@ -173,7 +173,7 @@ async function refusal(url, signal) {
   }
 }
 
-/** What an error response says in words: the `detail` of RFC 9457, or else its status. */
+/** The text of an error response: the `detail` of RFC 9457, or else its status. */
 export async function problemDetail(response) {
   const fallback = `The server answered ${response.status}.`;
   try {
@@ -184,7 +184,7 @@ export async function problemDetail(response) {
   }
 }
 
-/** Why the server ended a stream, in words. */
+/** The reason for which the server ended a stream, as a sentence. */
 function ending(reason) {
   return ENDINGS[reason] ?? `The server ended the stream (${readable(reason)}).`;
 }

@@ -1,4 +1,4 @@
-"""Django's templates, piece by piece: what is ready goes out, and what is not is waited for."""
+"""Django's templates, piece by piece: text is sent when it is ready, and values are awaited."""
 
 from notifications.streaming.templates.stream import stream_template
 

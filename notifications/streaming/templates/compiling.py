@@ -1,7 +1,7 @@
-"""Templates compiled once more, from the source that Django has found and compiled already."""
+"""Streaming versions of templates: compiled again, from the source that Django has loaded."""
 
 from functools import lru_cache, partial
-from typing import Any, cast
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import django
@@ -21,12 +21,72 @@ from django.template.defaulttags import ForNode
 from django.template.engine import Engine
 from django.templatetags import i18n, l10n, tz
 
-from notifications.streaming.templates.lookups import Expression
+from notifications.streaming.django_internals import (
+    partial_name,
+    render_annotated,
+    replace_rendering,
+    share_state,
+)
+from notifications.streaming.templates.lookups import AwaitedExpression
 from notifications.streaming.templates.loops import StreamedFor
 from notifications.streaming.templates.rendering import current_rendering
 
+STREAMING_NODES = {
+    defaulttags.AutoEscapeControlNode,
+    defaulttags.IfNode,
+    defaulttags.WithNode,
+    i18n.LanguageNode,
+    l10n.LocalizeNode,
+    loader_tags.BlockNode,
+    loader_tags.ExtendsNode,
+    loader_tags.IncludeNode,
+    tz.LocalTimeNode,
+    tz.TimezoneNode,
+    StreamedFor,
+}
+"""Nodes whose text is that of the nodes inside them, one after another, and nothing else.
+
+Any other node is rendered as a whole, because it may change the text of the nodes inside it.
+"""
+if django.VERSION >= (6, 0):
+    STREAMING_NODES |= {defaulttags.PartialDefNode, defaulttags.PartialNode}
+
+
+def streaming_version(template: Template) -> Any:
+    """The same template, compiled so that it streams."""
+    engine = _streaming_engine(template.engine)
+    share_state(engine, template.engine)
+    name = partial_name(template)
+    return engine.streaming_template(template) if name is None else engine.get_template(name)
+
+
+@lru_cache(maxsize=16)
+def _streaming_engine(engine: Engine) -> "StreamingEngine":
+    return StreamingEngine(engine)
+
+
+class StreamingEngine(Engine):
+    """A copy of the project's template engine whose templates can be streamed."""
+
+    def __init__(self, original: Engine) -> None:
+        self._compiled: WeakKeyDictionary[Template, StreamingTemplate] = WeakKeyDictionary()
+        share_state(self, original)
+
+    def find_template(self, name: str, dirs: Any = None, skip: Any = None) -> Any:
+        template, origin = super().find_template(name, dirs, skip)
+        return self.streaming_template(template), origin
+
+    def streaming_template(self, template: Template) -> "StreamingTemplate":
+        if template not in self._compiled:
+            self._compiled[template] = StreamingTemplate(
+                template.source, template.origin, template.name, self
+            )
+        return self._compiled[template]
+
 
 class StreamingTemplate(Template):
+    """A template compiled by `StreamingParser`, as `Template` does it by `Parser`."""
+
     def compile_nodelist(self) -> NodeList:
         lexer = (DebugLexer if self.engine.debug else Lexer)(self.source)
         parser = StreamingParser(
@@ -40,112 +100,54 @@ class StreamingTemplate(Template):
         return nodelist
 
 
-class StreamingEngine(Engine):
-    """An engine whose templates stream, and which else is the one it was made of."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._compiled: WeakKeyDictionary[Template, StreamingTemplate] = WeakKeyDictionary()
-        self.follow(engine)
-
-    def follow(self, engine: Engine) -> None:
-        # Loaders, and what they have cached, are shared, once they are there.
-        assert engine.template_loaders is not None
-        vars(self).update(vars(engine))
-
-    def find_template(self, name: str, dirs: Any = None, skip: Any = None) -> Any:
-        template, origin = super().find_template(name, dirs, skip)
-        return self.streaming(template), origin
-
-    def streaming(self, template: Template) -> StreamingTemplate:
-        if template not in self._compiled:
-            self._compiled[template] = StreamingTemplate(
-                template.source, template.origin, template.name, self
-            )
-        return self._compiled[template]
-
-
-@lru_cache(maxsize=16)
-def _streaming_engine(engine: Engine) -> StreamingEngine:
-    return StreamingEngine(engine)
-
-
-def compiled(template: Template) -> Any:
-    """The same template, but one that streams."""
-    engine = _streaming_engine(template.engine)
-    engine.follow(template.engine)
-    if type(template).__name__ == "PartialTemplate":  # since Django 6.0
-        return engine.get_template(f"{template.origin.template_name!s}#{template.name}")
-    return engine.streaming(template)
-
-
-# The nodes of a template that streams: Django's own, which hand over what they have rendered.
-
-
-PASSING = {
-    defaulttags.AutoEscapeControlNode,
-    defaulttags.IfNode,
-    defaulttags.WithNode,
-    i18n.LanguageNode,
-    l10n.LocalizeNode,
-    loader_tags.BlockNode,
-    loader_tags.ExtendsNode,
-    loader_tags.IncludeNode,
-    tz.LocalTimeNode,
-    tz.TimezoneNode,
-    StreamedFor,
-}
-"""Those whose output is that of the nodes inside them, one after another, and nothing else. Of all
-others it is taken whole, since what they do with it is their own."""
-if django.VERSION >= (6, 0):
-    PASSING |= {defaulttags.PartialDefNode, defaulttags.PartialNode}
-
-
 class StreamingParser(Parser):
-    def compile_filter(self, token: str) -> Expression:
-        return Expression(token, self)
+    """Compiles to Django's own nodes, which write their text to the rendering, if it streams."""
+
+    def compile_filter(self, token: str) -> AwaitedExpression:
+        return AwaitedExpression(token, self)
 
     def extend_nodelist(self, nodelist: Any, node: Node, token: Token) -> None:
-        node = _reading_by_item(node)
+        node = _looping_over_async_items(node)
         super().extend_nodelist(nodelist, node, token)
-        render = _as_it_comes if isinstance(node, TextNode) or passes(node) else _whole
-        node.render_annotated = partial(render, node)  # type: ignore[method-assign]
+        streams = isinstance(node, TextNode) or can_stream(node)
+        replace_rendering(node, partial(_render_in_pieces if streams else _render_whole, node))
 
 
-def passes(node: Node) -> bool:
-    """Whether it lets what is inside it stream. A tag of one's own says so by `streams = True`."""
-    return type(node) in PASSING or getattr(type(node), "streams", False) is True
+def can_stream(node: Node) -> bool:
+    """Whether the nodes inside it may stream. A custom tag allows it by `streams = True`."""
+    return type(node) in STREAMING_NODES or getattr(type(node), "streams", False) is True
 
 
-def _reading_by_item(node: Node) -> Node:
+def _looping_over_async_items(node: Node) -> Node:
+    """The node, which leaves an async iterable to the loop that reads it item by item."""
     expressions: list[Any] = []
     if type(node) is ForNode:
         expressions = [node.sequence]
         node = StreamedFor(node)
     elif isinstance(node, defaulttags.WithNode | loader_tags.IncludeNode):
         expressions = list(node.extra_context.values())
-    for each in expressions:
-        if isinstance(each, Expression):
-            each.leave_unread()
+    for expression in expressions:
+        if isinstance(expression, AwaitedExpression):
+            expression.keep_async_items()
     return node
 
 
-def _render(node: Node, context: Context) -> str:
-    return cast(str, type(node).render_annotated(node, context))
+def _render_in_pieces(node: Node, context: Context) -> str:
+    """Write the node's own text. The nodes inside it have written theirs already.
 
-
-def _as_it_comes(node: Node, context: Context) -> str:
-    """What is inside it has handed itself over, unless it came from no template of ours."""
+    Only nodes that were not compiled here return theirs, as of a template object that is included.
+    """
     rendering = current_rendering()
-    text = _render(node, context)
-    if rendering is None or not rendering.is_open:
+    text = render_annotated(node, context)
+    if rendering is None or not rendering.is_streaming:
         return text
     rendering.write(text)
     return ""
 
 
-def _whole(node: Node, context: Context) -> str:
+def _render_whole(node: Node, context: Context) -> str:
     rendering = current_rendering()
-    if rendering is None or not rendering.is_open:
-        return _render(node, context)
-    rendering.write(rendering.whole(_render, node, context))
+    if rendering is None or not rendering.is_streaming:
+        return render_annotated(node, context)
+    rendering.write(rendering.without_streaming(render_annotated, node, context))
     return ""

@@ -1,22 +1,27 @@
-"""Variables and filters that wait for what they come across."""
+"""Variables and filters that await the values they come across."""
 
 import inspect
 import logging
 from collections.abc import Callable
 from typing import Any
 
-from django.template.base import FilterExpression, Parser, Variable, VariableDoesNotExist
+from django.template.base import FilterExpression, Parser, VariableDoesNotExist
 from django.template.context import BaseContext, Context, RequestContext
 
-from notifications.streaming.templates.rendering import Rendering, current_rendering, is_unread
+from notifications.streaming.django_internals import LookupVariable
+from notifications.streaming.templates.rendering import (
+    TemplateRendering,
+    current_rendering,
+    is_only_async_iterable,
+)
 
 logger = logging.getLogger("django.template")
 
-_FAILED = (TypeError, AttributeError, KeyError, ValueError, IndexError)
+_LOOKUP_ERRORS = (TypeError, AttributeError, KeyError, ValueError, IndexError)
 
 
 class _Settled(BaseContext):
-    """For tags that look into the context by themselves: what they find there can be used as it is.
+    """For tags that look into the context themselves: they get values that they can use as such.
 
     Raises `KeyError`, as every context does.
     """
@@ -41,8 +46,8 @@ class SettledRequestContext(_Settled, RequestContext):
     pass
 
 
-class Expression(FilterExpression):
-    """A variable and its filters."""
+class AwaitedExpression(FilterExpression):
+    """A variable and its filters, each of them waited for."""
 
     __slots__ = ()
 
@@ -50,41 +55,40 @@ class Expression(FilterExpression):
         super().__init__(token, parser)
         if self.is_var:
             self.var = AwaitedVariable(self.var.var)
-            self.var.is_last_settled = True
         for _, arguments in self.filters:
-            for place, (is_variable, argument) in enumerate(arguments):
+            for index, (is_variable, argument) in enumerate(arguments):
                 if is_variable:
-                    arguments[place] = True, AwaitedVariable(argument.var)
+                    arguments[index] = True, AwaitedVariable(argument.var)
 
-    def leave_unread(self) -> None:
-        """Whoever has the value will read it item by item."""
+    def keep_async_items(self) -> None:
+        """Leave an async iterable as it is, because a loop reads it item by item."""
         if self.is_var and not self.filters:
-            self.var.is_last_settled = False
+            self.var.settles_result = False
 
     def resolve(self, context: Context, ignore_failures: bool = False) -> Any:
         rendering = current_rendering()
         if rendering is None:
             return super().resolve(context, ignore_failures)
-        # `{{ block.super }}` is a variable, too.
-        value = rendering.whole(super().resolve, context, ignore_failures)
+        # Not streamed, because `{{ block.super }}` is a variable, too.
+        value = rendering.without_streaming(super().resolve, context, ignore_failures)
         return rendering.settled(value) if self.filters else value
 
 
-class AwaitedVariable(Variable):
-    """`Variable`, but that each step to the value, and the value itself, is waited for."""
+class AwaitedVariable(LookupVariable):
+    """A `Variable` that waits for each step to its value, and for the value itself."""
 
-    __slots__ = ("is_last_settled",)
+    __slots__ = ("settles_result",)
 
     def __init__(self, var: str) -> None:
         super().__init__(var)
-        self.is_last_settled = True
+        self.settles_result = True
 
-    def _resolve_lookup(self, context: Any) -> Any:
+    def look_up(self, context: Any) -> Any:
         rendering = current_rendering()
         if rendering is None:
-            return super()._resolve_lookup(context)  # type: ignore[misc]
+            return super().look_up(context)
         try:
-            value = self._look_up(context, rendering)
+            value = self._look_up_steps(context, rendering)
         except Exception as error:
             name = getattr(context, "template_name", None) or "unknown"
             logger.debug(
@@ -95,15 +99,15 @@ class AwaitedVariable(Variable):
             if not getattr(error, "silent_variable_failure", False):
                 raise
             return context.template.engine.string_if_invalid
-        return rendering.settled(value) if self.is_last_settled else value
+        return rendering.settled(value) if self.settles_result else value
 
-    def _look_up(self, context: Any, rendering: Rendering) -> Any:
-        """Step by step as Django's does, in its order, and with its failures."""
+    def _look_up_steps(self, context: Any, rendering: TemplateRendering) -> Any:
+        """Look up step by step as Django does, in its order, and with its failures."""
         current = context
         for bit in self.lookups or ():
-            if bit.isdigit() and is_unread(current):
+            if bit.isdigit() and is_only_async_iterable(current):
                 current = rendering.settled(current)
-            current = rendering.awaited(_step(current, bit, rendering.unblocked))
+            current = rendering.awaited(_step(current, bit, rendering.call))
             if callable(current) and not getattr(current, "do_not_call_in_templates", False):
                 if getattr(current, "alters_data", False):
                     current = context.template.engine.string_if_invalid
@@ -112,37 +116,34 @@ class AwaitedVariable(Variable):
         return current
 
 
-type _Unblocked = Callable[..., Any]
-
-
-def _step(current: Any, bit: str, unblocked: _Unblocked) -> Any:
+def _step(current: Any, bit: str, call: Callable[..., Any]) -> Any:
     try:
-        if isinstance(current, _Settled):  # the items of what it holds may be wanted one by one
+        if isinstance(current, _Settled):  # not settled, because a loop may read item by item
             return BaseContext.__getitem__(current, bit)
         if not hasattr(type(current), "__getitem__"):
             raise TypeError
-        return unblocked(lambda: current[bit])
-    except _FAILED:
-        if not isinstance(current, BaseContext):  # its attributes are no variables
+        return call(lambda: current[bit])
+    except _LOOKUP_ERRORS:
+        if not isinstance(current, BaseContext):  # a context's attributes are no variables
             try:
-                return unblocked(getattr, current, bit)
+                return call(getattr, current, bit)
             except (TypeError, AttributeError):
-                if bit in dir(current):  # a property raised it
+                if bit in dir(current):  # the attribute exists: a property raised the error
                     raise
         try:
-            return unblocked(lambda: current[int(bit)])
+            return call(lambda: current[int(bit)])
         except (IndexError, ValueError, KeyError, TypeError):
             failure = "Failed lookup for key [%s] in %r", (bit, current)
             raise VariableDoesNotExist(*failure) from None
 
 
-def _call(function: Callable[[], Any], context: Any, rendering: Rendering) -> Any:
+def _call(function: Callable[[], Any], context: Any, rendering: TemplateRendering) -> Any:
     try:
-        result = rendering.unblocked(function)
+        result = rendering.call(function)
     except TypeError:
         try:
             inspect.signature(function).bind()
-        except (TypeError, ValueError):  # it needs arguments, or does not say
+        except (TypeError, ValueError):  # it needs arguments, or has no signature
             return context.template.engine.string_if_invalid
         raise
-    return rendering.fresh(result)
+    return rendering.awaited_unshared(result)

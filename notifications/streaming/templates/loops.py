@@ -8,17 +8,17 @@ from django.template.context import Context
 from django.template.defaulttags import ForNode
 
 from notifications.streaming.templates.rendering import (
-    Items,
-    Rendering,
+    AwaitedItems,
+    TemplateRendering,
     current_rendering,
-    is_unread,
+    is_only_async_iterable,
 )
 
 HAS_LENGTH = django.VERSION >= (6, 0)
 
 
 class StreamedFor(Node):
-    """Renders each item as it comes. What is no async iterable is left to Django's own."""
+    """Renders each item of an async iterable when it comes. Django's node loops over the others."""
 
     child_nodelists = ForNode.child_nodelists
 
@@ -32,52 +32,54 @@ class StreamedFor(Node):
     def render(self, context: Context) -> str:
         rendering = current_rendering()
         if rendering is None:
-            return self._of_django(self._sequence, context)
+            return self._render_as_django(self._sequence, context)
         values = self._sequence.resolve(context, ignore_failures=True)
-        if is_unread(values) and not self._is_reversed:
-            return self._items(context, rendering, rendering.items(values))
+        if is_only_async_iterable(values) and not self._is_reversed:
+            return self._render_items(context, rendering, rendering.items(values))
         values = rendering.settled(values)
         if len(self._loopvars) > 1 and values is not None:
-            values = [rendering.settled(each) for each in values]
-        return self._of_django(_Given(values), context)
+            values = [rendering.settled(value) for value in values]
+        return self._render_as_django(_ResolvedSequence(values), context)
 
-    def _of_django(self, sequence: Any, context: Context) -> str:
-        inside: tuple[NodeList, NodeList] = self.nodelist_loop, self.nodelist_empty
-        return ForNode(self._loopvars, sequence, self._is_reversed, *inside).render(context)
+    def _render_as_django(self, sequence: Any, context: Context) -> str:
+        nodelists: tuple[NodeList, NodeList] = self.nodelist_loop, self.nodelist_empty
+        return ForNode(self._loopvars, sequence, self._is_reversed, *nodelists).render(context)
 
-    def _items(self, context: Context, rendering: Rendering, items: Items) -> str:
+    def _render_items(
+        self, context: Context, rendering: TemplateRendering, items: AwaitedItems
+    ) -> str:
         parentloop = context.get("forloop", {})
-        several = len(self._loopvars) > 1
+        unpacks = len(self._loopvars) > 1
         rendered: list[str] = []
         with context.push():
             if not items.has(0):
                 empty: str = self.nodelist_empty.render(context)
                 return empty
-            loop = context["forloop"] = Loop(items, parentloop)
+            forloop = context["forloop"] = StreamedForLoop(items, parentloop)
             for item in items:
-                if several:
+                if unpacks:
                     context.update(self._unpacked(rendering.settled(item)))
                 else:
                     context[self._loopvars[0]] = item
                 rendered += [node.render_annotated(context) for node in self.nodelist_loop]
-                if several:
+                if unpacks:
                     context.pop()
-                loop.position += 1
+                forloop.position += 1
         return "".join(rendered)
 
     def _unpacked(self, item: Any) -> dict[str, Any]:
         wanted = len(self._loopvars)
         try:
-            found = len(item)
+            length = len(item)
         except TypeError:
-            found = 1
-        if found != wanted:
-            raise ValueError(f"Need {wanted} values to unpack in for loop; got {found}. ")
+            length = 1
+        if length != wanted:
+            raise ValueError(f"Need {wanted} values to unpack in for loop; got {length}. ")
         return dict(zip(self._loopvars, item, strict=True))
 
 
-class _Given:
-    """A sequence that was resolved before."""
+class _ResolvedSequence:
+    """Takes the part of a `FilterExpression`, for a sequence that is resolved already."""
 
     def __init__(self, values: Any) -> None:
         self._values = values
@@ -86,10 +88,10 @@ class _Given:
         return self._values
 
 
-class Loop(dict[str, Any]):
-    """`forloop`: what is only known from later items is waited for when it is asked for."""
+class StreamedForLoop(dict[str, Any]):
+    """`forloop`: a value that depends on later items waits for them when the template asks."""
 
-    def __init__(self, items: Items, parentloop: Any) -> None:
+    def __init__(self, items: AwaitedItems, parentloop: Any) -> None:
         super().__init__(parentloop=parentloop)
         self._items = items
         self.position = 0

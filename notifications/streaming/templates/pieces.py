@@ -1,4 +1,4 @@
-"""The pieces of a template, on their way from the greenlet that renders to whoever sends them."""
+"""The pieces of a template, passed from the greenlet that renders them to the response."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -11,10 +11,10 @@ from django.template import TemplateDoesNotExist
 from django.template.backends.django import Template, reraise
 from greenlet import GreenletExit
 
-from notifications.streaming.templates.compiling import compiled
+from notifications.streaming.templates.compiling import streaming_version
 from notifications.streaming.templates.lookups import SettledContext, SettledRequestContext
-from notifications.streaming.templates.rendering import Rendering
-from notifications.streaming.templates.stream import close_unawaited
+from notifications.streaming.templates.rendering import TemplateRendering
+from notifications.streaming.templates.unawaited import close_unawaited
 
 
 class TemplateStream(AsyncIterator[str]):
@@ -33,36 +33,38 @@ class TemplateStream(AsyncIterator[str]):
         return await anext(self._pieces)
 
     async def aclose(self) -> None:
-        """Render no further, and close what has been begun."""
+        """Stop rendering, and close the iterators and coroutines of the context."""
         await self._pieces.aclose()
+        # A stream that nobody began to read has not run its own cleanup.
         close_unawaited(self._context)
 
 
 async def _pieces(render: Callable[[], str], context: dict[str, Any]) -> AsyncGenerator[str]:
     async with AsyncExitStack() as stack:
         stack.callback(close_unawaited, context)
-        rendering = Rendering(render, stack)
+        rendering = TemplateRendering(render, stack)
         stack.callback(rendering.throw, GreenletExit)
-        said = rendering.switch()
+        output = rendering.switch()
         while not rendering.dead:
-            if isinstance(said, str):
-                yield said
-                await asyncio.sleep(0)  # a disconnect is heard, though the template never waits
-                said = rendering.switch()
+            if isinstance(output, str):
+                yield output
+                # So a disconnect is noticed, also if the template never waits.
+                await asyncio.sleep(0)
+                output = rendering.switch()
                 continue
             try:
-                result = await said
-            except Exception as error:  # noqa: BLE001 - it is the template's
-                said = rendering.throw(error)
+                result = await output
+            except Exception as error:  # noqa: BLE001 - the template may handle it
+                output = rendering.throw(error)
             else:
-                said = rendering.switch(result)
-        if said:
-            yield said
+                output = rendering.switch(result)
+        if output:
+            yield output
 
 
 def _render(template: Template, request: HttpRequest | None, values: dict[str, Any]) -> str:
     autoescape = template.backend.engine.autoescape
-    # As `make_context` does it: what is given comes before what context processors say.
+    # As Django's `make_context` does: the view's values hide those of the context processors.
     context: SettledContext | SettledRequestContext
     if request is None:
         context = SettledContext(values, autoescape=autoescape)
@@ -70,7 +72,7 @@ def _render(template: Template, request: HttpRequest | None, values: dict[str, A
         context = SettledRequestContext(request, autoescape=autoescape)
         context.push(values)
     try:
-        text: str = compiled(template.template).render(context)
+        text: str = streaming_version(template.template).render(context)
     except TemplateDoesNotExist as error:
         reraise(error, template.backend)
     return text

@@ -1,7 +1,6 @@
-"""`stream_template`: `render`, piece by piece."""
+"""`stream_template`: Django's `render`, piece by piece."""
 
 from collections.abc import Sequence
-from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -9,7 +8,10 @@ from django.http import HttpRequest
 from django.template import loader
 from django.template.backends.django import Template
 
+from notifications.streaming.templates.unawaited import close_unawaited
+
 if TYPE_CHECKING:
+    # Importing it needs greenlet, which is optional.
     from notifications.streaming.templates.pieces import TemplateStream
 
 
@@ -20,36 +22,37 @@ def stream_template(
     *,
     using: str | None = None,
 ) -> "TemplateStream":
-    """What `render` would answer, as an async iterator of text, each piece as soon as it is ready.
+    """The text that `render` would return, as an async iterator: each piece as soon as it is ready.
 
-    An awaitable anywhere in the context is awaited where the template comes to it, and an async
-    iterable is looped over as it goes: each as often as the template likes, though it comes once.
-    At the end, however that comes, what was begun of them is closed.
+    An awaitable anywhere in the context is awaited when the template reaches it, and an async
+    iterable is looped over while its items arrive. The template may use both as often as it likes,
+    although a coroutine or an iterator can be consumed only once. When the stream ends, for
+    whatever reason, iterators and coroutines of the context are closed.
 
-    Raises what `get_template` does, and `ImproperlyConfigured` for another engine than Django's.
+    Raises what `get_template` raises, and `ImproperlyConfigured` for another engine than Django's.
     """
     values = context or {}
     try:
-        found = _found(template_name, using)
-        return _streaming()(found, request, values)
+        template = _load_template(template_name, using)
+        return _import_template_stream()(template, request, values)
     except Exception:
         close_unawaited(values)
         raise
 
 
-def _found(name: str | Sequence[str], using: str | None) -> Template:
-    get = loader.get_template if isinstance(name, str) else loader.select_template
-    found = get(name, using)  # type: ignore[arg-type]
-    if not isinstance(found, Template):
+def _load_template(name: str | Sequence[str], using: str | None) -> Template:
+    load = loader.get_template if isinstance(name, str) else loader.select_template
+    template = load(name, using)  # type: ignore[arg-type]
+    if not isinstance(template, Template):
         raise ImproperlyConfigured(
             f"stream_template streams templates of Django's engine, and {name!r} is one of "
-            f"{type(found).__module__}. Jinja2 streams by itself: with 'enable_async' in its "
+            f"{type(template).__module__}. Jinja2 streams by itself: with 'enable_async' in its "
             "environment, give the response template.template.generate_async(context)."
         )
-    return found
+    return template
 
 
-def _streaming() -> "type[TemplateStream]":
+def _import_template_stream() -> "type[TemplateStream]":
     try:
         from notifications.streaming.templates.pieces import TemplateStream
     except ModuleNotFoundError as error:
@@ -59,10 +62,3 @@ def _streaming() -> "type[TemplateStream]":
             'stream_template needs greenlet: pip install "django-carillon[templates]"'
         ) from None
     return TemplateStream
-
-
-def close_unawaited(context: dict[str, Any]) -> None:
-    """The template came to no place where they would have been awaited."""
-    for value in context.values():
-        if iscoroutine(value):
-            value.close()

@@ -1,7 +1,7 @@
-"""Exports: the retained log as it is read from Redis, for somebody who may have it.
+"""An export: what a grant allows of the retained log, read from Redis.
 
-What the service itself has to say stands among the events, as in a stream: where it says `reset`,
-events are missing. Nothing is left out in silence.
+The service's own signals stand among the events, as in a stream. A `reset` marks where events are
+missing, so that no event is left out silently.
 """
 
 import asyncio
@@ -14,16 +14,18 @@ from weakref import WeakSet
 from notifications.errors import TooMany, Unavailable
 from notifications.hub.grants import Grant
 from notifications.hub.subscribers import CloseReason
-from notifications.log.base import Batch, Entry, Log, ResetReason
+from notifications.log.base import Log
 from notifications.log.cursors import Cursor, Position, position_ms
+from notifications.log.entries import Batch, Entry, ResetReason
 from notifications.views.history.permission import GrantWatch
 
-PAUSE = 0.5
+MAX_EXPORTS = 20
+RETRY_AFTER_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events, in order, and the place that they reach to."""
+    """Events, in order. `last` is the position up to which the log was read for them."""
 
     entries: Sequence[Entry]
     last: Position
@@ -31,22 +33,22 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Words of the service's own: `reset`, where something is missing, or `closing`, at the end."""
+    """A signal of the service: `reset`, where events are missing, or `closing`, at the end."""
 
     name: str
     reason: ResetReason | CloseReason
     last: Position
 
 
-class Cut(Exception):
-    """The rest cannot be sent, which whoever reads must not take for the end."""
+class ExportInterrupted(Exception):
+    """The export ends early. The client must not take what it has for the whole export."""
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What `grant` allows of the log after one cursor and up to another, of one epoch.
+    """What `grant` allows of the log after one cursor and up to another, both of one epoch.
 
-    `missing` says that something before the first of it is not known any more.
+    `missing` is the reason why events before the first one are not known any more.
     """
 
     log: Log
@@ -54,105 +56,120 @@ class Export:
     after: Cursor
     until: Cursor
     missing: ResetReason | None = None
-    patience: float = 5.0
-    """Seconds to wait for a log that cannot be reached."""
+    retry_seconds: float = 5.0
+    """How long to retry while the log cannot be reached."""
+    pause_seconds: float = 0.5
+    """The pause between two attempts."""
 
     async def pages(self, grant_watch: GrantWatch) -> AsyncGenerator[Page | Signal]:
-        """Ends when all has been said; raises `Cut`, after a last signal, where it cannot be."""
-        asked = frozenset(self.grant.topics)
-        place = self.after.position
+        """Raises `ExportInterrupted`, after a `closing` signal, if the rest cannot be sent."""
+        topics = frozenset(self.grant.topics)
+        position = self.after.position
         if self.missing is not None:
-            yield Signal("reset", self.missing, place)
+            yield Signal("reset", self.missing, position)
         with grant_watch.watched():
             try:
-                async with aclosing(self._batches(place)) as batches:
+                async with aclosing(self._batches(position)) as batches:
                     async for batch in batches:
                         if reason := await grant_watch.ended():
-                            yield Signal("closing", reason, place)
-                            raise Cut(reason)
-                        if batch.prev != place and not (batch.prev < place == self.after.position):
+                            yield Signal("closing", reason, position)
+                            raise ExportInterrupted(reason)
+                        # The first cursor may lie between two events: then none is missing.
+                        starts_between = batch.prev < position == self.after.position
+                        if batch.prev != position and not starts_between:
                             yield Signal("reset", ResetReason.TRIMMED, batch.prev)
-                        place = batch.last
-                        yield Page(_theirs(batch.entries, asked, self.grant), place)
-                if place < self.until.position:
-                    yield Signal("reset", await self._what_happened(), self.until.position)
+                        position = batch.last
+                        yield Page(_allowed(batch.entries, topics, self.grant), position)
+                if position < self.until.position:
+                    yield Signal("reset", await self._loss_reason(), self.until.position)
             except Unavailable as error:
-                yield Signal("closing", CloseReason.LOG_AWAY, place)
-                raise Cut(error.detail) from error
+                yield Signal("closing", CloseReason.LOG_AWAY, position)
+                raise ExportInterrupted(error.detail) from error
 
-    async def _batches(self, place: Position) -> AsyncGenerator[Batch]:
-        """What the log has; while it cannot be reached, for a time, it is asked again."""
+    async def _batches(self, position: Position) -> AsyncGenerator[Batch]:
+        """The batches of the log. While the log cannot be reached, reading is retried."""
         loop = asyncio.get_running_loop()
         away_since: float | None = None
         while True:
             try:
                 async with aclosing(
-                    self.log.read(after=place, until=self.until.position)
+                    self.log.read(after=position, until=self.until.position)
                 ) as batches:
                     async for batch in batches:
                         away_since = None
-                        place = batch.last
+                        position = batch.last
                         yield batch
             except Unavailable:
                 away_since = away_since or loop.time()
-                if loop.time() - away_since >= self.patience:
+                if loop.time() - away_since >= self.retry_seconds:
                     raise
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(self.pause_seconds)
             else:
                 return
 
-    async def _what_happened(self) -> ResetReason:
+    async def _loss_reason(self) -> ResetReason:
         state = await self.log.state()
         return ResetReason.TRIMMED if state.epoch == self.until.epoch else ResetReason.LOG_LOST
 
 
-def _theirs(entries: Sequence[Entry], asked: frozenset[str], grant: Grant) -> Sequence[Entry]:
-    """Those of the topics, but not what passes who asks over, or came too early for them."""
+def _allowed(entries: Sequence[Entry], topics: frozenset[str], grant: Grant) -> Sequence[Entry]:
+    """The entries of these topics, without those that skip the reader or that came too early."""
     since, subjects = grant.since, grant.subjects
-    found = [
+    allowed = [
         entry
         for entry in entries
-        if not asked.isdisjoint(entry.topics)
+        if not topics.isdisjoint(entry.topics)
         and (entry.skip is None or entry.skip.isdisjoint(subjects))
     ]
     if not since:
-        return found
-    return [entry for entry in found if _may_have(entry, asked, since)]
+        return allowed
+    return [entry for entry in allowed if _is_late_enough(entry, topics, since)]
 
 
-def _may_have(entry: Entry, asked: frozenset[str], since: Mapping[str, int]) -> bool:
-    """Whether any topic by which it would come allows it from that time on."""
+def _is_late_enough(entry: Entry, topics: frozenset[str], since: Mapping[str, int]) -> bool:
+    """Whether one of the entry's topics has a history that begins before the entry."""
     ms = position_ms(entry.position)
-    return any(topic in asked and ms >= since.get(topic, 0) for topic in entry.topics)
+    return any(topic in topics and ms >= since.get(topic, 0) for topic in entry.topics)
 
 
-# Readings: the exports that this process is making, each of which may read all of the log.
+# The limit of concurrent exports in this process: each of them may read the whole log.
 
 
-MOST = 20
-RETRY_AFTER = 5
+class ExportSlot:
+    """One of the exports that may run. The slot is free after its block.
 
+    It is also free when its last reference goes, because a response may never be iterated.
+    """
 
-class Reading:
-    """One of them: over when it is left, or when nobody holds it. A response may never begin."""
+    def __init__(self, limit: "ExportLimit") -> None:
+        self._limit = limit
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _open.discard(self)
+        self._limit.release(self)
 
 
-_open: WeakSet[Reading] = WeakSet()
+class ExportLimit:
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+        self._slots: WeakSet[ExportSlot] = WeakSet()
+
+    def acquire(self) -> ExportSlot:
+        """Raises `TooMany` if all slots are taken."""
+        if len(self._slots) >= self.maximum:
+            raise TooMany(
+                f"This process is making {self.maximum} exports already: "
+                "come back when one has ended.",
+                retry_after=RETRY_AFTER_SECONDS,
+            )
+        slot = ExportSlot(self)
+        self._slots.add(slot)
+        return slot
+
+    def release(self, slot: ExportSlot) -> None:
+        self._slots.discard(slot)
 
 
-def begin() -> Reading:
-    """Raises `TooMany` while there are as many as there may be."""
-    if len(_open) >= MOST:
-        raise TooMany(
-            f"This process is making {MOST} exports already: come back when one has ended.",
-            retry_after=RETRY_AFTER,
-        )
-    reading = Reading()
-    _open.add(reading)
-    return reading
+export_limit = ExportLimit(MAX_EXPORTS)

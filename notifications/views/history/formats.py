@@ -1,14 +1,11 @@
-"""What is exported, as text: lines of CSV, or of JSON."""
+"""The formats of an export: CSV, and newline-delimited JSON."""
 
-import csv
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from io import StringIO
 from typing import Any
 
 from notifications.events import compact_json
 from notifications.hub import encoders
-from notifications.log.base import Entry
 from notifications.log.cursors import (
     START,
     Cursor,
@@ -17,93 +14,93 @@ from notifications.log.cursors import (
     format_time,
     position_ms,
 )
-from notifications.streaming.csv import safe
+from notifications.log.entries import Entry
+from notifications.streaming.csv import CsvEncoder, escape_formula
 
 COLUMNS = ("cursor", "time", "topics", "type", "id", "data")
-SERVICE = "stream."
+SIGNAL_PREFIX = "stream."
 
 
-class Rendering(ABC):
-    """Of one export, of one epoch, for who asked for these topics."""
+class ExportFormat(ABC):
+    """Encodes one export of one epoch, for a client that asked for these topics."""
 
     content_type: str
     head = b""
 
-    def __init__(self, epoch: str, asked: Collection[str]) -> None:
-        # What all cursors of an epoch begin with: there may be a million of them.
+    def __init__(self, epoch: str, topics: Collection[str]) -> None:
+        # All cursors of an epoch have this prefix, and there may be a million of them.
         self._prefix = str(Cursor(epoch, START)).removesuffix(format_position(START))
-        self._asked = asked
+        self._topics = topics
 
     @abstractmethod
     def events(self, entries: Sequence[Entry]) -> bytes: ...
 
     @abstractmethod
     def signal(self, name: str, data: dict[str, Any], at: Position) -> bytes:
-        """Words of the service's own, in the place of an event: `type` is `stream.…`."""
+        """A signal of the service, encoded as an event whose `type` is `stream.…`."""
 
     def _cursor(self, at: Position) -> str:
         return self._prefix + format_position(at)
 
 
-class Csv(Rendering):
-    """A line each, as spreadsheets read it; the topics of an event are lines of one cell."""
+class CsvFormat(ExportFormat):
+    """A row per event, for spreadsheets. The topics of an event are the lines of one cell."""
 
     content_type = "text/csv; charset=utf-8"
 
-    def __init__(self, epoch: str, asked: Collection[str]) -> None:
-        super().__init__(epoch, asked)
-        self._out = StringIO(newline="")
-        self._writer = csv.writer(self._out)
-        self.head = self._lines([COLUMNS])
+    def __init__(self, epoch: str, topics: Collection[str]) -> None:
+        super().__init__(epoch, topics)
+        self._encode = CsvEncoder().encode
+        self.head = self._encode([COLUMNS])
 
     def events(self, entries: Sequence[Entry]) -> bytes:
-        return self._lines([self._row(entry) for entry in entries])
+        return self._encode([self._row(entry) for entry in entries])
 
     def signal(self, name: str, data: dict[str, Any], at: Position) -> bytes:
-        return self._lines([(self._cursor(at), "", "", SERVICE + name, "", compact_json(data))])
+        row = (self._cursor(at), "", "", SIGNAL_PREFIX + name, "", compact_json(data))
+        return self._encode([row])
 
     def _row(self, entry: Entry) -> Sequence[str]:
         topics = entry.topics
         if len(topics) > 1:
-            topics = tuple(topic for topic in topics if topic in self._asked)
+            topics = tuple(topic for topic in topics if topic in self._topics)
         return (
             self._cursor(entry.position),
             format_time(position_ms(entry.position)),
-            safe("\n".join(topics)),
-            safe(entry.type.decode()) if entry.type else "",
-            safe(entry.id.decode()),
-            safe(entry.data.decode()),
+            escape_formula("\n".join(topics)),
+            escape_formula(entry.type.decode()) if entry.type else "",
+            escape_formula(entry.id.decode()),
+            escape_formula(entry.data.decode()),
         )
 
-    def _lines(self, rows: Sequence[Sequence[str]]) -> bytes:
-        self._writer.writerows(rows)
-        text = self._out.getvalue()
-        self._out.seek(0)
-        self._out.truncate()
-        return text.encode()
 
-
-class Ndjson(Rendering):
-    """A JSON object a line: the envelope of a stream, and the cursor."""
+class NdjsonFormat(ExportFormat):
+    """A JSON object per line: the envelope of a stream, and the cursor."""
 
     content_type = "application/x-ndjson"
 
     def events(self, entries: Sequence[Entry]) -> bytes:
-        return "".join(f"{self.event(entry)}\n" for entry in entries).encode()
-
-    def event(self, entry: Entry) -> str:
-        envelope = encoders.in_json(entry, self._asked)
-        return f'{{"cursor":"{self._cursor(entry.position)}",{envelope[1:]}'
+        return "".join(f"{self.event_json(entry)}\n" for entry in entries).encode()
 
     def signal(self, name: str, data: dict[str, Any], at: Position) -> bytes:
-        return f"{self.word(name, data, at)}\n".encode()
+        return f"{self.signal_json(name, data, at)}\n".encode()
 
-    def word(self, name: str, data: dict[str, Any], at: Position) -> str:
-        rest: dict[str, Any] = {
-            "id": None,
-            "topics": [],
-            "type": SERVICE + name,
-            "time": None,
-            "data": data,
-        }
-        return compact_json({"cursor": self._cursor(at), **rest})
+    def event_json(self, entry: Entry) -> str:
+        envelope = encoders.envelope_json(entry, self._topics)
+        return f'{{"cursor":"{self._cursor(entry.position)}",{envelope[1:]}'
+
+    def signal_json(self, name: str, data: dict[str, Any], at: Position) -> str:
+        return compact_json(
+            {
+                "cursor": self._cursor(at),
+                "id": None,
+                "topics": [],
+                "type": SIGNAL_PREFIX + name,
+                "time": None,
+                "data": data,
+            }
+        )
+
+
+FORMATS: dict[str, type[ExportFormat]] = {"csv": CsvFormat, "ndjson": NdjsonFormat}
+"""The formats of a file, by the suffix of its URL. Pages (`.json`) use `NdjsonFormat` too."""

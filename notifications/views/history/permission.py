@@ -1,71 +1,61 @@
-"""Whether somebody who is being sent something may still have it, where no subscriber stands for
-them: told by a control entry, by the clock, or on asking."""
+"""The permission of an export, which no subscriber stands for in the hub."""
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from notifications.hub import runtime
-from notifications.hub.enforcement import concerns, reason_of
 from notifications.hub.grants import Grant
+from notifications.hub.recheck import GrantEnd, HeldGrant, RecheckPolicy, concerns, ordered_end
 from notifications.hub.subscribers import CloseReason
-from notifications.log.base import Control, Order
+from notifications.log.entries import ControlEntry
 
-logger = logging.getLogger("carillon")
-
-FIRST_LOOK = 5.0
-"""Soon, for what was ordered while the grant was being asked for."""
+FIRST_RECHECK_SECONDS = 5.0
+"""Soon, because a control entry may have come while the grant was being requested."""
 
 
 class GrantWatch:
-    """Of one grant. To be asked between two pages of whatever is sent."""
+    """Watches one grant: an export calls `ended` between two pages."""
 
     def __init__(self, grant: Grant, *, max_age: float) -> None:
-        self._grant = grant
-        self._max_age = max_age
-        self._confirmed = time.monotonic()
-        self._due = self._confirmed + min(FIRST_LOOK, max_age)
-        self._ended: CloseReason | None = None
+        self._policy = RecheckPolicy(
+            max_age=max_age,
+            clock=time.monotonic,
+            jitter=0,
+            retry_seconds=(FIRST_RECHECK_SECONDS, FIRST_RECHECK_SECONDS),
+        )
+        now = time.monotonic()
+        self._held = HeldGrant(grant, confirmed=now)
+        self._due = now + min(FIRST_RECHECK_SECONDS, max_age)
+        self._end: CloseReason | None = None
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        runtime.control_observers.append(self._heed)
+        """Apply the control entries that reach this process meanwhile."""
+        runtime.control_observers.append(self._apply)
         try:
             yield
         finally:
-            runtime.control_observers.remove(self._heed)
+            runtime.control_observers.remove(self._apply)
 
-    def _heed(self, control: Control) -> None:
-        if not concerns(control, self._grant):
+    def _apply(self, control: ControlEntry) -> None:
+        if not concerns(control, self._held.grant):
             return
-        if control.order is Order.END:
-            self._ended = reason_of(control)
-        else:
+        end = ordered_end(control, self._held.grant.topics)
+        if end is None:
             self._due = 0.0
+        else:
+            self._end = end.reason
 
     async def ended(self) -> CloseReason | None:
-        """Why it is over, if it is."""
-        until, renew = self._grant.until, self._grant.renew
-        if self._ended is None and until is not None and time.time() >= until:
-            self._ended = CloseReason.EXPIRED
-        if self._ended is None and renew is not None and time.monotonic() >= self._due:
-            await self._ask_again()
-        return self._ended
-
-    async def _ask_again(self) -> None:
-        assert self._grant.renew is not None
-        try:
-            grant = await self._grant.renew()
-        except Exception:
-            # Nobody can tell now. That is not yet a no, but it cannot go on for ever.
-            logger.exception("grant.unknown subjects=%s", ",".join(self._grant.subjects))
-            self._due = time.monotonic() + FIRST_LOOK
-            if time.monotonic() - self._confirmed > 2 * self._max_age:
-                self._ended = CloseReason.USER_UNKNOWN
-            return
-        if grant is None or not grant.still_covers(self._grant):
-            self._ended = CloseReason.PERMISSION_ENDED
-            return
-        self._confirmed = time.monotonic()
-        self._due = self._confirmed + self._max_age
+        """Why the grant has ended, or None while it holds."""
+        if self._end is None and self._policy.has_expired(self._held):
+            self._end = CloseReason.EXPIRED
+        is_due = self._held.grant.renew is not None and time.monotonic() >= self._due
+        if self._end is None and is_due:
+            outcome = await self._policy.recheck(self._held)
+            if isinstance(outcome, GrantEnd):
+                self._end = outcome.reason
+            else:
+                self._due = time.monotonic() + outcome
+        return self._end

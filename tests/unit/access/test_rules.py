@@ -1,4 +1,4 @@
-"""Every identity against every rule and both verbs, cell by cell."""
+"""The rules: a table of every identity, every rule and both verbs, and the active rules."""
 
 from collections.abc import Awaitable, Iterator
 from dataclasses import replace
@@ -23,8 +23,7 @@ from notifications.access import (
     public,
     staff,
 )
-from notifications.access import decision as decision_module
-from notifications.access.decision import Decision, decide, rules_in_force
+from notifications.access.decision import Decision, active_rules, decide, history_limits
 from notifications.access.identities.base import Identity, Kind, Scope, Verb
 from notifications.access.identities.base import User as AnyUser
 from notifications.topics import Pattern
@@ -37,7 +36,7 @@ def in_an_hour() -> datetime:
 
 
 class ObjectBackend:
-    """Says who may see which user: everyone themselves."""
+    """A backend with object permissions: every user may view themselves."""
 
     def authenticate(self, *_: Any, **__: Any) -> None:
         return None
@@ -75,19 +74,25 @@ def people(db: None, settings: DjangoSettings) -> Iterator[dict[str, Identity]]:
     }
     everything = (Pattern("*"),)
     for kind in (Kind.KEY, Kind.TOKEN):
-        known[f"{kind}-hears"] = Identity(kind=kind, name="k", scope=Scope(subscribe=everything))
-        known[f"{kind}-speaks"] = Identity(kind=kind, name="k", scope=Scope(publish=everything))
+        known[f"{kind}-subscribes"] = Identity(
+            kind=kind, name="k", scope=Scope(subscribe=everything)
+        )
+        known[f"{kind}-publishes"] = Identity(kind=kind, name="k", scope=Scope(publish=everything))
     known["link"] = Identity(kind=Kind.LINK, name="l", scope=Scope(subscribe=everything))
     yield known
-    rules_in_force.cache_clear()
+    active_rules.cache_clear()
 
 
-HEARS = {"key-hears", "token-hears"}
-"""Those whose credentials allow it, whatever the rules say of users."""
-SPEAKS = {"key-speaks", "token-speaks"}
-EVERYBODY = {"nobody", "ada", "may", "editor", "staff", "gone", *HEARS, *SPEAKS, "link"}
+SUBSCRIBERS = {"key-subscribes", "token-subscribes"}
+"""The identities whose scope allows it, whatever the rules allow users."""
+PUBLISHERS = {"key-publishes", "token-publishes"}
+EVERYBODY = {
+    *("nobody", "ada", "may", "editor", "staff", "gone", "link"),
+    *SUBSCRIBERS,
+    *PUBLISHERS,
+}
 
-# Rule, topic, and who of the users it allows. Whoever holds a key, a token or a link is no user.
+# Rule, topic, and the users whom the rule allows. A key, a token or a link is no user.
 TABLE: dict[str, tuple[Rule, str, set[str]]] = {
     "public": (public("t"), "t", EVERYBODY),
     "authenticated": (authenticated("t"), "t.x", {"ada", "may", "editor", "staff", "gone"}),
@@ -105,81 +110,78 @@ TABLE: dict[str, tuple[Rule, str, set[str]]] = {
 }
 
 
-def in_force(monkeypatch: pytest.MonkeyPatch, access: Access) -> None:
-    monkeypatch.setattr("notifications.access.decision.rules_in_force", lambda: access)
-
-
-async def decision(identity: Identity, verb: Verb, *topics: str) -> Decision:
-    return await decide(identity, verb, topics)
-
-
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("name", TABLE)
-async def test_the_table(
-    people: dict[str, Identity], monkeypatch: pytest.MonkeyPatch, name: str, verb: Verb
+async def test_each_rule_allows_exactly_its_identities(
+    people: dict[str, Identity], name: str, verb: Verb
 ) -> None:
     rule, topic, allowed = TABLE[name]
     if verb is Verb.SUBSCRIBE:
-        in_force(monkeypatch, Rules(subscribe=[rule]))
-        expected = allowed | HEARS
+        access = Rules(subscribe=[rule])
+        expected = allowed | SUBSCRIBERS
     else:
-        in_force(monkeypatch, Rules(publish=[rule]))
-        # A link is for hearing, and whoever holds a key or token says what they may with that.
-        expected = (allowed | SPEAKS) - {"link", "key-hears", "token-hears"}
-    said = {who: await decision(identity, verb, topic) for who, identity in people.items()}
-    assert {who for who, each in said.items() if each.allowed} == expected
-    assert all(set(each.allowed + each.denied) == {topic} for each in said.values())
+        access = Rules(publish=[rule])
+        # A link cannot publish, and a key or token publishes only by its scope.
+        expected = (allowed | PUBLISHERS) - {"link"} - SUBSCRIBERS
+    decisions = {
+        person: await decide(identity, verb, [topic], access=access)
+        for person, identity in people.items()
+    }
+    assert {person for person, decision in decisions.items() if decision.allowed} == expected
+    for decision in decisions.values():
+        assert set(decision.allowed + decision.denied) == {topic}
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("verb", VERBS)
 async def test_a_rule_for_one_verb_allows_nothing_of_the_other(
-    people: dict[str, Identity], monkeypatch: pytest.MonkeyPatch, verb: Verb
+    people: dict[str, Identity], verb: Verb
 ) -> None:
     other = "publish" if verb is Verb.SUBSCRIBE else "subscribe"
-    in_force(monkeypatch, Rules(**{other: [authenticated("*"), public("*"), linked("*")]}))
+    access = Rules(**{other: [authenticated("*"), public("*"), linked("*")]})
     for name in ("nobody", "ada", "staff"):
-        assert not (await decision(people[name], verb, "t")).allowed
+        assert not (await decide(people[name], verb, ["t"], access=access)).allowed
 
 
-async def test_a_scope_covers_its_patterns_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    in_force(monkeypatch, Rules(subscribe=[authenticated("*")]))
-    scope = Scope(subscribe=(Pattern("orders.*"),))
-    said = await decision(Identity(kind=Kind.KEY, name="k", scope=scope), Verb.SUBSCRIBE, "news")
-    assert said == Decision((), ("news",), None)
+async def test_a_scope_allows_only_its_patterns() -> None:
+    access = Rules(subscribe=[authenticated("*")])
+    key = Identity(kind=Kind.KEY, name="k", scope=Scope(subscribe=(Pattern("orders.*"),)))
+    decision = await decide(key, Verb.SUBSCRIBE, ["news"], access=access)
+    assert decision == Decision((), ("news",), None)
 
 
-async def test_what_is_public_is_public_for_keys_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    in_force(monkeypatch, Rules(subscribe=[public("news")]))
-    said = await decision(Identity(kind=Kind.KEY, name="k", scope=Scope()), Verb.SUBSCRIBE, "news")
-    assert said.allowed == ("news",)
+async def test_a_public_topic_is_public_for_keys_too() -> None:
+    access = Rules(subscribe=[public("news")])
+    key = Identity(kind=Kind.KEY, name="k", scope=Scope())
+    assert (await decide(key, Verb.SUBSCRIBE, ["news"], access=access)).allowed == ("news",)
 
 
-async def test_topics_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    in_force(monkeypatch, Rules(subscribe=[public("a", "c"), own("user.{id}")]))
+async def test_topics_keep_their_order() -> None:
+    access = Rules(subscribe=[public("a", "c"), own("user.{id}")])
     user = Identity(kind=Kind.SESSION, name="u", user=User(pk=1))
-    said = await decision(user, Verb.SUBSCRIBE, "c", "user.1", "b", "a", "user.2")
-    assert said == Decision(("c", "user.1", "a"), ("b", "user.2"), None)
+    topics = ["c", "user.1", "b", "a", "user.2"]
+    decision = await decide(user, Verb.SUBSCRIBE, topics, access=access)
+    assert decision == Decision(("c", "user.1", "a"), ("b", "user.2"), None)
 
 
-async def test_a_field_that_is_empty_is_nobodys_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    in_force(monkeypatch, Rules(subscribe=[own("last.{last_login}")]))
+async def test_an_empty_field_of_a_user_owns_no_topic() -> None:
+    access = Rules(subscribe=[own("last.{last_login}")])
     user = Identity(kind=Kind.SESSION, name="u", user=User(pk=1, last_login=None))
-    assert not (await decision(user, Verb.SUBSCRIBE, "last.None")).allowed
+    assert not (await decide(user, Verb.SUBSCRIBE, ["last.None"], access=access)).allowed
 
 
-class OfAnApplication(Access):
+class RecordingAccess(Access):
     def __init__(self, answer: Any) -> None:
         self.answer = answer
-        self.asked: list[tuple[str, str]] = []
+        self.calls: list[tuple[str, str]] = []
 
     def can_subscribe(self, user: AnyUser, topic: str) -> Any:
-        self.asked.append((str(user.pk), topic))
+        self.calls.append((str(user.pk), topic))
         return self.answer
 
     async def can_publish(self, user: AnyUser, topic: str) -> Any:
-        self.asked.append((str(user.pk), topic))
+        self.calls.append((str(user.pk), topic))
         return self.answer
 
 
@@ -188,46 +190,39 @@ ADA = Identity(kind=Kind.SESSION, name="user:42", user=User(pk=42))
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("verb", VERBS)
-async def test_an_applications_own_class_is_asked_in_a_thread_or_in_the_loop(
-    monkeypatch: pytest.MonkeyPatch, verb: Verb
-) -> None:
-    access = OfAnApplication(answer=True)
-    in_force(monkeypatch, access)
-    assert (await decision(ADA, verb, "a", "b")).allowed == ("a", "b")
-    assert access.asked == [("42", "a"), ("42", "b")]
+async def test_an_applications_own_class_is_called_in_a_thread_or_in_the_loop(verb: Verb) -> None:
+    access = RecordingAccess(answer=True)
+    assert (await decide(ADA, verb, ["a", "b"], access=access)).allowed == ("a", "b")
+    assert access.calls == [("42", "a"), ("42", "b")]
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_a_time_is_a_permission_until_then(
-    monkeypatch: pytest.MonkeyPatch, verb: Verb
-) -> None:
+async def test_a_time_is_a_permission_until_then(verb: Verb) -> None:
     until = in_an_hour()
-    in_force(monkeypatch, OfAnApplication(until))
-    said = await decision(ADA, verb, "a")
-    assert said == Decision(("a",), (), until.timestamp())
+    access = RecordingAccess(until)
+    decision = await decide(ADA, verb, ["a"], access=access)
+    assert decision == Decision(("a",), (), until.timestamp())
     sooner = replace(ADA, until=until.timestamp() - 60)
-    assert (await decision(sooner, verb, "a")).until == until.timestamp() - 60
-    in_force(monkeypatch, OfAnApplication(until - timedelta(hours=2)))
-    assert await decision(ADA, verb, "a") == Decision((), ("a",), None)
+    assert (await decide(sooner, verb, ["a"], access=access)).until == until.timestamp() - 60
+    access = RecordingAccess(until - timedelta(hours=2))
+    assert await decide(ADA, verb, ["a"], access=access) == Decision((), ("a",), None)
 
 
 @pytest.mark.parametrize(
     ("answer", "error"),
     [(None, TypeError), (1, TypeError), (in_an_hour().replace(tzinfo=None), ValueError)],
 )
-async def test_an_answer_that_is_none_is_an_error_and_no_permission(
-    monkeypatch: pytest.MonkeyPatch, answer: Any, error: type[Exception]
+async def test_an_invalid_answer_is_an_error_and_no_permission(
+    answer: Any, error: type[Exception]
 ) -> None:
-    in_force(monkeypatch, OfAnApplication(answer))
     with pytest.raises(error, match="can_subscribe"):
-        await decision(ADA, Verb.SUBSCRIBE, "a")
+        await decide(ADA, Verb.SUBSCRIBE, ["a"], access=RecordingAccess(answer))
 
 
-async def test_nothing_is_allowed_unless_somebody_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_allowed_unless_a_rule_allows_it() -> None:
     for access in (Access(), Rules()):
-        in_force(monkeypatch, access)
         for verb in VERBS:
-            assert not (await decision(ADA, verb, "a")).allowed
+            assert not (await decide(ADA, verb, ["a"], access=access)).allowed
 
 
 @pytest.mark.parametrize(
@@ -240,21 +235,21 @@ async def test_nothing_is_allowed_unless_somebody_says_so(monkeypatch: pytest.Mo
         lambda: staff("a..b"),
     ],
 )
-def test_a_rule_that_means_nothing_is_refused_where_it_is_written(make: Any) -> None:
+def test_a_meaningless_rule_is_refused_where_it_is_written(make: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         make()
 
 
-THE_RULES = Rules(subscribe=[public("t")])
+PUBLIC_RULES = Rules(subscribe=[public("t")])
 
 
-@pytest.mark.parametrize("name", ["THE_RULES", "OfEverybody"])
+@pytest.mark.parametrize("name", ["PUBLIC_RULES", "PublicAccess"])
 def test_the_settings_name_rules_or_a_class(settings: DjangoSettings, name: str) -> None:
     settings.CARILLON = {**settings.CARILLON, "ACCESS": f"{__name__}.{name}"}
-    assert rules_in_force().is_public("t")
+    assert active_rules().is_public("t")
 
 
-class OfEverybody(Access):
+class PublicAccess(Access):
     def is_public(self, topic: str) -> bool:
         return topic == "t"
 
@@ -262,7 +257,7 @@ class OfEverybody(Access):
         return super().can_subscribe(user, topic)
 
 
-class Since(Access):
+class LimitedHistory(Access):
     def is_public(self, topic: str) -> bool:
         return topic == "news"
 
@@ -273,11 +268,11 @@ class Since(Access):
         return None if topic == "all" else datetime.fromtimestamp(5.0001, UTC)
 
 
-async def test_history_begins_where_the_rules_say(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_history_begins_at_the_time_of_the_rules() -> None:
     topics = ("room", "all", "news")
-    someone = Identity(kind=Kind.SESSION, name="user:1")
-    monkeypatch.setattr(decision_module, "rules_in_force", Since)
-    assert await decision_module.history_limits(someone, topics) == {"room": 5001}
-    assert await decision_module.history_limits(replace(someone, scope=Scope()), topics) == {}
-    monkeypatch.setattr(decision_module, "rules_in_force", Access)
-    assert await decision_module.history_limits(someone, topics) == {}
+    user = Identity(kind=Kind.SESSION, name="user:1")
+    scoped = replace(user, scope=Scope())
+    limited = LimitedHistory()
+    assert await history_limits(user, topics, access=limited) == {"room": 5001}
+    assert await history_limits(scoped, topics, access=limited) == {}
+    assert await history_limits(user, topics, access=Access()) == {}

@@ -1,4 +1,4 @@
-"""What Django's signals tell about permissions becomes an order to every process."""
+"""Django's signals about permissions become control entries for every process."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,17 +14,18 @@ from notifications import kick, recheck
 from notifications.conf import get_settings
 from notifications.errors import Invalid
 from notifications.hub.grants import session_subject
-from notifications.log.base import EVERYONE, Order
+from notifications.log.entries import EVERYONE, ControlAction
 from notifications.log.factory import memory_store
 from notifications.models import ApiKey
 from notifications.publishing import control
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_log")]
 
-DEADLINE = 20.0
+DEADLINE_SECONDS = 20.0
 
-type Committing = Callable[..., AbstractContextManager[list[Callable[[], Any]]]]
-type Told = tuple[Order, frozenset[str], str]
+type CaptureCallbacks = Callable[..., AbstractContextManager[list[Callable[[], Any]]]]
+type Control = tuple[ControlAction, frozenset[str], str]
+type ControlsOf = Callable[[Callable[[], object]], list[Control]]
 
 
 @pytest.fixture
@@ -33,41 +34,39 @@ def ada() -> User:
 
 
 @pytest.fixture
-def told(django_capture_on_commit_callbacks: Committing) -> Callable[..., list[Told]]:
-    """Does something, commits it, and says what every process was told of it."""
+def controls_of(django_capture_on_commit_callbacks: CaptureCallbacks) -> ControlsOf:
+    """Runs an action, commits it, and returns the control entries that it appended to the log."""
 
-    def tell(action: Callable[[], object]) -> list[Told]:
+    def run(action: Callable[[], object]) -> list[Control]:
         store = memory_store(get_settings(), quiet=True)
         before = len(store.controls)
         with django_capture_on_commit_callbacks(execute=True):
             action()
         return [
-            (each.order, frozenset(each.subjects), each.reason) for each in store.controls[before:]
+            (control.action, frozenset(control.subjects), control.reason)
+            for control in store.controls[before:]
         ]
 
-    return tell
+    return run
 
 
-type Tell = Callable[[Callable[[], object]], list[Told]]
+def recheck_of(*subjects: str) -> list[Control]:
+    return [(ControlAction.RECHECK, frozenset(subjects), "")]
 
 
-def rechecked(*subjects: str) -> list[Told]:
-    return [(Order.RECHECK, frozenset(subjects), "")]
-
-
-def test_a_logout_ends_the_streams_of_that_session(ada: User, told: Tell) -> None:
+def test_a_logout_ends_the_streams_of_that_session(ada: User, controls_of: ControlsOf) -> None:
     client = Client()
     client.force_login(ada)
     subject = session_subject(str(client.session.session_key))
-    assert told(client.logout) == [(Order.END, frozenset({subject}), "signed_out")]
+    assert controls_of(client.logout) == [(ControlAction.END, frozenset({subject}), "signed_out")]
 
 
-def test_a_session_is_named_by_what_does_not_tell_its_key() -> None:
+def test_the_subject_of_a_session_does_not_reveal_its_key() -> None:
     assert "k" * 32 not in session_subject("k" * 32)
     assert session_subject("k" * 32) != session_subject("l" * 32)
 
 
-def test_what_is_saved_of_a_user_is_checked(ada: User, told: Tell) -> None:
+def test_a_user_who_is_saved_or_deleted_is_rechecked(ada: User, controls_of: ControlsOf) -> None:
     def change_password() -> None:
         ada.set_password("another")
         ada.save()
@@ -77,87 +76,91 @@ def test_what_is_saved_of_a_user_is_checked(ada: User, told: Tell) -> None:
         ada.save(update_fields=["is_active"])
 
     for action in (change_password, deactivate):
-        assert told(action) == rechecked(f"user:{ada.pk}")
+        assert controls_of(action) == recheck_of(f"user:{ada.pk}")
     pk = ada.pk
-    assert rechecked(f"user:{pk}")[0] in told(ada.delete)
+    assert recheck_of(f"user:{pk}")[0] in controls_of(ada.delete)
 
 
-def test_a_login_and_a_new_user_are_no_news(ada: User, told: Tell) -> None:
-    assert told(lambda: Client().force_login(ada)) == []
-    assert told(lambda: User.objects.create_user("may")) == []
+def test_a_login_and_a_new_user_send_no_control_entry(ada: User, controls_of: ControlsOf) -> None:
+    assert controls_of(lambda: Client().force_login(ada)) == []
+    assert controls_of(lambda: User.objects.create_user("may")) == []
 
 
-def test_groups_and_permissions_of_a_user_are_checked_from_both_sides(
-    ada: User, told: Tell
+def test_groups_and_permissions_of_a_user_are_rechecked_from_both_sides(
+    ada: User, controls_of: ControlsOf
 ) -> None:
     group = Group.objects.create(name="editors")
     permission = Permission.objects.get(codename="view_group")
-    hers = rechecked(f"user:{ada.pk}")
-    assert told(lambda: ada.groups.add(group)) == hers
-    assert told(lambda: group.user_set.remove(ada)) == hers
-    assert told(lambda: group.user_set.add(ada)) == hers
-    assert told(ada.groups.clear) == hers
-    assert told(lambda: ada.user_permissions.set([permission])) == hers
-    assert told(lambda: permission.user_set.remove(ada)) == hers
-    assert told(group.user_set.clear) == rechecked(EVERYONE)
+    recheck_of_ada = recheck_of(f"user:{ada.pk}")
+    assert controls_of(lambda: ada.groups.add(group)) == recheck_of_ada
+    assert controls_of(lambda: group.user_set.remove(ada)) == recheck_of_ada
+    assert controls_of(lambda: group.user_set.add(ada)) == recheck_of_ada
+    assert controls_of(ada.groups.clear) == recheck_of_ada
+    assert controls_of(lambda: ada.user_permissions.set([permission])) == recheck_of_ada
+    assert controls_of(lambda: permission.user_set.remove(ada)) == recheck_of_ada
+    assert controls_of(group.user_set.clear) == recheck_of(EVERYONE)
 
 
-def test_permissions_of_a_group_are_everybodys_affair(told: Tell) -> None:
+def test_permissions_of_a_group_are_rechecked_for_everybody(controls_of: ControlsOf) -> None:
     group = Group.objects.create(name="editors")
     permission = Permission.objects.get(codename="view_group")
-    assert told(lambda: group.permissions.add(permission)) == rechecked(EVERYONE)
-    assert told(group.permissions.clear) == rechecked(EVERYONE)
-    assert rechecked(EVERYONE)[0] in told(group.delete)
+    assert controls_of(lambda: group.permissions.add(permission)) == recheck_of(EVERYONE)
+    assert controls_of(group.permissions.clear) == recheck_of(EVERYONE)
+    assert recheck_of(EVERYONE)[0] in controls_of(group.delete)
 
 
-def test_a_key_that_changes_is_checked(told: Tell) -> None:
+def test_a_key_that_changes_is_rechecked(controls_of: ControlsOf) -> None:
     key = ApiKey(name="k", prefix="abcdefgh", digest="0" * 64, subscribe=["news"], publish=[])
-    assert told(key.save) == []
-    assert told(key.save) == rechecked(key.subject)
+    assert controls_of(key.save) == []
+    assert controls_of(key.save) == recheck_of(key.subject)
     subject = key.subject
-    assert told(key.delete) == rechecked(subject)
+    assert controls_of(key.delete) == recheck_of(subject)
 
 
-def test_what_is_rolled_back_is_no_news(ada: User, told: Tell) -> None:
+def test_a_change_that_is_rolled_back_sends_no_control_entry(
+    ada: User, controls_of: ControlsOf
+) -> None:
     def roll_back() -> None:
         with transaction.atomic():
             ada.is_active = False
             ada.save()
             transaction.set_rollback(True)
 
-    assert told(roll_back) == []
+    assert controls_of(roll_back) == []
 
 
 def test_a_kick_ends_streams_by_user_and_by_topic(
-    ada: User, told: Tell, caplog: pytest.LogCaptureFixture
+    ada: User, controls_of: ControlsOf, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "carillon.audit")
-    ends = (Order.END, frozenset({f"user:{ada.pk}"}), "kicked")
-    assert told(lambda: kick(user=ada)) == told(lambda: kick(user=ada.pk)) == [ends]
+    ends = (ControlAction.END, frozenset({f"user:{ada.pk}"}), "kicked")
+    assert controls_of(lambda: kick(user=ada)) == controls_of(lambda: kick(user=ada.pk)) == [ends]
     assert f"streams.ended reason=kicked subjects=user:{ada.pk}" in caplog.text
     topics = frozenset({"topic:a", "topic:b"})
-    assert told(lambda: kick(topic=["a", "b"])) == [(Order.END, topics, "kicked")]
+    assert controls_of(lambda: kick(topic=["a", "b"])) == [(ControlAction.END, topics, "kicked")]
     with pytest.raises(TypeError):
         kick(topic=[])
     with pytest.raises(Invalid):
         kick(topic="")
 
 
-def test_an_application_has_its_own_rules_asked_again(ada: User, told: Tell) -> None:
-    assert told(lambda: recheck(user=ada)) == rechecked(f"user:{ada.pk}")
-    assert told(recheck) == rechecked(EVERYONE)
+def test_an_application_can_have_its_own_rules_rechecked(
+    ada: User, controls_of: ControlsOf
+) -> None:
+    assert controls_of(lambda: recheck(user=ada)) == recheck_of(f"user:{ada.pk}")
+    assert controls_of(recheck) == recheck_of(EVERYONE)
 
 
-def test_a_log_that_is_away_is_no_hindrance(
+def test_a_logout_works_while_the_log_cannot_be_reached(
     ada: User, settings: DjangoSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    away = {"LOG": "redis", "REDIS_URL": "redis://127.0.0.1:1/9", "GRANT_MAX_AGE": 0.1}
-    settings.CARILLON = away
-    messenger = control.ControlPublisher()
-    monkeypatch.setattr(control, "_publisher", messenger)
+    unreachable = {"LOG": "redis", "REDIS_URL": "redis://127.0.0.1:1/9", "GRANT_MAX_AGE": 0.1}
+    settings.CARILLON = unreachable
+    publisher = control.ControlPublisher()
+    monkeypatch.setattr(control, "_publisher", publisher)
     client = Client()
     client.force_login(ada)
     client.logout()
     assert "_auth_user_id" not in client.session
-    # By then every stream has been asked about, so that the order is not needed any more.
-    assert messenger.flush(DEADLINE)
+    # After GRANT_MAX_AGE every stream has been rechecked anyway, so the entry is given up.
+    assert publisher.flush(DEADLINE_SECONDS)

@@ -1,4 +1,4 @@
-"""The hand-off: Django's request ends, and the stream goes on."""
+"""The hand-off: Django's request ends, and the stream stays open."""
 
 import asyncio
 import gc
@@ -19,14 +19,14 @@ from django.utils.decorators import sync_only_middleware
 
 from notifications import apublish
 from notifications.access.identities import session
-from notifications.asgi import handoff, threads
 from notifications.asgi.handler import CarillonASGIHandler
 from notifications.asgi.responses import EventStreamResponse
+from notifications.asgi.threads import MAX_THREADS
 from notifications.hub import runtime, stream
 from notifications.transport.base import Message
 from tests import settings as default
-from tests.harness import sessions as held
-from tests.harness.asgi import DEADLINE, Connection
+from tests.harness import sessions as gated_sessions
+from tests.harness.asgi import DEADLINE_SECONDS, Connection
 from tests.harness.servers import free_port
 
 PRIVATE, COOKIE = "/events/?topic=user.1", "sessionid=anything"
@@ -35,16 +35,16 @@ LOGGING_THREADS = 32
 pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends", "urls")
 
 
-async def aview(request: HttpRequest) -> EventStreamResponse:
-    await runtime.start().wait_ready(timeout=DEADLINE)
+async def async_view(request: HttpRequest) -> EventStreamResponse:
+    await runtime.start().wait_ready(timeout=DEADLINE_SECONDS)
     return EventStreamResponse(["t"])
 
 
-def view(request: HttpRequest) -> EventStreamResponse:
+def sync_view(request: HttpRequest) -> EventStreamResponse:
     return EventStreamResponse(["t"])
 
 
-urlpatterns = [path("async", aview), path("sync", view)]
+urlpatterns = [path("async", async_view), path("sync", sync_view)]
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def urls(settings: Any) -> None:
 
 @pytest.fixture
 def finished() -> Iterator[asyncio.Event]:
-    """Set once Django says that a request is over."""
+    """Set when Django sends `request_finished`."""
     event = asyncio.Event()
 
     def note(**_: Any) -> None:
@@ -89,12 +89,12 @@ def wrapping(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
-@pytest.mark.parametrize("where", ["/async", "/sync"])
-async def test_the_request_is_over_while_the_stream_goes_on(
-    where: str, finished: asyncio.Event
+@pytest.mark.parametrize("url_path", ["/async", "/sync"])
+async def test_the_request_is_finished_while_the_stream_is_open(
+    url_path: str, finished: asyncio.Event
 ) -> None:
-    await runtime.start().wait_ready(timeout=DEADLINE)
-    async with Connection(CarillonASGIHandler(), where) as connection:
+    await runtime.start().wait_ready(timeout=DEADLINE_SECONDS)
+    async with Connection(CarillonASGIHandler(), url_path) as connection:
         assert (await connection.event()).type == "stream.cursor"
         assert finished.is_set()
         await apublish("t", "a")
@@ -110,30 +110,30 @@ async def test_the_first_stream_of_a_process_waits_for_its_window(
 
 
 @pytest.mark.parametrize("application", [CarillonASGIHandler, ASGIHandler])
-async def test_a_stream_whose_window_cannot_be_loaded_says_so_and_ends(
+async def test_a_stream_whose_window_cannot_be_loaded_is_closed_with_the_reason(
     application: type[ASGIHandler], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.CARILLON = {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
-    monkeypatch.setattr(stream, "READY_TIMEOUT", 0.01)
+    monkeypatch.setattr(stream, "READY_TIMEOUT_SECONDS", 0.01)
     async with Connection(application(), "/sync") as connection:
         closing = await connection.event()
         assert (closing.type, closing.data) == ("stream.closing", '{"reason":"starting"}')
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await connection.task
 
 
-async def test_a_stream_begins_where_its_response_was_made() -> None:
-    await runtime.start().wait_ready(timeout=DEADLINE)
+async def test_a_stream_starts_at_the_moment_when_its_response_was_made() -> None:
+    await runtime.start().wait_ready(timeout=DEADLINE_SECONDS)
     response = EventStreamResponse(["t"])
     await apublish("t", "a")
     stream = aiter(response)
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         assert b"event: stream.cursor" in await anext(stream)
         assert b"data: a" in await anext(stream)
     await stream.aclose()  # type: ignore[attr-defined]
 
 
-async def test_streams_hold_no_threads(finished: asyncio.Event) -> None:
+async def test_open_streams_hold_no_threads(finished: asyncio.Event) -> None:
     application = CarillonASGIHandler()
     async with Connection(application, "/async") as connection:
         await connection.event()
@@ -147,7 +147,7 @@ async def test_streams_hold_no_threads(finished: asyncio.Event) -> None:
         await connection.__aexit__(None, None, None)
 
 
-async def test_a_sync_middleware_does_not_stand_in_the_way(
+async def test_a_stream_below_a_sync_middleware_is_handed_off(
     finished: asyncio.Event, settings: Any
 ) -> None:
     settings.MIDDLEWARE = [f"{__name__}.passing"]
@@ -156,13 +156,12 @@ async def test_a_sync_middleware_does_not_stand_in_the_way(
         assert finished.is_set()
 
 
-async def test_a_middleware_that_wraps_the_iterator_is_served_and_said_so_once(
+async def test_a_stream_whose_iterator_a_middleware_wraps_is_served_and_logged_once(
     finished: asyncio.Event,
     settings: Any,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(handoff, "_said", set())
     monkeypatch.setattr(logging.getLogger("carillon"), "propagate", True)
     settings.MIDDLEWARE = [f"{__name__}.wrapping"]
     application = CarillonASGIHandler()
@@ -176,7 +175,7 @@ async def test_a_middleware_that_wraps_the_iterator_is_served_and_said_so_once(
     assert sum("handoff.refused" in record.message for record in caplog.records) == 1
 
 
-async def test_djangos_own_handler_serves_streams_too(finished: asyncio.Event) -> None:
+async def test_djangos_own_handler_serves_streams_without_hand_off(finished: asyncio.Event) -> None:
     async with Connection(ASGIHandler(), "/async") as connection:
         await connection.event()
         assert not finished.is_set()
@@ -186,15 +185,15 @@ async def test_djangos_own_handler_serves_streams_too(finished: asyncio.Event) -
     assert runtime.start().hub.subscribers == []
 
 
-async def test_a_client_that_leaves_is_forgotten() -> None:
+async def test_a_client_that_leaves_is_removed_from_the_hub() -> None:
     async with Connection(CarillonASGIHandler(), "/async") as connection:
         await connection.event()
         assert len(runtime.start().hub.subscribers) == 1
     assert runtime.start().hub.subscribers == []
 
 
-async def test_a_client_that_left_while_django_listened_is_not_waited_for() -> None:
-    await runtime.start().wait_ready(timeout=DEADLINE)
+async def test_no_stream_opens_for_a_client_that_left_while_django_awaited_its_disconnect() -> None:
+    await runtime.start().wait_ready(timeout=DEADLINE_SECONDS)
 
     incoming: asyncio.Queue[Message] = asyncio.Queue()
     incoming.put_nowait({"type": "http.request"})
@@ -203,18 +202,18 @@ async def test_a_client_that_left_while_django_listened_is_not_waited_for() -> N
     async def send(message: Message) -> None:
         sent.append(message["type"])
         incoming.put_nowait({"type": "http.disconnect"})
-        async with asyncio.timeout(DEADLINE):
-            while incoming.qsize():  # noqa: ASYNC110 - until Django's listener has heard it
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while incoming.qsize():  # noqa: ASYNC110 - until Django has received it
                 await asyncio.sleep(0)
 
     scope = Connection(CarillonASGIHandler(), "/async").scope
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await CarillonASGIHandler()(scope, incoming.get, send)
     assert sent == ["http.response.start"]
     assert runtime.start().hub.subscribers == []
 
 
-async def test_a_stream_that_the_process_ends_ends_in_good_order() -> None:
+async def test_a_process_that_stops_closes_its_streams_with_the_reason() -> None:
     async with Connection(CarillonASGIHandler(), "/async") as connection:
         await connection.event()
         await runtime.stop()
@@ -223,21 +222,21 @@ async def test_a_stream_that_the_process_ends_ends_in_good_order() -> None:
         assert not closing["more_body"]
 
 
-async def test_a_client_that_accepts_nothing_is_given_up(
+async def test_a_client_that_reads_nothing_is_closed_without_an_error_in_the_log(
     settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.CARILLON = {**settings.CARILLON, "WRITE_DEADLINE": 0.05}
     async with Connection(CarillonASGIHandler(), "/async") as connection:
         await connection.event()
-        connection.reads.clear()
+        connection.client_reads.clear()
         await apublish("t", "a")
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await connection.task
     assert runtime.start().hub.subscribers == []
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_a_task_that_the_server_cancels_is_cancelled() -> None:
+async def test_a_task_that_the_server_cancels_raises_cancelled_error() -> None:
     connection = Connection(CarillonASGIHandler(), "/async")
     await connection.__aenter__()
     await connection.event()
@@ -247,78 +246,78 @@ async def test_a_task_that_the_server_cancels_is_cancelled() -> None:
     assert runtime.start().hub.subscribers == []
 
 
-async def test_an_open_stream_refers_to_no_request() -> None:
-    seen: list[str] = []
+async def test_an_open_stream_holds_no_reference_to_its_request() -> None:
+    freed: list[bool] = []
 
-    async def remembering(request: HttpRequest) -> EventStreamResponse:
-        weakref.finalize(request, seen.append, "freed")
+    async def watched_view(request: HttpRequest) -> EventStreamResponse:
+        weakref.finalize(request, freed.append, True)
         return EventStreamResponse(["t"])
 
-    await runtime.start().wait_ready(timeout=DEADLINE)
-    pattern = type("Urls", (), {"urlpatterns": [path("here", remembering)]})
+    await runtime.start().wait_ready(timeout=DEADLINE_SECONDS)
+    pattern = type("Urls", (), {"urlpatterns": [path("watched", watched_view)]})
     with override_settings(ROOT_URLCONF=pattern):
-        async with Connection(CarillonASGIHandler(), "/here") as connection:
+        async with Connection(CarillonASGIHandler(), "/watched") as connection:
             await connection.event()
             gc.collect()
-            assert seen == ["freed"]
+            assert freed == [True]
 
 
 @pytest.fixture
-def sessions(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The service as in config/, with sessions that are not read before the gate opens."""
+def sessions(settings: Any) -> Iterator[None]:
+    """The service as in config/, with sessions that cannot be read until the gate opens."""
     settings.ROOT_URLCONF = "config.urls"
     settings.MIDDLEWARE = default.MIDDLEWARE
     settings.SESSION_ENGINE = "tests.harness.sessions"
-    monkeypatch.setattr(held.gate, "_flag", False)
-    held.readers.clear()
+    gated_sessions.gate.clear()
+    gated_sessions.readers.clear()
     yield
-    held.gate.set()
+    gated_sessions.gate.set()
 
 
-async def test_while_sessions_cannot_be_read_everybody_else_is_served(
+async def test_public_streams_are_served_while_sessions_cannot_be_read(
     sessions: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "TIMEOUT", 0.05)
+    monkeypatch.setattr(session, "READ_TIMEOUT_SECONDS", 0.05)
     application = CarillonASGIHandler()
     async with Connection(application, "/events/?topic=demo.a") as public:
         await public.event()
         before = threading.active_count()
         for _ in range(3):
             crowd = [Connection(application, PRIVATE, cookie=COOKIE) for _ in range(30)]
-            await asyncio.gather(*(each.__aenter__() for each in crowd))
-            for each in crowd:
-                assert (await each.event()).data == '{"reason":"user_unknown"}'
-                await each.__aexit__(None, None, None)
-        assert threading.active_count() <= before + threads.THREADS
-        await apublish("demo.a", "still here")
-        assert (await public.event()).data == "still here"
+            await asyncio.gather(*(connection.__aenter__() for connection in crowd))
+            for connection in crowd:
+                assert (await connection.event()).data == '{"reason":"user_unknown"}'
+                await connection.__aexit__(None, None, None)
+        assert threading.active_count() <= before + MAX_THREADS
+        await apublish("demo.a", "b")
+        assert (await public.event()).data == "b"
 
 
 async def test_a_burst_of_sessions_is_read_in_few_threads(sessions: None) -> None:
-    held.gate.set()
+    gated_sessions.gate.set()
     application = CarillonASGIHandler()
-    await runtime.start().wait_ready(timeout=DEADLINE)
+    await runtime.start().wait_ready(timeout=DEADLINE_SECONDS)
     before = threading.active_count()
     crowd = [Connection(application, PRIVATE, cookie=COOKIE) for _ in range(60)]
-    await asyncio.gather(*(each.__aenter__() for each in crowd))
-    # What logs that they were refused has a few threads of its own.
-    assert threading.active_count() <= before + threads.THREADS + LOGGING_THREADS
-    assert {each.status for each in crowd} == {403}
-    assert len(held.readers) == len(crowd)
-    assert len(set(held.readers)) <= threads.THREADS
-    for each in crowd:
-        await each.__aexit__(None, None, None)
+    await asyncio.gather(*(connection.__aenter__() for connection in crowd))
+    # Logging the refusals takes a few threads of its own.
+    assert threading.active_count() <= before + MAX_THREADS + LOGGING_THREADS
+    assert {connection.status for connection in crowd} == {403}
+    assert len(gated_sessions.readers) == len(crowd)
+    assert len(set(gated_sessions.readers)) <= MAX_THREADS
+    for connection in crowd:
+        await connection.__aexit__(None, None, None)
 
 
 async def test_public_topics_need_no_thread(sessions: None) -> None:
     application = CarillonASGIHandler()
-    await runtime.start().wait_ready(timeout=DEADLINE)
+    await runtime.start().wait_ready(timeout=DEADLINE_SECONDS)
     before = threading.active_count()
     for _ in range(5):
         async with Connection(application, "/events/?topic=demo.a") as connection:
             await connection.event()
             assert threading.active_count() <= before
-    assert held.readers == []
+    assert gated_sessions.readers == []
 
 
 async def test_lifespan_starts_and_stops_the_runtime() -> None:
@@ -327,11 +326,11 @@ async def test_lifespan_starts_and_stops_the_runtime() -> None:
     task = asyncio.ensure_future(
         CarillonASGIHandler()({"type": "lifespan"}, incoming.get, sent.put)
     )
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         incoming.put_nowait({"type": "lifespan.startup"})
         assert await sent.get() == {"type": "lifespan.startup.complete"}
-        assert runtime.here() is not None
+        assert runtime.current() is not None
         incoming.put_nowait({"type": "lifespan.shutdown"})
         assert await sent.get() == {"type": "lifespan.shutdown.complete"}
         await task
-    assert runtime.here() is None
+    assert runtime.current() is None

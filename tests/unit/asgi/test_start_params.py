@@ -1,4 +1,4 @@
-"""Where a stream begins: which of the things a request says counts, and what it means."""
+"""Where a stream starts: which parameter of a request counts, and what it means."""
 
 import time
 from contextlib import suppress
@@ -12,22 +12,22 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from notifications.asgi.start_params import since, start_of
+from notifications.asgi.start_params import parse_since, requested_start
 from notifications.errors import BadRequest
 from notifications.hub.subscribers import Start
-from notifications.log.cursors import Cursor, position
+from notifications.log.cursors import Cursor, make_position
 
 CURSOR = "1.0123456789ab.1700000000000-0"
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
 
 
-def start(query: str, header: str | None = None) -> Start:
+def start_of(query: str, header: str | None = None) -> Start:
     headers = {} if header is None else {"Last-Event-ID": header}
-    return start_of(RequestFactory().get(f"/events/?{query}", headers=headers))
+    return requested_start(RequestFactory().get(f"/events/?{query}", headers=headers))
 
 
-# Which one counts
+# Which parameter counts
 
 
 @pytest.mark.parametrize(
@@ -54,29 +54,29 @@ def start(query: str, header: str | None = None) -> Start:
         (None, "since=", None),
     ],
 )
-def test_the_first_that_is_present_and_not_empty_counts(
+def test_the_first_parameter_that_is_present_and_not_empty_counts(
     header: str | None, query: str, cursor: str | None
 ) -> None:
-    assert start(query, header) == Start(cursor=cursor)
+    assert start_of(query, header) == Start(cursor=cursor)
 
 
-def test_since_counts_where_everything_else_is_empty() -> None:
-    assert start("lastEventId=&lastEventID=&last_event_id=&since=all", "") == Start(since_ms=0)
+def test_since_counts_if_all_other_parameters_are_empty() -> None:
+    assert start_of("lastEventId=&lastEventID=&last_event_id=&since=all", "") == Start(since_ms=0)
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=255), min_size=1))
 @hypothesis_settings(max_examples=150, deadline=None)
 def test_a_cursor_is_never_an_error(text: str) -> None:
-    assert start("", text) == Start(cursor=text)
-    assert start(f"lastEventId={quote(text)}") == Start(cursor=text)
+    assert start_of("", text) == Start(cursor=text)
+    assert start_of(f"lastEventId={quote(text)}") == Start(cursor=text)
 
 
 # What since means
 
 
 @pytest.mark.parametrize("text", ["all", "earliest"])
-def test_all_is_from_the_very_beginning(text: str) -> None:
-    assert since(text) == Start(since_ms=0)
+def test_all_and_earliest_mean_the_oldest_event(text: str) -> None:
+    assert parse_since(text) == Start(since_ms=0)
 
 
 @pytest.mark.parametrize(
@@ -90,16 +90,16 @@ def test_all_is_from_the_very_beginning(text: str) -> None:
         ("007d", timedelta(days=7)),
     ],
 )
-def test_a_duration_is_back_from_now(text: str, ago: timedelta) -> None:
+def test_a_duration_counts_back_from_now(text: str, ago: timedelta) -> None:
     before = time.time_ns() // 1_000_000
-    found = since(text).since_ms
+    since_ms = parse_since(text).since_ms
     after = time.time_ns() // 1_000_000
-    assert found is not None
-    assert before <= found + ago // timedelta(milliseconds=1) <= after
+    assert since_ms is not None
+    assert before <= since_ms + ago // timedelta(milliseconds=1) <= after
 
 
-def test_a_duration_ends_at_the_beginning_of_time() -> None:
-    assert since("999999999d") == Start(since_ms=0)
+def test_a_duration_that_leads_before_1970_means_the_oldest_event() -> None:
+    assert parse_since("999999999d") == Start(since_ms=0)
 
 
 @pytest.mark.parametrize(
@@ -117,32 +117,32 @@ def test_a_duration_ends_at_the_beginning_of_time() -> None:
         "20261122T120000Z",
     ],
 )
-def test_a_time_is_iso_8601(text: str) -> None:
-    assert since(text) == Start(since_ms=NOON_MS)
+def test_since_accepts_iso_8601_times(text: str) -> None:
+    assert parse_since(text) == Start(since_ms=NOON_MS)
 
 
 @pytest.mark.parametrize("plus", ["+", "%2B", "%20"])
 def test_the_plus_of_a_zone_may_be_escaped_or_not(plus: str) -> None:
-    assert start(f"since=2026-11-22T13:00:00{plus}01:00") == Start(since_ms=NOON_MS)
+    assert start_of(f"since=2026-11-22T13:00:00{plus}01:00") == Start(since_ms=NOON_MS)
 
 
-def test_a_date_is_its_first_moment() -> None:
-    assert since("2026-11-22") == Start(since_ms=NOON_MS - 12 * 3_600_000)
+def test_a_date_means_midnight() -> None:
+    assert parse_since("2026-11-22") == Start(since_ms=NOON_MS - 12 * 3_600_000)
 
 
-def test_a_time_counts_milliseconds() -> None:
-    assert since("2026-11-22T12:00:00.123Z") == Start(since_ms=NOON_MS + 123)
+def test_a_time_has_milliseconds() -> None:
+    assert parse_since("2026-11-22T12:00:00.123Z") == Start(since_ms=NOON_MS + 123)
 
 
 @pytest.mark.parametrize(
     "text", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "1969-01-01"]
 )
-def test_a_time_before_1970_is_the_beginning(text: str) -> None:
-    assert since(text) == Start(since_ms=0)
+def test_a_time_before_1970_means_the_oldest_event(text: str) -> None:
+    assert parse_since(text) == Start(since_ms=0)
 
 
-def test_a_cursor_is_one() -> None:
-    assert since(CURSOR) == Start(cursor=CURSOR)
+def test_since_accepts_a_cursor() -> None:
+    assert parse_since(CURSOR) == Start(cursor=CURSOR)
 
 
 @pytest.mark.parametrize(
@@ -172,19 +172,19 @@ def test_a_cursor_is_one() -> None:
         "\ud800",
     ],
 )
-def test_what_cannot_be_read_is_a_bad_request_that_names_what_can(text: str) -> None:
+def test_an_invalid_since_is_a_bad_request_that_names_the_valid_forms(text: str) -> None:
     with pytest.raises(BadRequest, match="is not a cursor, an ISO 8601 time, a duration"):
-        since(text)
+        parse_since(text)
 
 
 @given(st.datetimes(timezones=st.timezones() | st.none()))
 @hypothesis_settings(max_examples=150, deadline=None)
-def test_any_time_is_read(moment: datetime) -> None:
+def test_any_time_is_parsed(moment: datetime) -> None:
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    found = since(moment.isoformat()).since_ms
-    assert found is not None
+    since_ms = parse_since(moment.isoformat()).since_ms
+    assert since_ms is not None
     # A zone's offset may have seconds, which ISO 8601 leaves out and Python does not.
-    assert abs(found - max(0, aware.timestamp() * 1000)) <= 1
+    assert abs(since_ms - max(0, aware.timestamp() * 1000)) <= 1
 
 
 @given(
@@ -193,9 +193,9 @@ def test_any_time_is_read(moment: datetime) -> None:
     st.integers(0, 2**64 - 1),
 )
 @hypothesis_settings(max_examples=150, deadline=None)
-def test_any_cursor_is_read(epoch: str, ms: int, n: int) -> None:
-    text = str(Cursor(epoch, position(ms, n)))
-    assert since(text) == Start(cursor=text)
+def test_any_cursor_is_parsed(epoch: str, ms: int, n: int) -> None:
+    text = str(Cursor(epoch, make_position(ms, n)))
+    assert parse_since(text) == Start(cursor=text)
 
 
 PIECES = st.sampled_from(
@@ -205,18 +205,18 @@ PIECES = st.sampled_from(
 
 @given(st.text() | st.lists(PIECES).map("".join))
 @hypothesis_settings(max_examples=300, deadline=None)
-def test_any_text_is_read_or_a_bad_request(text: str) -> None:
+def test_any_text_is_parsed_or_a_bad_request(text: str) -> None:
     try:
-        found = since(text)
+        start = parse_since(text)
     except BadRequest:
         return
-    assert (found.cursor is None) != (found.since_ms is None)
-    assert found.since_ms is None or found.since_ms >= 0
+    assert (start.cursor is None) != (start.since_ms is None)
+    assert start.since_ms is None or start.since_ms >= 0
 
 
 @given(st.binary(max_size=40))
 @hypothesis_settings(max_examples=150, deadline=None)
-def test_any_query_is_read_or_a_bad_request(value: bytes) -> None:
+def test_any_query_is_parsed_or_a_bad_request(value: bytes) -> None:
     query = f"since={quote(value, safe='+')}"
     with suppress(BadRequest):
-        assert (start(query) == Start()) == (QueryDict(query)["since"] == "")
+        assert (start_of(query) == Start()) == (QueryDict(query)["since"] == "")

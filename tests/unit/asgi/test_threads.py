@@ -1,23 +1,17 @@
-"""Lanes: few threads, each for one request at a time, and none when there is nothing to do."""
+"""The thread pool: few threads, each for one request at a time, and none when they are idle."""
 
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 from django import db
 from django.db import OperationalError
 
-from notifications.asgi import threads as module
 from notifications.asgi.threads import RequestExecutor, ThreadPool
 
-DEADLINE = 10.0
-
-
-@pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "THREADS", 2)
+DEADLINE_SECONDS = 10.0
 
 
 @pytest.fixture
@@ -27,139 +21,141 @@ def gate() -> Iterator[threading.Event]:
     event.set()
 
 
-def here() -> threading.Thread:
+def executor_of(thread_pool: ThreadPool, *, keep_thread: bool = False) -> RequestExecutor:
+    return RequestExecutor(thread_pool, keep_thread=keep_thread)
+
+
+def current_thread() -> threading.Thread:
     return threading.current_thread()
 
 
-def held(
+def thread_of(executor: RequestExecutor) -> threading.Thread:
+    return executor.submit(current_thread).result(DEADLINE_SECONDS)
+
+
+def blocked(
     executor: RequestExecutor, gate: threading.Event
 ) -> tuple[threading.Event, "Future[bool]"]:
-    """Work that has begun, and goes on until the gate opens."""
-    begun = threading.Event()
+    """A call that sets the first event when it starts, and lasts until the gate opens."""
+    started = threading.Event()
 
-    def hold() -> bool:
-        begun.set()
-        return gate.wait(DEADLINE)
+    def block() -> bool:
+        started.set()
+        return gate.wait(DEADLINE_SECONDS)
 
-    return begun, executor.submit(hold)
+    return started, executor.submit(block)
 
 
-def test_what_is_submitted_is_done_in_another_thread_in_its_order() -> None:
-    executor, done = RequestExecutor(ThreadPool(), kept=False), list[int]()
+def test_calls_run_in_another_thread_in_their_order() -> None:
+    executor, done = executor_of(ThreadPool()), list[int]()
     futures = [executor.submit(done.append, n) for n in range(20)]
-    wait(futures, DEADLINE)
+    wait(futures, DEADLINE_SECONDS)
     assert done == list(range(20))
-    assert executor.submit(here).result(DEADLINE) is not here()
+    assert thread_of(executor) is not current_thread()
 
 
-def test_what_it_raises_is_raised_where_it_is_waited_for() -> None:
-    future: Future[int] = RequestExecutor(ThreadPool(), kept=False).submit(lambda: 1 // 0)
+def test_an_error_is_raised_where_the_result_is_awaited() -> None:
+    future: Future[int] = executor_of(ThreadPool()).submit(lambda: 1 // 0)
     with pytest.raises(ZeroDivisionError):
-        future.result(DEADLINE)
+        future.result(DEADLINE_SECONDS)
 
 
-def test_there_are_no_more_threads_than_that_and_the_rest_waits(gate: threading.Event) -> None:
-    thread_pool = ThreadPool()
+def test_a_request_waits_while_all_threads_are_busy(gate: threading.Event) -> None:
+    thread_pool = ThreadPool(max_threads=2)
     for _ in range(2):
-        begun, _ = held(RequestExecutor(thread_pool, kept=False), gate)
-        assert begun.wait(DEADLINE)
-    begun, future = held(RequestExecutor(thread_pool, kept=False), gate)
-    assert not begun.is_set()
+        started, _ = blocked(executor_of(thread_pool), gate)
+        assert started.wait(DEADLINE_SECONDS)
+    started, future = blocked(executor_of(thread_pool), gate)
+    assert not started.is_set()
     gate.set()
-    assert future.result(DEADLINE)
+    assert future.result(DEADLINE_SECONDS)
 
 
-def test_a_kept_lane_has_its_thread_to_itself_until_it_is_closed() -> None:
-    thread_pool = ThreadPool()
-    kept = RequestExecutor(thread_pool, kept=True)
-    its = kept.submit(here).result(DEADLINE)
-    others = {
-        RequestExecutor(thread_pool, kept=False).submit(here).result(DEADLINE) for _ in range(10)
-    }
-    assert its not in others
-    assert kept.submit(here).result(DEADLINE) is its
-    kept.close()
-    both = [RequestExecutor(thread_pool, kept=True) for _ in range(2)]
-    assert its in {executor.submit(here).result(DEADLINE) for executor in both}
+def test_an_executor_that_keeps_its_thread_has_it_alone_until_it_is_closed() -> None:
+    thread_pool = ThreadPool(max_threads=2)
+    keeper = executor_of(thread_pool, keep_thread=True)
+    kept_thread = thread_of(keeper)
+    assert kept_thread not in {thread_of(executor_of(thread_pool)) for _ in range(10)}
+    assert thread_of(keeper) is kept_thread
+    keeper.close()
+    both = [executor_of(thread_pool, keep_thread=True) for _ in range(2)]
+    assert kept_thread in {thread_of(executor) for executor in both}
 
 
-def test_what_nobody_waits_for_any_more_is_not_done(gate: threading.Event) -> None:
-    thread_pool = ThreadPool()
+def test_a_cancelled_call_does_not_run(gate: threading.Event) -> None:
+    thread_pool = ThreadPool(max_threads=2)
     for _ in range(2):
-        held(RequestExecutor(thread_pool, kept=False), gate)
+        blocked(executor_of(thread_pool), gate)
     done = list[int]()
-    executor = RequestExecutor(thread_pool, kept=False)
+    executor = executor_of(thread_pool)
     assert executor.submit(done.append, 1).cancel()
     last = executor.submit(done.append, 2)
     gate.set()
-    last.result(DEADLINE)
+    last.result(DEADLINE_SECONDS)
     assert done == [2]
 
 
-def test_too_many_are_refused_at_once(
-    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MAX_WAITING", 3)
-    thread_pool = ThreadPool()
+def test_a_request_is_refused_when_too_many_wait(gate: threading.Event) -> None:
+    thread_pool = ThreadPool(max_threads=2, max_waiting=3)
     for _ in range(2):
-        begun, _ = held(RequestExecutor(thread_pool, kept=False), gate)
-        assert begun.wait(DEADLINE)
+        started, _ = blocked(executor_of(thread_pool), gate)
+        assert started.wait(DEADLINE_SECONDS)
     for _ in range(3):
-        RequestExecutor(thread_pool, kept=False).submit(here)
+        executor_of(thread_pool).submit(current_thread)
     with pytest.raises(OperationalError):
-        RequestExecutor(thread_pool, kept=False).submit(here)
+        executor_of(thread_pool).submit(current_thread)
 
 
-def test_threads_with_nothing_to_do_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LINGER", 0.01)
-    thread = RequestExecutor(ThreadPool(), kept=False).submit(here).result(DEADLINE)
-    thread.join(DEADLINE)
+def test_an_idle_thread_ends() -> None:
+    thread = thread_of(executor_of(ThreadPool(cleanup_seconds=0.01)))
+    thread.join(DEADLINE_SECONDS)
     assert not thread.is_alive()
 
 
 @dataclass
-class Connection:
-    """What is asked of one of Django's."""
+class DatabaseConnection:
+    """The attributes of Django's connections that the pool reads."""
 
     connection: object = None
     errors_occurred: bool = False
     in_atomic_block: bool = False
     needs_rollback: bool = False
+    queries_log: list[str] = field(default_factory=list)
 
 
 @pytest.mark.parametrize(
-    ("kept", "left", "tidied"),
+    ("keep_thread", "connection", "cleaned_up"),
     [
-        (False, Connection(), False),
-        (True, Connection(), True),
-        (False, Connection(errors_occurred=True), True),
-        (False, Connection(in_atomic_block=True), True),
+        (False, DatabaseConnection(), False),
+        (True, DatabaseConnection(), True),
+        (False, DatabaseConnection(errors_occurred=True), True),
+        (False, DatabaseConnection(in_atomic_block=True), True),
     ],
     ids=["ours", "anybody's", "ours, after an error", "ours, in a transaction"],
 )
-def test_connections_are_kept_where_nobody_can_have_left_anything_on_them(
-    *, kept: bool, left: Connection, tidied: bool, monkeypatch: pytest.MonkeyPatch
+def test_connections_are_cleaned_up_if_the_request_may_have_changed_their_state(
+    *,
+    keep_thread: bool,
+    connection: DatabaseConnection,
+    cleaned_up: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    closed = list[threading.Thread]()
-    monkeypatch.setattr(module, "THREADS", 1)
-    monkeypatch.setattr(module, "close_old_connections", lambda: closed.append(here()))
-    monkeypatch.setattr(db.connections, "all", lambda **_: [left])
-    monkeypatch.setattr(module, "reset_queries", lambda: None)
-    thread_pool = ThreadPool()
-    first, second = RequestExecutor(thread_pool, kept=kept), RequestExecutor(thread_pool, kept=kept)
-    thread = first.submit(here).result(DEADLINE)
+    monkeypatch.setattr(db.connections, "all", lambda **_: [connection])
+    cleaned = list[threading.Thread]()
+    thread_pool = ThreadPool(max_threads=1, clean_up=lambda: cleaned.append(current_thread()))
+    first, second = (executor_of(thread_pool, keep_thread=keep_thread) for _ in range(2))
+    thread = thread_of(first)
     first.close()
-    assert second.submit(lambda: thread in closed).result(DEADLINE) is tidied
+    assert second.submit(lambda: thread in cleaned).result(DEADLINE_SECONDS) is cleaned_up
     second.close()
 
 
-def test_a_connection_that_cannot_be_closed_does_not_cost_a_thread(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "THREADS", 1)
-    monkeypatch.setattr(module, "close_old_connections", lambda: 1 // 0)
-    thread_pool = ThreadPool()
+def test_a_clean_up_that_fails_does_not_end_the_thread() -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    thread_pool = ThreadPool(max_threads=1, clean_up=fail)
     for _ in range(2):
-        executor = RequestExecutor(thread_pool, kept=True)
-        assert executor.submit(here).result(DEADLINE) is not here()
+        executor = executor_of(thread_pool, keep_thread=True)
+        assert thread_of(executor) is not current_thread()
         executor.close()

@@ -1,4 +1,4 @@
-"""`./run bench`, with next to nothing to measure: the table is whole, and what is lost is said."""
+"""`./run bench` with tiny measurements: the table is whole, and a loss is reported."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ TINY = Scale(
     steady=1,
     steady_rate=50,
     steady_streams=5,
-    patience=1,
+    lost_after=1,
 )
 
 
@@ -41,7 +41,7 @@ def tools() -> None:
 
 
 def under_uvicorn(row: Row) -> Row:
-    """What of the row needs no other server, no peer and nobody who is logged in."""
+    """The part of the row that needs no other server, no peer and no session."""
     names = {"steady uvicorn", "anonymous uvicorn"}
     return replace(
         row,
@@ -62,14 +62,14 @@ def test_the_table_is_whole(tmp_path: Path) -> None:
         assert all(len(line["values"]) == 1 for line in lines)
     written = path.read_text()
     assert "20 open streams" in written
-    assert "| – |" not in written  # what a line without a figure has in its place
+    assert "| – |" not in written  # the dash of a line without a figure
 
 
-def of_nobody(bench: Bench) -> Sample:
-    """The bare application opens streams, takes what is published, and delivers nothing."""
+def deliver_nothing(bench: Bench) -> Sample:
+    """The bare application opens streams, accepts publications, and delivers nothing."""
     with bench.site("bare", "uvicorn") as peer:
-        told: Delivered = bench.referee.deliver(peer, streams=2, events=1, rate=0, settle=0.1)
-    return {"delivery": told.cpu}
+        delivered: Delivered = bench.referee.deliver(peer, streams=2, events=1, rate=0, settle=0.1)
+    return {"delivery": delivered.cpu}
 
 
 @pytest.mark.usefixtures("tools")
@@ -77,7 +77,7 @@ def test_a_lost_delivery_fails_the_run(tmp_path: Path, capsys: pytest.CaptureFix
     row = Row(
         name="lost",
         title="what does not arrive",
-        cells=[Cell(name="lost", measure=of_nobody, seconds=2)],
+        cells=[Cell(name="lost", measure=deliver_nothing, seconds=2)],
         lines=[Line(text="all of it", key=("lost", "delivery"), unit="µs", at_most=1.0)],
     )
     path = tmp_path / "lost.md"
@@ -86,12 +86,12 @@ def test_a_lost_delivery_fails_the_run(tmp_path: Path, capsys: pytest.CaptureFix
     assert "LOST: 0 of 2 deliveries" in capsys.readouterr().err
 
 
-def test_a_peer_that_fails_does_not_fail_the_run_and_is_said() -> None:
+def test_a_peer_that_fails_is_reported_and_does_not_fail_the_run() -> None:
     results = Results(faults=[Fault("nchan", 1, "LOST: 1 of 2 deliveries", ours=False)])
     assert "nchan, run 1: LOST" in report.markdown([], results, TINY, {})
 
 
-def test_a_bound_is_kept_or_not() -> None:
+def test_a_figure_meets_its_bound_or_not() -> None:
     results = Results(samples={"ours": [{"cpu": 2.0}, {"cpu": 1.0}, {"cpu": 9.0}]})
     line = Line(text="", key=("ours", "cpu"), unit="", at_most=2.0)
     assert results.met(line) is True
@@ -102,7 +102,7 @@ def test_a_bound_is_kept_or_not() -> None:
     assert results.met(replace(line, key=("missing", "cpu"))) is None
 
 
-def test_a_bound_beside_a_peer_is_of_the_ratio() -> None:
+def test_a_bound_beside_a_peer_applies_to_the_ratio() -> None:
     results = Results(samples={"ours": [{"cpu": 3.0}], "theirs": [{"cpu": 2.0}]})
     line = Line(
         text="", key=("ours", "cpu"), unit="", factor=1e6, beside=("theirs", "cpu"), at_most=1.5
@@ -122,9 +122,9 @@ def test_every_line_is_measured_by_its_row() -> None:
 def test_help_names_every_row(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         command.main(["--help"])
-    said = capsys.readouterr().out
-    assert all(row.name in said for row in ROWS)
-    assert CONNECT.title.format(crowd=f"{FULL.crowd:,}") in said
+    output = capsys.readouterr().out
+    assert all(row.name in output for row in ROWS)
+    assert CONNECT.title.format(crowd=f"{FULL.crowd:,}") in output
     assert QUICK.crowd < FULL.crowd
 
 

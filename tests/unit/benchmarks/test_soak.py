@@ -1,4 +1,4 @@
-"""A short soak, as a longer one is run by hand: `./run soak --minutes 30`."""
+"""A short soak; a longer one is run by hand: `./run soak --minutes 30`."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What `manage.py check` says of who is let in."""
+"""The checks of who may subscribe and publish."""
 
 import sys
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from django.utils import timezone
 from notifications.access import Access, Rules, object_permission, own, public
 from notifications.access.identities import api_keys
 from notifications.models import ApiKey
-from tests.unit.checks.test_checks import MEMORY, found, ids
+from tests.unit.checks.test_checks import MEMORY, ids, messages_of
 
 MODULE = "rules_for_checks"
 
 
 @pytest.fixture
 def rules() -> Iterator[Any]:
-    """A module whose names `ACCESS` can be."""
+    """A module whose attributes `ACCESS` can name."""
     module: Any = ModuleType(MODULE)
     sys.modules[MODULE] = module
     yield module
@@ -36,36 +36,36 @@ def with_access(name: str) -> dict[str, Any]:
 
 
 def test_rules_that_cannot_be_imported_are_an_error() -> None:
-    [error] = found(CARILLON={**MEMORY, "ACCESS": "no.such.rules"})
+    [error] = messages_of(CARILLON={**MEMORY, "ACCESS": "no.such.rules"})
     assert error.id == "carillon.E002"
     assert error.is_serious()
     assert "CARILLON['ACCESS']" in error.msg
 
 
-def test_what_is_no_access_is_an_error(rules: Any) -> None:
+def test_an_object_that_is_no_access_is_an_error(rules: Any) -> None:
     rules.list = [public("news")]
-    [error] = found(CARILLON=with_access("list"))
+    [error] = messages_of(CARILLON=with_access("list"))
     assert error.id == "carillon.E002"
     assert "no notifications.access.Access" in error.msg
 
 
-def test_rules_that_fail_to_be_made_are_an_error(rules: Any) -> None:
+def test_rules_that_raise_an_exception_are_an_error(rules: Any) -> None:
     def broken() -> Access:
         raise RuntimeError("nothing here works")
 
     rules.Broken = type("Broken", (Access,), {"__init__": lambda _: broken()})
-    [error] = found(CARILLON=with_access("Broken"))
+    [error] = messages_of(CARILLON=with_access("Broken"))
     assert (error.id, error.msg) == ("carillon.E002", "CARILLON['ACCESS']: nothing here works")
 
 
-def test_settings_that_are_wrong_are_one_error_and_not_two() -> None:
+def test_invalid_settings_are_one_error_and_not_two() -> None:
     assert ids(CARILLON={**MEMORY, "ACCESS": "no dots"}, deploy=True) == ["carillon.E001"]
 
 
-# W009: objects
+# W009: permissions of objects
 
 
-def test_permissions_of_objects_need_a_backend_that_knows_them(rules: Any) -> None:
+def test_permissions_of_objects_need_a_backend_that_supports_them(rules: Any) -> None:
     rules.mine = Rules(subscribe=[own("user.{id}"), object_permission("auth.view_user", "a.{pk}")])
     assert ids(CARILLON=with_access("mine")) == ["carillon.W009"]
     backends = ["django.contrib.auth.backends.ModelBackend", "guardian.backends.Mine"]
@@ -83,13 +83,13 @@ class Open(Access):
 
 
 @pytest.mark.parametrize("everything", [Open, Rules(subscribe=[public("*")])])
-def test_rules_by_which_everything_is_public_are_warned_of(rules: Any, everything: object) -> None:
+def test_rules_that_make_everything_public_get_a_warning(rules: Any, everything: object) -> None:
     rules.everything = everything
     assert ids(CARILLON=with_access("everything"), deploy=True) == ["carillon.W010"]
     assert ids(CARILLON=with_access("everything")) == []
 
 
-def test_a_setting_by_which_everything_is_public_is_warned_of() -> None:
+def test_a_setting_that_makes_everything_public_gets_a_warning() -> None:
     assert ids(CARILLON={**MEMORY, "PUBLIC_TOPICS": ["*"]}, deploy=True) == ["carillon.W010"]
     assert ids(CARILLON={**MEMORY, "PUBLIC_TOPICS": ["news", "demo."]}, deploy=True) == []
 
@@ -97,20 +97,20 @@ def test_a_setting_by_which_everything_is_public_is_warned_of() -> None:
 # W011: origins
 
 
-def test_an_origin_without_tls_is_warned_of_unless_it_is_this_machine() -> None:
-    def said(*origins: str) -> list[str | None]:
+def test_an_origin_without_tls_gets_a_warning_unless_it_is_this_machine() -> None:
+    def ids_for(*origins: str) -> list[str | None]:
         return ids(CARILLON={**MEMORY, "CORS_ALLOWED_ORIGINS": origins}, deploy=True)
 
-    assert said("https://a.example", "http://b.example") == ["carillon.W011"]
-    assert said("https://a.example", "http://localhost:3000") == []
+    assert ids_for("https://a.example", "http://b.example") == ["carillon.W011"]
+    assert ids_for("https://a.example", "http://localhost:3000") == []
 
 
 @pytest.mark.parametrize("origin", ["*", "https://*.example", "https://*"])
-def test_an_origin_that_is_many_is_an_error(origin: str) -> None:
+def test_a_wildcard_origin_is_an_error(origin: str) -> None:
     assert ids(CARILLON={**MEMORY, "CORS_ALLOWED_ORIGINS": [origin]}) == ["carillon.E001"]
 
 
-# W012 to W014: what is handier than it is safe
+# W012 to W014: settings that are more convenient than safe
 
 
 @pytest.mark.parametrize(
@@ -122,16 +122,16 @@ def test_an_origin_that_is_many_is_an_error(origin: str) -> None:
         ({"SESSION_COOKIE_SAMESITE": False}, "carillon.W014"),
     ],
 )
-def test_what_is_handy_is_warned_of_where_it_is_deployed(settings: Any, id: str) -> None:
+def test_convenient_settings_get_a_warning_in_deployment(settings: Any, id: str) -> None:
     with override_settings(SILENCED_SYSTEM_CHECKS=[]):
         assert ids(**settings, deploy=True) == [id]
         assert ids(**settings) == []
 
 
-# W015: keys without an end
+# W015: keys that never expire
 
 
-def made(*, expires: bool, revoked: bool = False) -> ApiKey:
+def create_key(*, expires: bool, revoked: bool = False) -> ApiKey:
     now = timezone.now()
     key = ApiKey(
         name="a service",
@@ -144,27 +144,27 @@ def made(*, expires: bool, revoked: bool = False) -> ApiKey:
     return key
 
 
-def about_keys(*databases: str) -> list[str]:
-    said = run_checks(include_deployment_checks=True, databases=databases or None)
-    return [each.msg for each in said if each.id == "carillon.W015"]
+def key_warnings(*databases: str) -> list[str]:
+    messages = run_checks(include_deployment_checks=True, databases=databases or None)
+    return [message.msg for message in messages if message.id == "carillon.W015"]
 
 
 @pytest.mark.django_db
-def test_keys_that_never_end_are_named_without_their_secret() -> None:
-    lasting, ending, revoked = (
-        made(expires=False),
-        made(expires=True),
-        made(expires=False, revoked=True),
+def test_keys_that_never_expire_are_named_without_their_secret() -> None:
+    unlimited, expiring, revoked = (
+        create_key(expires=False),
+        create_key(expires=True),
+        create_key(expires=False, revoked=True),
     )
-    [said] = about_keys("default")
-    assert f"crl_{lasting.prefix}_…" in said
-    assert ending.prefix not in said
-    assert revoked.prefix not in said
-    assert lasting.digest not in said
+    [warning] = key_warnings("default")
+    assert f"crl_{unlimited.prefix}_…" in warning
+    assert expiring.prefix not in warning
+    assert revoked.prefix not in warning
+    assert unlimited.digest not in warning
 
 
-def test_the_database_is_asked_only_where_it_is_named() -> None:
-    assert about_keys() == []
+def test_only_a_database_that_is_named_is_queried() -> None:
+    assert key_warnings() == []
 
 
 # W016: Redis
@@ -188,9 +188,11 @@ def test_the_database_is_asked_only_where_it_is_named() -> None:
         ("redis+cluster://10.1.2.3,10.1.2.4:6380", []),
     ],
 )
-def test_a_redis_elsewhere_is_reached_by_tls(
+def test_a_redis_on_another_network_needs_tls(
     url: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.checks.redis._eviction_policy", lambda *_: None)
     assert ids(CARILLON={"REDIS_URL": url}, deploy=True) == expected
-    assert not any("secret" in each.msg for each in found(CARILLON={"REDIS_URL": url}, deploy=True))
+    assert not any(
+        "secret" in message.msg for message in messages_of(CARILLON={"REDIS_URL": url}, deploy=True)
+    )

@@ -1,4 +1,4 @@
-"""What `manage.py check` says."""
+"""The checks of settings, server, packages and Redis, and that all checks are documented."""
 
 import re
 import sys
@@ -32,22 +32,22 @@ from tests.harness.silent_redis import silent_redis
 MEMORY = {"LOG": "memory"}
 
 
-def found(*, deploy: bool = False, **settings: Any) -> list[CheckMessage]:
+def messages_of(*, deploy: bool = False, **settings: Any) -> list[CheckMessage]:
     with override_settings(**{"CARILLON": MEMORY, **settings}):
         return run_checks(tags=["carillon"], include_deployment_checks=deploy)
 
 
 def ids(*, deploy: bool = False, **settings: Any) -> list[str | None]:
-    messages = found(deploy=deploy, **settings)
+    messages = messages_of(deploy=deploy, **settings)
     assert all(message.hint for message in messages)
     return [message.id for message in messages]
 
 
-def test_a_project_that_is_right_has_nothing_to_say() -> None:
+def test_a_correct_project_gets_no_messages() -> None:
     assert run_checks(include_deployment_checks=False) == []
 
 
-def test_every_check_is_listed_where_it_is_installed() -> None:
+def test_every_check_is_documented() -> None:
     sources = [file.read_text() for file in (ROOT / "notifications/checks").glob("*.py")]
     known = set(re.findall(r'id="(carillon\.[EW]\d{3})"', " ".join(sources)))
     assert len(known) == 28
@@ -58,8 +58,8 @@ def test_every_check_is_listed_where_it_is_installed() -> None:
 # E001: settings
 
 
-def test_each_setting_that_is_wrong_is_an_error_of_its_own() -> None:
-    errors = found(CARILLON={"LOG": "memory", "NOPE": 1, "HISTORY_AGE": 0})
+def test_each_invalid_setting_is_a_separate_error() -> None:
+    errors = messages_of(CARILLON={"LOG": "memory", "NOPE": 1, "HISTORY_AGE": 0})
     assert [error.id for error in errors] == ["carillon.E001", "carillon.E001"]
     assert sorted(error.msg.partition(":")[0] for error in errors) == [
         "CARILLON['HISTORY_AGE']",
@@ -68,7 +68,7 @@ def test_each_setting_that_is_wrong_is_an_error_of_its_own() -> None:
     assert all(error.hint for error in errors)
 
 
-def test_a_wrong_setting_fails_the_command() -> None:
+def test_an_invalid_setting_fails_the_command() -> None:
     with (
         override_settings(CARILLON={"LOG": "memory", "NOPE": 1}),
         pytest.raises(SystemCheckError, match=r"carillon\.E001.*NOPE"),
@@ -122,7 +122,7 @@ WRAPPERS = [
 
 @contextmanager
 def serving_by(application: Any) -> Iterator[dict[str, Any]]:
-    """Settings whose ASGI_APPLICATION it is."""
+    """Settings whose ASGI_APPLICATION is this object."""
     module = ModuleType("an_asgi_module")
     module.application = application  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module
@@ -134,7 +134,7 @@ def serving_by(application: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("wrap", WRAPPERS)
 @pytest.mark.usefixtures("checking")
-def test_djangos_own_handler_is_found_wherever_it_is(wrap: Callable[[Any], Any]) -> None:
+def test_djangos_own_handler_is_found_inside_any_wrapper(wrap: Callable[[Any], Any]) -> None:
     with serving_by(wrap(get_stock_application())) as settings:
         assert ids(**settings) == ["carillon.W001"]
     with serving_by(wrap(get_asgi_application())) as settings:
@@ -142,13 +142,13 @@ def test_djangos_own_handler_is_found_wherever_it_is(wrap: Callable[[Any], Any])
 
 
 @pytest.mark.usefixtures("checking")
-def test_a_handler_for_static_files_in_front_is_looked_behind() -> None:
+def test_the_handler_behind_one_for_static_files_is_found() -> None:
     with serving_by(ASGIStaticFilesHandler(get_asgi_application())) as settings:
         assert ids(**settings) == []
 
 
 @pytest.mark.usefixtures("checking")
-def test_what_cannot_be_known_of_a_handler_is_not_said() -> None:
+def test_an_unknown_handler_gets_no_warning() -> None:
     for unknown in (Wrapper(get_stock_application()), object(), None):
         with serving_by(unknown) as settings:
             assert ids(**settings) == []
@@ -156,7 +156,7 @@ def test_what_cannot_be_known_of_a_handler_is_not_said() -> None:
 
 
 @pytest.mark.usefixtures("checking")
-def test_an_application_that_holds_itself_is_looked_through_once() -> None:
+def test_an_application_that_contains_itself_is_searched_once() -> None:
     wrapper = CallableWrapper(None)
     wrapper.inner = [wrapper, get_stock_application()]
     with serving_by(wrapper) as settings:
@@ -188,14 +188,14 @@ def test_an_application_is_imported_only_to_be_served_or_checked(
 
 
 @pytest.mark.parametrize("application", [None, ""])
-def test_streams_without_an_asgi_application_are_warned_of(application: str | None) -> None:
+def test_streams_without_an_asgi_application_get_a_warning(application: str | None) -> None:
     assert ids(ASGI_APPLICATION=application) == ["carillon.W002"]
-    [warning] = found(ASGI_APPLICATION=application)
+    [warning] = messages_of(ASGI_APPLICATION=application)
     assert warning.hint
-    assert "/events/ alone to 'manage.py carillon serve'" in warning.hint
+    assert "/events/ to 'manage.py carillon serve'" in warning.hint
 
 
-def test_streams_that_are_not_served_here_need_no_server() -> None:
+def test_a_project_without_streams_needs_no_asgi_server() -> None:
     module = ModuleType("urls_without_streams")
     module.urlpatterns = []  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module
@@ -205,7 +205,7 @@ def test_streams_that_are_not_served_here_need_no_server() -> None:
 
 
 @pytest.mark.parametrize("owner", ["django.core", "django.contrib.staticfiles"])
-def test_djangos_own_runserver_is_warned_of_when_it_runs(
+def test_djangos_own_runserver_gets_a_warning_when_it_runs(
     owner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "get_commands", lambda: {"runserver": owner})
@@ -219,21 +219,23 @@ def test_djangos_own_runserver_is_warned_of_when_it_runs(
 # W003: the namesake
 
 
-def test_a_namesake_that_is_installed_too_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_package_of_the_same_import_name_gets_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert ids() == []
-    asked: list[str] = []
-    monkeypatch.setattr(packages, "distribution", asked.append)
+    queried: list[str] = []
+    monkeypatch.setattr(packages, "distribution", queried.append)
     assert ids() == ["carillon.W003"]
-    assert asked == ["django-notifications-hq"]
+    assert queried == ["django-notifications-hq"]
     with pytest.raises(metadata.PackageNotFoundError):
-        metadata.distribution(asked[0])
+        metadata.distribution(queried[0])
 
 
 # W004: several logs
 
 
 @pytest.mark.parametrize("processes", [2, "4"])
-def test_a_log_in_memory_is_for_one_process(processes: object) -> None:
+def test_several_processes_with_logs_in_memory_get_a_warning(processes: object) -> None:
     assert ids(WEB_CONCURRENCY=processes) == ["carillon.W004"]
     assert ids(WEB_CONCURRENCY=processes, CARILLON={"REDIS_URL": "redis://log"}) == []
     assert ids(WEB_CONCURRENCY=processes, CARILLON={"LOG": "nowhere"}) == ["carillon.E001"]
@@ -244,10 +246,10 @@ def test_one_process_may_have_its_log_in_memory(processes: object) -> None:
     assert ids(WEB_CONCURRENCY=processes) == []
 
 
-def test_serving_by_several_processes_with_a_log_in_memory_is_refused() -> None:
+def test_serve_refuses_several_processes_with_logs_in_memory() -> None:
     with (
         override_settings(CARILLON=MEMORY),
-        pytest.raises(CommandError, match="each of 2 processes would have a log of its own"),
+        pytest.raises(CommandError, match="each of 2 processes would have its own log"),
     ):
         call_command("carillon", "serve", workers=2)
 
@@ -273,7 +275,7 @@ def cache(location: Any, backend: str = "django.core.cache.backends.redis", **op
         ("unix:///run/redis.sock", cache("unix:///run/redis.sock?db=0")),
     ],
 )
-def test_a_cache_in_the_same_database_is_warned_of(log: str, caches: Any) -> None:
+def test_a_cache_in_the_same_database_gets_a_warning(log: str, caches: Any) -> None:
     assert ids(CARILLON={"REDIS_URL": log}, CACHES=caches) == ["carillon.W005"]
 
 
@@ -288,35 +290,35 @@ def test_a_cache_in_the_same_database_is_warned_of(log: str, caches: Any) -> Non
         ("redis://localhost/0", {"a": {"BACKEND": "other.Cache", "LOCATION": "redis://localhost"}}),
     ],
 )
-def test_a_cache_elsewhere_is_not(log: str, caches: Any) -> None:
+def test_a_cache_in_another_database_gets_none(log: str, caches: Any) -> None:
     assert ids(CARILLON={"REDIS_URL": log}, CACHES=caches) == []
 
 
-def test_a_log_in_memory_shares_with_no_cache() -> None:
+def test_a_log_in_memory_shares_no_database_with_a_cache() -> None:
     assert ids(CACHES=cache("redis://localhost")) == []
 
 
 # W006: eviction
 
 
-def test_a_redis_that_may_evict_the_log_is_warned_of(tmp_path: Path) -> None:
+def test_a_redis_that_may_evict_the_log_gets_a_warning(tmp_path: Path) -> None:
     options = ("--maxmemory-policy", "allkeys-lru")
     with redis_server(tmp_path, options=options) as server:
         assert ids(deploy=True, CARILLON={"REDIS_URL": server.url}) == ["carillon.W006"]
         assert ids(CARILLON={"REDIS_URL": server.url}) == []
 
 
-def test_a_redis_that_evicts_nothing_is_not(redis: RedisServer) -> None:
+def test_a_redis_that_evicts_nothing_gets_none(redis: RedisServer) -> None:
     assert ids(deploy=True, CARILLON={"REDIS_URL": redis.url}) == []
 
 
-def test_a_redis_that_is_away_or_silent_neither_fails_nor_hangs(
+def test_an_unreachable_or_silent_redis_neither_fails_nor_delays_the_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert ids(deploy=True, CARILLON={"REDIS_URL": f"redis://127.0.0.1:{free_port()}"}) == []
-    monkeypatch.setattr(redis_checks, "TIMEOUT", 0.05)
-    with listening() as nobody:
-        url = f"redis://127.0.0.1:{nobody.getsockname()[1]}"
+    monkeypatch.setattr(redis_checks, "TIMEOUT_SECONDS", 0.05)
+    with listening() as listener:
+        url = f"redis://127.0.0.1:{listener.getsockname()[1]}"
         assert ids(deploy=True, CARILLON={"REDIS_URL": url}) == []
     with silent_redis() as url:
         assert ids(deploy=True, CARILLON={"REDIS_URL": url}) == []
@@ -334,14 +336,14 @@ def test_a_redis_that_is_away_or_silent_neither_fails_nor_hangs(
         (["*"], []),
     ],
 )
-def test_a_preflight_that_others_answer_has_to_allow_resuming(
+def test_preflights_of_django_cors_headers_must_allow_last_event_id(
     headers: object, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: dict[str, Any] = {} if headers is None else {"CORS_ALLOW_HEADERS": headers}
-    assert ids(**given) == []
+    settings: dict[str, Any] = {} if headers is None else {"CORS_ALLOW_HEADERS": headers}
+    assert ids(**settings) == []
     installed = SimpleNamespace(is_installed=lambda name: name == "corsheaders")
     monkeypatch.setattr(packages, "apps", installed)
-    assert ids(**given) == expected
+    assert ids(**settings) == expected
 
 
 # W008: middleware
@@ -352,10 +354,10 @@ def only_synchronous(get_response: Any) -> Any:
     return get_response
 
 
-def test_a_middleware_that_is_only_synchronous_is_warned_of() -> None:
+def test_a_synchronous_middleware_gets_a_warning() -> None:
     name = f"{__name__}.only_synchronous"
     assert ids(MIDDLEWARE=[*django_settings.MIDDLEWARE, name]) == ["carillon.W008"]
 
 
-def test_a_middleware_that_cannot_be_imported_is_django_s_to_name() -> None:
+def test_a_middleware_that_cannot_be_imported_is_left_to_django() -> None:
     assert ids(MIDDLEWARE=["tests.no_such.middleware"]) == []

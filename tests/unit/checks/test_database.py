@@ -1,4 +1,4 @@
-"""What `manage.py check` says of databases whose settings bite streams."""
+"""The checks of database settings that harm streams."""
 
 import sys
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 from django.urls import path
 from django.views import View
 
-from tests.unit.checks.test_checks import found, ids
+from tests.unit.checks.test_checks import ids, messages_of
 
 
 def databases(**options: Any) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def databases(**options: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("age", "expected"), [(60, ["carillon.W024"]), (None, ["carillon.W024"]), (0, [])]
 )
-def test_connections_that_outlive_requests_are_warned_of_under_asgi(
+def test_persistent_connections_get_a_warning_under_asgi(
     age: object, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(django_settings, "DATABASES", databases(CONN_MAX_AGE=age))
@@ -67,6 +67,6 @@ def test_async_views_in_atomic_requests_are_named(
     module.urlpatterns = [*urls.urlpatterns, path("view", view)]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(django_settings, "DATABASES", databases(ATOMIC_REQUESTS=True))
-    warnings = found(ROOT_URLCONF=module.__name__)
+    warnings = messages_of(ROOT_URLCONF=module.__name__)
     assert [warning.id for warning in warnings] == expected
     assert all(__name__ in warning.msg for warning in warnings)

@@ -1,4 +1,4 @@
-"""What `manage.py check` says of middleware that bites streams."""
+"""The checks of middleware that harms streams."""
 
 import asyncio
 import sys
@@ -101,25 +101,27 @@ class Hanging(MiddlewareMixin):
         ("Refusing", []),
     ],
 )
-def test_a_middleware_is_known_by_what_it_does_to_a_stream(name: str, expected: list[str]) -> None:
+def test_each_harmful_effect_of_a_middleware_has_its_warning(
+    name: str, expected: list[str]
+) -> None:
     assert ids(MIDDLEWARE=behind(name)) == expected
 
 
 @pytest.mark.usefixtures("checking")
-def test_compressing_streams_is_warned_of_whatever_django_makes_of_it() -> None:
+def test_gzip_middleware_gets_a_warning_in_every_django_version() -> None:
     expected = "carillon.W022" if django.VERSION[:2] == (6, 0) else "carillon.W023"
     assert ids(MIDDLEWARE=[GZIP, *django_settings.MIDDLEWARE]) == [expected]
 
 
 @pytest.mark.usefixtures("checking")
-def test_a_middleware_that_never_answers_holds_up_no_check(
+def test_a_middleware_that_never_responds_does_not_delay_the_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(middleware_checks, "TIMEOUT", 0.05)
+    monkeypatch.setattr(middleware_checks, "TIMEOUT_SECONDS", 0.05)
     assert ids(MIDDLEWARE=behind("Hanging")) == []
 
 
-def test_a_middleware_is_tried_only_where_it_is_served_or_checked(
+def test_a_middleware_is_called_only_by_commands_that_serve_or_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["manage.py", "migrate"])

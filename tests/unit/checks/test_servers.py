@@ -1,4 +1,4 @@
-"""What is said of servers that bite streams: by `manage.py check`, and by one that runs."""
+"""Warnings about server options that harm streams, from checks and from a running server."""
 
 import logging
 import sys
@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from notifications.asgi import server_warnings
-from notifications.asgi.server_warnings import look_once
+from notifications.asgi.server_warnings import ServerWarnings
 from notifications.checks import serving
 from tests.harness.event_source import subscribe
 from tests.harness.servers import RedisServer, web_server
-from tests.unit.checks.test_checks import found, ids
+from tests.unit.checks.test_checks import ids, messages_of
 
 REDIS = {"REDIS_URL": "redis://log"}
 
@@ -36,25 +35,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("worker_class = (", []),
     ],
 )
-def test_what_gunicorn_is_told_in_its_file_is_read(
-    text: str, expected: list[str], folder: Path
-) -> None:
+def test_gunicorns_configuration_file_is_read(text: str, expected: list[str], folder: Path) -> None:
     (folder / "gunicorn.conf.py").write_text(text)
     assert ids(CARILLON=REDIS) == expected
 
 
-def test_what_gunicorn_is_told_by_its_variable_comes_first(
+def test_gunicorns_environment_variable_takes_precedence_over_its_file(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "gunicorn.conf.py").write_text('worker_class = "uvicorn_worker.UvicornWorker"')
     monkeypatch.setenv("GUNICORN_CMD_ARGS", "--bind=:80 -k sync --timeout 60")
-    [warning] = found(CARILLON=REDIS)
+    [warning] = messages_of(CARILLON=REDIS)
     assert warning.id == "carillon.W026"
     assert "GUNICORN_CMD_ARGS" in warning.msg
     assert "60 s" in warning.msg
 
 
-def test_workers_that_gunicorn_or_a_variable_asks_for_need_one_log(
+def test_several_workers_by_gunicorn_or_a_variable_need_a_shared_log(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GUNICORN_CMD_ARGS", "-k uvicorn_worker.UvicornWorker -w 4")
@@ -77,7 +74,7 @@ def test_workers_that_gunicorn_or_a_variable_asks_for_need_one_log(
         ("migrate --http_timeout 30", []),
     ],
 )
-def test_a_runserver_that_ends_streams_is_warned_of(
+def test_a_runserver_that_ends_streams_gets_a_warning(
     command: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["manage.py", *command.split()])
@@ -85,7 +82,7 @@ def test_a_runserver_that_ends_streams_is_warned_of(
     assert ids() == expected
 
 
-# From inside a server that runs
+# From inside a running server
 
 
 class Config:
@@ -99,9 +96,10 @@ Config.__module__ = "uvicorn.config"
 
 class Cycle:
     def __init__(self, **config: Any) -> None:
-        told = Config()
-        vars(told).update(config)
-        self.transport = SimpleNamespace(get_protocol=lambda: SimpleNamespace(config=told))
+        options = Config()
+        vars(options).update(config)
+        protocol = SimpleNamespace(config=options)
+        self.transport = SimpleNamespace(get_protocol=lambda: protocol)
 
     async def send(self, message: Any) -> None: ...
 
@@ -116,7 +114,7 @@ Server.__module__ = "daphne.server"
 
 
 @pytest.mark.parametrize(
-    ("send", "said"),
+    ("send", "event"),
     [
         (Cycle().send, "server.never_stops"),
         (Cycle(timeout_graceful_shutdown=5).send, ""),
@@ -127,29 +125,29 @@ Server.__module__ = "daphne.server"
         (None, ""),
     ],
 )
-def test_a_running_server_is_asked_once_what_it_was_told(
-    send: Any, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_the_options_of_a_running_server_are_checked_once(
+    send: Any, event: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(server_warnings, "_looked", False)
+    warnings = ServerWarnings()
     with caplog.at_level(logging.WARNING, "carillon"):
-        look_once(send)
-        assert said in caplog.text
-        assert bool(caplog.records) is bool(said)
-        look_once(send)
-    assert len(caplog.records) == bool(said)
+        warnings.check(send)
+        assert event in caplog.text
+        assert bool(caplog.records) is bool(event)
+        warnings.check(send)
+    assert len(caplog.records) == bool(event)
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "event"),
     [
         ("daphne -v 0 --http-timeout 600 config.asgi:application", "server.http_timeout"),
         ("uvicorn config.asgi:application", "server.never_stops"),
     ],
 )
-async def test_a_real_server_is_asked_when_its_first_stream_opens(
-    command: str, said: str, redis: RedisServer, tmp_path: Path
+async def test_the_options_of_a_real_server_are_checked_at_its_first_stream(
+    command: str, event: str, redis: RedisServer, tmp_path: Path
 ) -> None:
     with web_server(command.split(), redis_url=redis.url, folder=tmp_path) as server:
         async with subscribe(server.port, "demo.x") as stream:
             assert (await stream.next()).type == "stream.cursor"
-    assert server.log.read_text().count(said) == 1
+    assert server.log.read_text().count(event) == 1

@@ -1,4 +1,4 @@
-"""The example's chat as processes: migrated, as it was before, and half-way."""
+"""The chat of docs/examples as processes: before the migration, half-way, and migrated."""
 
 import asyncio
 import os
@@ -13,11 +13,11 @@ from urllib.parse import urlencode
 
 from notifications.sse import ServerSentEvent
 from tests.harness.event_source import Stream
-from tests.harness.servers import ROOT, START_DEADLINE, RedisServer, WebServer, web_server
+from tests.harness.servers import ROOT, START_DEADLINE_SECONDS, RedisServer, WebServer, web_server
 
 EXAMPLE = ROOT / "docs/examples/eventstream-chat"
 SETTINGS, URLS = "chat/settings.py", "chat/urls.py"
-# Each line that the migration writes, and what was there before.
+# The lines that the migration writes, each with the line that it replaces.
 STORAGE = (
     'EVENTSTREAM_STORAGE_CLASS = "notifications.compat.eventstream.Storage"\n',
     'EVENTSTREAM_STORAGE_CLASS = "django_eventstream.storage.DjangoModelStorage"\n',
@@ -33,25 +33,25 @@ STAGES: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
     "migrated": {},
 }
 
-PROBE = """
+PROBE_URLS = """
 from chat.urls import urlpatterns as chat
 from django.http import HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django_eventstream import channel_permission_changed, get_current_event_id, send_event
 
-def ask(code):
+def run(code):
     names = dict(globals())
     exec(code, names)
     return str(names.get("result", ""))
 
 @csrf_exempt
 def do(request):
-    return HttpResponse(ask(request.body.decode()))
+    return HttpResponse(run(request.body.decode()))
 
 urlpatterns = [*chat, path("do/", do)]
 """
-PROBED = """
+PROBE_SETTINGS = """
 from chat.settings import *
 ROOT_URLCONF = "probe"
 if "CARILLON" in globals():
@@ -75,18 +75,18 @@ class Project:
         }
 
     def python(self, code: str, **variables: str) -> str:
-        """What a process of its own prints, with Django set up and nothing else loaded."""
-        done = subprocess.run(
+        """The output of a new process in which only Django is set up."""
+        completed = subprocess.run(
             [sys.executable, "-c", f"import django; django.setup()\n{code}"],
             env={**os.environ, **self.environment, **variables},
             cwd=self.folder,
             capture_output=True,
-            timeout=START_DEADLINE,
+            timeout=START_DEADLINE_SECONDS,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout.strip()
+        assert completed.returncode == 0, completed.stdout + completed.stderr
+        return completed.stdout.strip()
 
     def migrate(self) -> None:
         self.python(
@@ -110,16 +110,16 @@ class Project:
 
 
 def project(folder: Path, stage: str, redis: RedisServer, data: Path) -> Project:
-    """The example as it was at that stage of its migration."""
+    """A copy of the example at this stage of its migration."""
     shutil.copytree(EXAMPLE, folder)
-    for name, replaced in STAGES[stage].items():
+    for name, replacements in STAGES[stage].items():
         text = (folder / name).read_text()
-        for after, before in replaced:
+        for after, before in replacements:
             assert text.count(after) == 1, after
             text = text.replace(after, before)
         (folder / name).write_text(text)
-    (folder / "probe.py").write_text(PROBE)
-    (folder / "probed.py").write_text(PROBED)
+    (folder / "probe.py").write_text(PROBE_URLS)
+    (folder / "probed.py").write_text(PROBE_SETTINGS)
     (folder / "handed_off.py").write_text(
         "from notifications.asgi import get_asgi_application\n"
         "application = get_asgi_application()\n"
@@ -133,7 +133,7 @@ class Site:
     project: Project
 
     async def do(self, code: str) -> str:
-        """Run this in the server's process, in a view, and say what `result` is then."""
+        """Run code in a view of the server's process, and return its `result`."""
         status, _, body = await asyncio.to_thread(
             self.web.request, "POST", "/do/", body=code.encode(), headers={"Accept": "text/plain"}
         )
@@ -143,18 +143,18 @@ class Site:
     async def send(
         self, channel: str, data: object, type: str = "message", **options: object
     ) -> None:
-        given = "".join(f", {name}={value!r}" for name, value in options.items())
-        await self.do(f"send_event({channel!r}, {type!r}, {data!r}{given})")
+        arguments = "".join(f", {name}={value!r}" for name, value in options.items())
+        await self.do(f"send_event({channel!r}, {type!r}, {data!r}{arguments})")
 
     def listen(self, path: str, **headers: str) -> Stream:
         return Stream(
             self.web.port,
             path,
-            headers={name.replace("_", "-"): each for name, each in headers.items()},
+            headers={name.replace("_", "-"): value for name, value in headers.items()},
         )
 
     async def log_in(self, name: str) -> str:
-        """The cookie of a new user's session; the user is named `name`."""
+        """The session cookie of the user of this name, who is created if need be."""
         key = await self.do(
             "from django.contrib.auth.models import User\n"
             "from django.contrib.sessions.backends.db import SessionStore\n"
@@ -174,12 +174,12 @@ def channels(*names: str, **parameters: str) -> str:
     return f"/events/?{urlencode(query)}"
 
 
-async def heard(stream: Stream) -> ServerSentEvent:
-    """The next event, but for keep-alives."""
+async def next_event(stream: Stream) -> ServerSentEvent:
+    """The next event that is no keep-alive."""
     while (event := await stream.next()).type == "keep-alive":
         pass
     return event
 
 
 async def data_of(stream: Stream, count: int) -> list[str]:
-    return [(await heard(stream)).data for _ in range(count)]
+    return [(await next_event(stream)).data for _ in range(count)]

@@ -25,9 +25,9 @@ def chat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def migrated_project(chat_folder: Path, chat_redis: RedisServer) -> Project:
-    made = project(chat_folder / "migrated", "migrated", chat_redis, chat_folder)
-    made.migrate()
-    return made
+    migrated = project(chat_folder / "migrated", "migrated", chat_redis, chat_folder)
+    migrated.migrate()
+    return migrated
 
 
 @pytest.fixture(scope="package")
@@ -38,19 +38,19 @@ def migrated(migrated_project: Project) -> Iterator[Site]:
 
 @pytest.fixture(scope="package")
 def stock(migrated_project: Project, chat_folder: Path, chat_redis: RedisServer) -> Iterator[Site]:
-    """The chat as it was. It has the same database, and feeds the same pub/sub."""
+    """The chat before its migration, with the same database and the same Redis pub/sub."""
     with project(chat_folder / "stock", "stock", chat_redis, chat_folder).served() as site:
         yield site
 
 
 @pytest.fixture(scope="package")
 def stored(migrated_project: Project, chat_folder: Path, chat_redis: RedisServer) -> Iterator[Site]:
-    """The chat half-way: its events are in our log, and its streams are still the old ones."""
+    """The chat half-way: our storage, and still the streams of django-eventstream."""
     with project(chat_folder / "stored", "stored", chat_redis, chat_folder).served() as site:
         yield site
 
 
 @pytest.fixture
 def room() -> str:
-    """A room, or a channel, in which nobody has been before."""
+    """The name of a room or channel that no other test uses."""
     return f"r{next(_numbers)}"

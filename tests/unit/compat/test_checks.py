@@ -1,4 +1,4 @@
-"""What a site that comes from django-eventstream is warned of."""
+"""The system check for sites that migrate from django-eventstream."""
 
 from pytest_django import Settings as DjangoSettings
 
@@ -7,7 +7,7 @@ from notifications.checks.packages import proxies_are_not_published_to
 STORAGE = "notifications.compat.eventstream.Storage"
 
 
-def test_a_proxy_that_is_not_published_to(settings: DjangoSettings) -> None:
+def test_a_grip_proxy_with_our_storage_is_a_warning(settings: DjangoSettings) -> None:
     assert proxies_are_not_published_to() == []
     settings.GRIP_URL = "http://localhost:5561"
     assert proxies_are_not_published_to() == []

@@ -1,4 +1,4 @@
-"""One scenario against the stock view and ours, and the bytes of the two compared."""
+"""Each scenario runs against the view of django-eventstream and ours, and the bytes are equal."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -11,11 +11,11 @@ from tests.unit.compat.chat import Site, channels
 PADDING = b":" + b" " * 2048
 
 type Block = tuple[str, ...]
-type Script = Callable[["Client"], Coroutine[None, None, None]]
+type Script = Callable[["RecordingClient"], Coroutine[None, None, None]]
 
 
-class Client:
-    """Reads streams as they come, and writes down what they say: ids by the channels they name."""
+class RecordingClient:
+    """Reads streams and records their blocks, with ids replaced by the channels in them."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -23,11 +23,11 @@ class Client:
         self.ids: list[str] = []
 
     async def read(self, stream: Stream, count: int) -> None:
-        """So many blocks, keep-alives and comments aside."""
+        """Record this many blocks. Keep-alives and comments are skipped."""
         blocks = self._blocks(stream)
         for _ in range(count):
             block = await anext(blocks, None)
-            self.transcript.append(("end",) if block is None else self._noted(block))
+            self.transcript.append(("end",) if block is None else self._normalized(block))
 
     async def _blocks(self, stream: Stream) -> AsyncIterator[list[str]]:
         text = b""
@@ -41,19 +41,19 @@ class Client:
                 return
             text += piece
 
-    def _noted(self, lines: list[str]) -> Block:
-        noted = []
+    def _normalized(self, lines: list[str]) -> Block:
+        normalized = []
         for line in lines:
             name, _, value = line.partition(": ")
             if name == "id" and value != "error":
                 self.ids.append(value)
-                named = sorted(part.split(":")[0] for part in value.split(","))
-                line = f"id of {', '.join(named)}"
-            noted.append(line)
-        return tuple(noted)
+                channel_names = sorted(part.split(":")[0] for part in value.split(","))
+                line = f"id of {', '.join(channel_names)}"
+            normalized.append(line)
+        return tuple(normalized)
 
 
-async def events_of_several_kinds(client: Client) -> None:
+async def events_of_several_kinds(client: RecordingClient) -> None:
     site = client.site
     async with site.listen("/rooms/x/events/") as stream:
         await client.read(stream, 1)
@@ -68,14 +68,14 @@ async def events_of_several_kinds(client: Client) -> None:
         await client.read(stream, 1)
 
 
-async def a_type_with_line_breaks(client: Client) -> None:
+async def a_type_with_line_breaks(client: RecordingClient) -> None:
     async with client.site.listen(channels("breaks")) as stream:
         await client.read(stream, 1)
         await client.site.send("breaks", 1, "a\r\nid: forged")
         await client.read(stream, 1)
 
 
-async def a_client_that_comes_back(client: Client) -> None:
+async def a_client_that_comes_back(client: RecordingClient) -> None:
     site = client.site
     async with site.listen(channels("back")) as stream:
         await client.read(stream, 1)
@@ -91,13 +91,13 @@ async def a_client_that_comes_back(client: Client) -> None:
         await client.read(stream, 1)
 
 
-async def an_id_that_nobody_knows(client: Client) -> None:
+async def an_unknown_id(client: RecordingClient) -> None:
     await client.site.send("lost", 1)
     async with client.site.listen(channels("lost", lastEventId="lost:987654321")) as stream:
         await client.read(stream, 2)
 
 
-async def two_channels(client: Client) -> None:
+async def two_channels(client: RecordingClient) -> None:
     async with client.site.listen(channels("one", "two/2 ü")) as stream:
         await client.read(stream, 1)
         await client.site.send("two/2 ü", 2)
@@ -106,7 +106,7 @@ async def two_channels(client: Client) -> None:
         await client.read(stream, 1)
 
 
-async def refusals(client: Client) -> None:
+async def refusals(client: RecordingClient) -> None:
     many = [str(number) for number in range(11)]
     for path in (
         "/events/",
@@ -119,14 +119,14 @@ async def refusals(client: Client) -> None:
             await client.read(stream, 2)
 
 
-async def a_client_that_was_told_to_stay_away(client: Client) -> None:
+async def a_client_that_comes_back_after_an_error(client: RecordingClient) -> None:
     status, headers, body = await asyncio.to_thread(
         client.site.web.request, "GET", channels("a"), headers={"Last-Event-ID": "error"}
     )
     client.transcript.append((str(status), headers["content-type"], body.decode()))
 
 
-async def a_permission_that_ends(client: Client) -> None:
+async def a_permission_that_ends(client: RecordingClient) -> None:
     cookie = await client.site.log_in("conforming")
     async with client.site.listen(channels("_secret"), Cookie=cookie) as stream:
         await client.read(stream, 1)
@@ -136,10 +136,10 @@ async def a_permission_that_ends(client: Client) -> None:
             "user.is_active = False\n"
             "channel_permission_changed(user, '_secret')\n"
         )
-        await client.read(stream, 1)  # there it may go on nevertheless
+        await client.read(stream, 1)  # the stock view may keep the stream open
 
 
-async def headers_of_a_stream(client: Client) -> None:
+async def headers_of_a_stream(client: RecordingClient) -> None:
     referer = "https://elsewhere.example/page"
     async with client.site.listen(channels("a"), Referer=referer) as stream:
         client.transcript.append(
@@ -156,40 +156,40 @@ SCRIPTS: list[Script] = [
     events_of_several_kinds,
     a_type_with_line_breaks,
     a_client_that_comes_back,
-    an_id_that_nobody_knows,
+    an_unknown_id,
     two_channels,
     refusals,
-    a_client_that_was_told_to_stay_away,
+    a_client_that_comes_back_after_an_error,
     a_permission_that_ends,
     headers_of_a_stream,
 ]
 
 
-def without_what_we_add(block: Block) -> Block:
-    """The one difference in blocks that are sent: an opening says when and where to come back."""
+def without_our_additions(block: Block) -> Block:
+    """Our opening block has an id and a retry time. No other block differs."""
     if block[0] != "event: stream-open":
         return block
     return tuple(line for line in block if not line.startswith(("id of ", "retry: ")))
 
 
-def without_space_of_no_data(block: Block) -> Block:
-    """`data:` and `data: ` are the same to every reader."""
+def with_space_after_empty_data(block: Block) -> Block:
+    """`data:` and `data: ` are the same to every parser."""
     return tuple("data: " if line == "data:" else line for line in block)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
-async def test_both_say_the_same(stock: Site, migrated: Site, script: Script) -> None:
-    theirs, ours = Client(stock), Client(migrated)
+async def test_both_send_the_same_blocks(stock: Site, migrated: Site, script: Script) -> None:
+    theirs, ours = RecordingClient(stock), RecordingClient(migrated)
     await script(theirs)
     await script(ours)
     assert theirs.transcript
-    assert [without_space_of_no_data(without_what_we_add(block)) for block in ours.transcript] == [
-        without_space_of_no_data(block) for block in theirs.transcript
-    ]
+    assert [
+        with_space_after_empty_data(without_our_additions(block)) for block in ours.transcript
+    ] == [with_space_after_empty_data(block) for block in theirs.transcript]
 
 
-async def test_an_opening_is_all_that_differs(stock: Site, migrated: Site) -> None:
-    theirs, ours = Client(stock), Client(migrated)
+async def test_only_the_opening_block_differs(stock: Site, migrated: Site) -> None:
+    theirs, ours = RecordingClient(stock), RecordingClient(migrated)
     for client in (theirs, ours):
         async with client.site.listen(channels("opening")) as stream:
             await client.read(stream, 1)

@@ -1,4 +1,4 @@
-"""The storage by itself: a history that was cut off is told from a channel that was quiet."""
+"""The storage tells a history that was trimmed from a channel without events."""
 
 import pytest
 from django_eventstream.storage import EventDoesNotExist
@@ -6,13 +6,15 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications.compat.eventstream import Storage
 
-KEPT = 3
+HISTORY_EVENTS = 3
 
 
-def test_what_the_log_no_longer_has_is_not_passed_over(settings: DjangoSettings) -> None:
-    settings.CARILLON = {**settings.CARILLON, "HISTORY_EVENTS": KEPT}
+def test_trimmed_events_are_not_passed_over(settings: DjangoSettings) -> None:
+    settings.CARILLON = {**settings.CARILLON, "HISTORY_EVENTS": HISTORY_EVENTS}
     storage = Storage()
-    trimmed, *kept = [storage.append_event("a", "message", str(n)) for n in range(KEPT + 2)]
+    trimmed, *kept = [
+        storage.append_event("a", "message", str(n)) for n in range(HISTORY_EVENTS + 2)
+    ]
     with pytest.raises(EventDoesNotExist) as raised:
         storage.get_events("a", trimmed.id)
     assert raised.value.current_id == kept[-1].id == storage.get_current_id("a")

@@ -1,4 +1,4 @@
-"""What a `REDIS_URL` says, and what of it is refused."""
+"""`REDIS_URL`: its parts, and the URLs that are refused."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_sentinels_have_users_of_their_own() -> None:
     assert url.sentinel == "rediss://one:26379?username=eve&password=apple"
 
 
-def test_nodes_of_a_cluster_are_asked_as_the_log_is() -> None:
+def test_nodes_of_a_cluster_have_the_credentials_of_the_log() -> None:
     url = parse("redis+cluster://:sesame@one,[::1]:7001")
     assert (url.server, url.addresses) == (
         "redis://:sesame@one:6379/0",
@@ -30,7 +30,7 @@ def test_nodes_of_a_cluster_are_asked_as_the_log_is() -> None:
 
 
 @pytest.mark.parametrize("url", ["redis://one:1/0", "rediss://one", "unix:///run/redis.sock"])
-def test_what_redis_py_reads_is_left_to_it(url: str) -> None:
+def test_a_url_that_redis_py_understands_is_passed_on(url: str) -> None:
     assert parse(url) == RedisUrl("server", url)
 
 
@@ -51,7 +51,7 @@ def test_what_redis_py_reads_is_left_to_it(url: str) -> None:
         ("redis+cluster://:sesame@one:70000", "hosts must look like"),
     ],
 )
-def test_what_cannot_be_right_is_refused_without_its_password(url: str, why: str) -> None:
+def test_a_wrong_url_is_refused_without_showing_its_password(url: str, why: str) -> None:
     with pytest.raises(ValueError, match=why) as refusal:
         parse(url)
     assert "sesame" not in str(refusal.value)

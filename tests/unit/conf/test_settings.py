@@ -1,4 +1,4 @@
-"""`CARILLON`: a setting that is wrong is refused by name, and one that is right takes effect."""
+"""`CARILLON`: a wrong setting is refused by its name, and a correct setting takes effect."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pytest_django import Settings as DjangoSettings
 
 from notifications.conf import Settings, get_settings
-from tests.harness.tokens import SECRET, pair, setting
+from tests.harness.tokens import SECRET, jwt_setting, key_pair
 
 MEMORY = {"LOG": "memory"}
 
@@ -90,12 +90,12 @@ def test_an_unknown_setting_is_refused_by_its_name() -> None:
         ("QUERY_TOKENS", 1),
         ("JWT", "secret"),
         ("JWT", {}),
-        ("JWT", setting(KEYS={})),
-        ("JWT", setting(KEYS={"": setting()["KEYS"]["main"]})),
-        ("JWT", setting(AUDIENCE="")),
-        ("JWT", setting(ISSUER=None)),
-        ("JWT", setting(LEEWAY=301)),
-        ("JWT", setting(ALGORITHMS=["none"])),
+        ("JWT", jwt_setting(KEYS={})),
+        ("JWT", jwt_setting(KEYS={"": jwt_setting()["KEYS"]["main"]})),
+        ("JWT", jwt_setting(AUDIENCE="")),
+        ("JWT", jwt_setting(ISSUER=None)),
+        ("JWT", jwt_setting(LEEWAY=301)),
+        ("JWT", jwt_setting(ALGORITHMS=["none"])),
     ],
 )
 def test_a_bad_value_is_refused_by_the_name_of_its_setting(key: str, value: Any) -> None:
@@ -104,7 +104,7 @@ def test_a_bad_value_is_refused_by_the_name_of_its_setting(key: str, value: Any)
     assert all(line.startswith(f"CARILLON['{key}") for line in lines)
 
 
-def test_every_fault_is_named_at_once() -> None:
+def test_every_wrong_setting_is_named_at_once() -> None:
     lines = refusal({**MEMORY, "KEEPALIVE": 0, "NOPE": 1, "HISTORY_AGE": 0})
     assert {line.partition(":")[0] for line in lines} == {
         "CARILLON['KEEPALIVE']",
@@ -113,12 +113,12 @@ def test_every_fault_is_named_at_once() -> None:
     }
 
 
-def test_a_publish_key_that_is_refused_is_not_repeated() -> None:
+def test_a_refused_publish_key_is_not_shown() -> None:
     assert "hunter2" not in "".join(refusal({**MEMORY, "PUBLISH_KEYS": ["hunter2"]}))
 
 
 def key(algorithm: str, text: str) -> dict[str, Any]:
-    return setting(KEYS={"main": {"ALGORITHM": algorithm, "KEY": text}})
+    return jwt_setting(KEYS={"main": {"ALGORITHM": algorithm, "KEY": text}})
 
 
 @pytest.mark.parametrize(
@@ -127,18 +127,18 @@ def key(algorithm: str, text: str) -> dict[str, Any]:
         ("none", SECRET, "HS256"),
         ("HS512", SECRET, "HS256"),
         ("HS256", "x" * 31, "32 bytes"),
-        ("HS256", pair("RS256").public_pem, "which of the two"),
+        ("HS256", key_pair("RS256").public_pem, "which of the two"),
         ("RS256", SECRET, "not a public key"),
-        ("RS256", pair("RS256").private_pem, "not a public key"),
-        ("RS256", pair("RS256").public_pem[:-60], "not a public key"),
-        ("RS256", pair("RS256", weak=True).public_pem, "2048 bits"),
-        ("RS256", pair("ES256").public_pem, "RSA"),
-        ("ES256", pair("EdDSA").public_pem, "P-256"),
-        ("ES256", pair("ES256", weak=True).public_pem, "P-256"),
-        ("EdDSA", pair("ES256").public_pem, "Ed25519"),
+        ("RS256", key_pair("RS256").private_pem, "not a public key"),
+        ("RS256", key_pair("RS256").public_pem[:-60], "not a public key"),
+        ("RS256", key_pair("RS256", weak=True).public_pem, "2048 bits"),
+        ("RS256", key_pair("ES256").public_pem, "RSA"),
+        ("ES256", key_pair("EdDSA").public_pem, "P-256"),
+        ("ES256", key_pair("ES256", weak=True).public_pem, "P-256"),
+        ("EdDSA", key_pair("ES256").public_pem, "Ed25519"),
     ],
 )
-def test_a_key_that_cannot_verify_tokens_is_refused_and_not_repeated(
+def test_a_key_that_cannot_verify_tokens_is_refused_and_not_shown(
     algorithm: str, text: str, why: str
 ) -> None:
     (line,) = refusal({**MEMORY, "JWT": key(algorithm, text)})
@@ -148,18 +148,18 @@ def test_a_key_that_cannot_verify_tokens_is_refused_and_not_repeated(
 
 
 def test_an_issuer_s_secret_is_not_shown() -> None:
-    settings = accepted(JWT=setting())
+    settings = accepted(JWT=jwt_setting())
     assert SECRET not in repr(settings)
     assert SECRET not in str(settings.model_dump())
 
 
 @pytest.mark.parametrize("carillon", [None, [], "redis://localhost"])
-def test_what_is_not_a_dict_is_refused(carillon: Any) -> None:
+def test_a_value_that_is_no_dict_is_refused(carillon: Any) -> None:
     (line,) = refusal(carillon)
     assert line.startswith("CARILLON: ")
 
 
-def test_without_a_server_the_cure_is_named(settings: DjangoSettings) -> None:
+def test_without_a_server_the_error_names_the_remedy(settings: DjangoSettings) -> None:
     assert "REDIS_URL is not set" in refusal({})[0]
     assert "DATA_DIR is not set" in refusal({"LOG": "embedded"})[0]
     del settings.CARILLON
@@ -168,7 +168,7 @@ def test_without_a_server_the_cure_is_named(settings: DjangoSettings) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "unix"])
-def test_redis_is_named_by_its_url(scheme: str) -> None:
+def test_redis_is_configured_by_its_url(scheme: str) -> None:
     assert accepted(LOG="redis", REDIS_URL=f"{scheme}://somewhere").REDIS_URL
 
 
@@ -176,23 +176,23 @@ def test_the_embedded_server_needs_only_a_folder() -> None:
     assert str(accepted(LOG="embedded", DATA_DIR=Path("data")).DATA_DIR) == "data"
 
 
-@pytest.mark.parametrize("several", [["demo."], ("demo.",), {"demo."}])
-def test_several_of_something_come_in_any_collection(several: Any) -> None:
-    assert accepted(PUBLIC_TOPICS=several).PUBLIC_TOPICS == ("demo.",)
+@pytest.mark.parametrize("collection", [["demo."], ("demo.",), {"demo."}])
+def test_several_values_come_in_any_collection(collection: Any) -> None:
+    assert accepted(PUBLIC_TOPICS=collection).PUBLIC_TOPICS == ("demo.",)
 
 
 def test_a_whole_number_of_seconds_is_a_duration() -> None:
     assert accepted(KEEPALIVE=15, WRITE_DEADLINE=1, PUBLISH_TIMEOUT=1).KEEPALIVE == 15
 
 
-def test_unless_told_nothing_is_public_and_nobody_publishes() -> None:
+def test_by_default_nothing_is_public_and_nobody_publishes() -> None:
     settings = accepted()
     assert settings.PUBLIC_TOPICS == ()
     assert settings.PUBLISH_KEYS == ()
     assert settings.CORS_ALLOWED_ORIGINS == ()
 
 
-def test_an_overridden_setting_takes_effect_and_goes_back() -> None:
+def test_an_overridden_setting_takes_effect_and_is_restored() -> None:
     before = get_settings()
     with override_settings(CARILLON={**MEMORY, "MAX_EVENT_BYTES": 7}):
         assert get_settings().MAX_EVENT_BYTES == 7
@@ -200,8 +200,8 @@ def test_an_overridden_setting_takes_effect_and_goes_back() -> None:
 
 
 def test_settings_are_values() -> None:
-    settings = accepted(PUBLIC_TOPICS=["demo."], JWT=setting())
-    assert settings == accepted(PUBLIC_TOPICS=["demo."], JWT=setting())
-    assert hash(settings) == hash(accepted(PUBLIC_TOPICS=["demo."], JWT=setting()))
+    settings = accepted(PUBLIC_TOPICS=["demo."], JWT=jwt_setting())
+    assert settings == accepted(PUBLIC_TOPICS=["demo."], JWT=jwt_setting())
+    assert hash(settings) == hash(accepted(PUBLIC_TOPICS=["demo."], JWT=jwt_setting()))
     with pytest.raises(ValidationError):
         settings.LOG = "redis"  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The example pages without a browser: whole, protected, and by any source."""
+"""The demo pages without a browser: complete, protected, and from any source."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -9,31 +9,31 @@ from django.http import HttpRequest
 from django.test import AsyncClient, Client, RequestFactory
 from django.urls import reverse
 
-from demo import bells
 from demo.chat import Chat
-from demo.loader import Loader, Part, as_they_finish
+from demo.loader import Loader, Part, load_as_completed
+from demo.slow_data import plain_hunt
 
 PAGES = ["index", "streaming", "astreaming", "chat", "loader"]
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     sleep = asyncio.sleep
     monkeypatch.setattr(asyncio, "sleep", lambda _: sleep(0))
     monkeypatch.setattr("time.sleep", lambda _: None)
 
 
-async def got(client: AsyncClient, name: str) -> tuple[Any, str]:
+async def fetch(client: AsyncClient, name: str) -> tuple[Any, str]:
     response: Any = await client.get(reverse(f"demo:{name}"))
-    pieces = [each async for each in response] if response.streaming else [response.content]
+    pieces = [piece async for piece in response] if response.streaming else [response.content]
     return response, b"".join(pieces).decode()
 
 
 @pytest.mark.parametrize("name", PAGES)
-async def test_each_is_whole_protected_and_without_scripts(
+async def test_each_page_is_complete_protected_and_without_scripts(
     async_client: AsyncClient, name: str
 ) -> None:
-    response, html = await got(async_client, name)
+    response, html = await fetch(async_client, name)
     assert response.status_code == 200
     assert html.rstrip().endswith("</html>")
     assert "<script" not in html
@@ -42,15 +42,17 @@ async def test_each_is_whole_protected_and_without_scripts(
 
 
 @pytest.mark.parametrize("name", PAGES[1:])
-async def test_to_be_asked_for_the_head_is_no_work(async_client: AsyncClient, name: str) -> None:
+async def test_a_head_request_has_the_headers_and_does_no_work(
+    async_client: AsyncClient, name: str
+) -> None:
     url = f"{reverse(f'demo:{name}')}?question=Why"
     head: Any = await async_client.head(url)
-    assert [each async for each in head] == []
-    whole: Any = await async_client.get(url)
-    assert head.headers == whole.headers
+    assert [piece async for piece in head] == []
+    page: Any = await async_client.get(url)
+    assert head.headers == page.headers
 
 
-def test_the_front_page_and_the_index_lead_to_them(client: Client) -> None:
+def test_the_front_page_and_the_index_link_to_them(client: Client) -> None:
     index = reverse("demo:index")
     assert f'href="{index}"' in client.get("/").content.decode()
     html = client.get(index).content.decode()
@@ -58,15 +60,15 @@ def test_the_front_page_and_the_index_lead_to_them(client: Client) -> None:
         assert f'href="{reverse(f"demo:{name}")}"' in html
 
 
-def test_the_hunt_comes_back_to_rounds() -> None:
-    rows = list(bells.plain_hunt(6))
+def test_the_plain_hunt_returns_to_rounds() -> None:
+    rows = list(plain_hunt(6))
     assert rows[0] == rows[-1] == (1, 2, 3, 4, 5, 6)
     assert len(set(rows[:-1])) == 12
     assert all(sorted(row) == sorted(rows[0]) for row in rows)
 
 
-async def page_of(response: Any) -> str:
-    return b"".join([each async for each in response]).decode()
+async def text_of(response: Any) -> str:
+    return b"".join([piece async for piece in response]).decode()
 
 
 def asking(question: str) -> HttpRequest:
@@ -79,27 +81,27 @@ async def test_the_chat_answers_by_any_source_and_escapes_both_sides() -> None:
         yield f"{question}</script>"
 
     view: Any = Chat.as_view(source=source)
-    html = await page_of(await view(asking("</p><img src=x>")))
+    html = await text_of(await view(asking("</p><img src=x>")))
     assert "&lt;script&gt;&lt;/p&gt;&lt;img src=x&gt;&lt;/script&gt;" in html
     assert "<script" not in html
     assert "<img src=x>" not in html
 
 
-async def test_a_question_has_an_end_and_none_asks_nobody() -> None:
-    asked = list[str]()
+async def test_a_question_is_cut_off_and_an_empty_one_is_not_asked() -> None:
+    questions = list[str]()
 
     async def source(question: str) -> AsyncGenerator[str]:
-        asked.append(question)
+        questions.append(question)
         yield "answer"
 
     view: Any = Chat.as_view(source=source)
-    await page_of(await view(asking("x" * 1000)))
-    html = await page_of(await view(asking("  ")))
-    assert asked == ["x" * 500]
+    await text_of(await view(asking("x" * 1000)))
+    html = await text_of(await view(asking("  ")))
+    assert questions == ["x" * 500]
     assert 'role="log"' not in html
 
 
-async def test_parts_come_in_any_order_and_one_that_fails_fails_alone() -> None:
+async def test_parts_arrive_in_any_order_and_one_that_fails_fails_alone() -> None:
     gates = {name: asyncio.Event() for name in ("one", "two")}
 
     def part(name: str) -> Part:
@@ -116,15 +118,15 @@ async def test_parts_come_in_any_order_and_one_that_fails_fails_alone() -> None:
     view: Any = Loader.as_view(parts=parts)
     pieces = aiter(await view(RequestFactory().get("/")))
     shell = (await anext(pieces)).decode()
-    assert all(f'<slot name="{each.name}">' in shell for each in parts)
+    assert all(f'<slot name="{part.name}">' in shell for part in parts)
     assert "could not be loaded" in (await anext(pieces)).decode()
     for name in "two", "one":
         gates[name].set()
         assert f"{name} &lt;is&gt; here" in (await anext(pieces)).decode()
-    assert [each async for each in pieces][-1].decode().rstrip().endswith("</html>")
+    assert [piece async for piece in pieces][-1].decode().rstrip().endswith("</html>")
 
 
-async def test_who_leaves_ends_what_is_not_loaded_yet() -> None:
+async def test_a_reader_that_leaves_cancels_the_parts_that_are_not_loaded() -> None:
     cancelled = asyncio.Event()
 
     async def load() -> list[str]:
@@ -137,7 +139,7 @@ async def test_who_leaves_ends_what_is_not_loaded_yet() -> None:
     async def quick() -> list[str]:
         return []
 
-    loaded = as_they_finish([Part("slow", "Slow", load), Part("quick", "Quick", quick)])
-    assert (await anext(loaded)).part.name == "quick"
-    await loaded.aclose()
+    loaded_parts = load_as_completed([Part("slow", "Slow", load), Part("quick", "Quick", quick)])
+    assert (await anext(loaded_parts)).part.name == "quick"
+    await loaded_parts.aclose()
     assert cancelled.is_set()

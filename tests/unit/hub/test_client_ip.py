@@ -1,4 +1,4 @@
-"""Where a client is: `X-Forwarded-For` from the right, and only by proxies that are trusted."""
+"""The client's address: `X-Forwarded-For`, read from the right and only from trusted proxies."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def trust(settings: DjangoSettings) -> None:
     settings.CARILLON = {**settings.CARILLON, "TRUSTED_PROXIES": ["10.0.0.0/8", OUTER, "fd00::/8"]}
 
 
-def test_without_trusted_proxies_the_header_is_nobody_s_word() -> None:
+def test_without_trusted_proxies_the_header_is_ignored() -> None:
     assert client_address(scope(PROXY, CLIENT)) == PROXY
 
 
@@ -48,7 +48,7 @@ def test_without_trusted_proxies_the_header_is_nobody_s_word() -> None:
         ("a-socket", (CLIENT,), None),
     ],
 )
-def test_the_first_from_the_right_that_is_not_trusted(
+def test_the_client_is_the_first_address_from_the_right_that_is_not_trusted(
     peer: str | None, forwarded: tuple[str, ...], address: str | None
 ) -> None:
     assert client_address(scope(peer, *forwarded)) == address

@@ -1,14 +1,14 @@
-"""What a stream says."""
+"""The bytes of events and signals."""
 
 import json
 
-from notifications.hub import encoders
-from notifications.log.base import Entry, ResetReason
-from notifications.log.cursors import Cursor, position
+from notifications.hub.encoders import ENVELOPED, PLAIN
+from notifications.log.cursors import Cursor, make_position
+from notifications.log.entries import Entry, ResetReason
 from notifications.sse import Decoder, ServerSentEvent
 
 EPOCH = "0123456789ab"
-AT = Cursor(EPOCH, position(1_795_360_000_123, 4))
+AT = Cursor(EPOCH, make_position(1_795_360_000_123, 4))
 
 
 def entry(data: bytes, *, is_text: bool, type: bytes | None = None) -> Entry:
@@ -21,17 +21,15 @@ def decoded(block: bytes) -> ServerSentEvent:
 
 
 def test_an_event_carries_the_cursor_and_its_type_only_if_it_has_one() -> None:
-    untyped = encoders.event(EPOCH, entry(b"a\nb", is_text=True))
+    untyped = PLAIN.event(EPOCH, entry(b"a\nb", is_text=True), ())
     assert b"event:" not in untyped
     assert decoded(untyped) == ServerSentEvent(data="a\nb", id=str(AT), retry=1500)
-    typed = decoded(encoders.event(EPOCH, entry(b"{}", is_text=False, type=b"paid")))
+    typed = decoded(PLAIN.event(EPOCH, entry(b"{}", is_text=False, type=b"paid"), ()))
     assert typed.type == "paid"
 
 
 def test_an_envelope_holds_all_of_an_event_and_names_only_the_topics_asked_for() -> None:
-    event = decoded(
-        encoders.enveloped(EPOCH, entry(b'{"x":1}', is_text=False, type=b"paid"), {"b"})
-    )
+    event = decoded(ENVELOPED.event(EPOCH, entry(b'{"x":1}', is_text=False, type=b"paid"), {"b"}))
     assert event.type == "message"
     assert event.id == str(AT)
     assert json.loads(event.data) == {
@@ -45,17 +43,17 @@ def test_an_envelope_holds_all_of_an_event_and_names_only_the_topics_asked_for()
 
 def test_an_envelope_keeps_text_to_the_letter() -> None:
     text = 'CR \r CRLF \r\n NUL \0 quotes " and ünïcødé'
-    event = decoded(encoders.enveloped(EPOCH, entry(text.encode(), is_text=True), {"a"}))
+    event = decoded(ENVELOPED.event(EPOCH, entry(text.encode(), is_text=True), {"a"}))
     assert json.loads(event.data)["data"] == text
 
 
-def test_signals_are_typed_events_with_json_that_tell_when_to_come_back() -> None:
-    cursor = decoded(encoders.cursor(AT))
+def test_signals_are_typed_events_with_json_and_a_time_to_reconnect() -> None:
+    cursor = decoded(PLAIN.cursor(AT))
     assert (cursor.type, cursor.id, cursor.data) == ("stream.cursor", str(AT), "{}")
-    reset = decoded(encoders.reset(AT, ResetReason.TRIMMED))
+    reset = decoded(PLAIN.reset(AT, ResetReason.TRIMMED))
     assert (reset.type, reset.id) == ("stream.reset", str(AT))
     assert json.loads(reset.data) == {"reason": "trimmed"}
-    closing = encoders.closing("starting")
+    closing = PLAIN.closing("starting")
     assert b"id:" not in closing
     assert json.loads(decoded(closing).data) == {"reason": "starting"}
     for signal in (cursor, reset, decoded(closing)):
@@ -63,5 +61,5 @@ def test_signals_are_typed_events_with_json_that_tell_when_to_come_back() -> Non
         assert 2000 <= signal.retry <= 5000
 
 
-def test_browsers_are_told_different_times_to_come_back() -> None:
-    assert len({decoded(encoders.cursor(AT)).retry for _ in range(50)}) > 10
+def test_browsers_get_different_times_to_reconnect() -> None:
+    assert len({decoded(PLAIN.cursor(AT)).retry for _ in range(50)}) > 10

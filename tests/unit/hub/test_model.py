@@ -1,12 +1,11 @@
-"""Hub and log against a model: whatever happens, in whatever order, the checker finds nothing."""
+"""Hub and log, driven through any order of events: the checker finds no violation."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
 from typing import Any
-from unittest.mock import patch
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -15,24 +14,22 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from notifications.conf import Settings
 from notifications.errors import Unavailable
 from notifications.events import Event
-from notifications.hub import hub as hubs
-from notifications.hub import runtime as runtimes
 from notifications.hub.grants import Grant
 from notifications.hub.runtime import Runtime
-from notifications.hub.scheduling import TimeSlice
+from notifications.hub.scheduling import TimeSlice, Timing
 from notifications.hub.subscribers import CloseReason, Start, Subscriber
-from notifications.log.base import Batch, Draft, Gap, Receipt, ResetReason, Retention
 from notifications.log.cursors import Cursor
+from notifications.log.entries import Batch, Draft, Gap, Receipt, ResetReason, Retention
 from notifications.log.memory import MemoryLog, MemoryStore
 from notifications.sse import Decoder
 from notifications.transport.base import Payload
-from tests.harness.checker import Heard, Publication, violations
+from tests.harness.checker import Observation, Publication, violations
 from tests.harness.fakes import FakeTransport
 
 TOPICS = "a", "b", "c"
 KEPT = 30
 WINDOW = 20
-"""Fewer than are kept, so that a subscriber may fall off the window and a process off the log."""
+"""Less than the log keeps: a subscriber can fall off the window, and a process off the log."""
 SPINS = 5_000
 SETTLED = 100
 
@@ -41,32 +38,32 @@ which = st.integers(min_value=0, max_value=99)
 
 
 class FaultyLog(MemoryLog):
-    """A log in memory that can be out of reach, and of which one can lose sight."""
+    """A log in memory that can be out of reach, and whose tail can end with a gap."""
 
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store)
         self.store = store
-        self.here = asyncio.Event()
-        self.here.set()
+        self.reachable = asyncio.Event()
+        self.reachable.set()
         self.gap: ResetReason | None = None
 
     async def state(self) -> Cursor:
-        if not self.here.is_set():
+        if not self.reachable.is_set():
             raise Unavailable("It is away.", outcome="not_sent")
         return await super().state()
 
     async def tail(self, after: Cursor) -> AsyncGenerator[Batch | Gap]:
-        async for said in super().tail(after):
-            await self.here.wait()
+        async for item in super().tail(after):
+            await self.reachable.wait()
             if self.gap is not None:
                 gap, self.gap = self.gap, None
                 yield Gap(gap)
                 return
-            yield said
+            yield item
 
 
 class StrictTransport(FakeTransport):
-    """The hub survives a wire that fails, also by an assertion: this one remembers."""
+    """Remembers a misuse, because the hub survives a transport that fails, even by an assertion."""
 
     misused = False
 
@@ -77,9 +74,9 @@ class StrictTransport(FakeTransport):
 
 @dataclass
 class Client:
-    """A browser: what it was told, and its connection, if it has one."""
+    """A browser: what it has received, and its present connection."""
 
-    heard: Heard
+    observation: Observation
     transport: StrictTransport
     subscriber: Subscriber
     decoder: Decoder = field(default_factory=Decoder)
@@ -89,30 +86,38 @@ class Client:
         for chunk in self.transport.chunks[self.read :]:
             self.read += 1
             for event in self.decoder.feed(chunk):
-                self.heard.told(event)
+                self.observation.receive(event)
+
+
+class AlternatingTimeSlice(TimeSlice):
+    """Work in slices lets other work run after every other step of the whole model."""
+
+    def __init__(self, answers: Iterator[bool]) -> None:
+        super().__init__()
+        self._answers = answers
+
+    @property
+    def expired(self) -> bool:
+        return next(self._answers)
 
 
 class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.patches = ExitStack()
-        self.patches.enter_context(patch.object(runtimes, "LOAD_PAUSE", 0))
-        # Whatever is done in slices lets the others go on after every other step of it.
-        turns = cycle([True, False])
-        self.patches.enter_context(patch.object(TimeSlice, "due", property(lambda _: next(turns))))
-        self.patches.enter_context(patch.object(hubs, "STRIDE", 1))
         self.loop = asyncio.new_event_loop()
         self.store = MemoryStore(Retention(events=KEPT, bytes=10**7, age=3600))
         self.published: list[Publication] = []
         self.clients: list[Client] = []
         self.losses = 0
         self.doubts = 0
-        self.runtime, self.log = self.loop.run_until_complete(self._begin())
+        self.runtime, self.log = self.loop.run_until_complete(self._start())
 
-    async def _begin(self) -> tuple[Runtime, FaultyLog]:
+    async def _start(self) -> tuple[Runtime, FaultyLog]:
         log = FaultyLog(self.store)
-        given = Settings(LOG="memory", HISTORY_EVENTS=WINDOW, KEEPALIVE=300)
-        runtime = Runtime(given, log)
+        settings = Settings(LOG="memory", HISTORY_EVENTS=WINDOW, KEEPALIVE=300)
+        time_slice = partial(AlternatingTimeSlice, cycle([True, False]))
+        timing = Timing(time_slice=time_slice, stride=1)
+        runtime = Runtime(settings, log, timing=timing, retry_seconds=0)
         assert await runtime.wait_ready(timeout=10)
         return runtime, log
 
@@ -129,63 +134,66 @@ class Model(RuleBasedStateMachine):
         topic=st.sampled_from(TOPICS),
         number=st.integers(1, 8),
         kept=st.booleans(),
-        told=st.booleans(),
+        sent=st.booleans(),
     )
-    def publish(self, topic: str, number: int, kept: bool, told: bool) -> None:
-        """While the log is away, what is not acknowledged may have been `kept`, or be `told` of."""
+    def publish(self, topic: str, number: int, kept: bool, sent: bool) -> None:
+        """While the log is away, an unacknowledged event may have been sent, and kept."""
         first = len(self.published)
         events = [Event(topics=[topic], data=str(first + i)) for i in range(number)]
         publications = [Publication(topic, str(each.data)) for each in events]
         self.published += publications
-        away = not self.log.here.is_set()
+        away = not self.log.reachable.is_set()
         if away and not kept:
             for each in publications:
-                each.outcome = "unknown" if told else "not_sent"
+                each.outcome = "unknown" if sent else "not_sent"
             return
         receipts = self.store.append([Draft(each) for each in events])
         if not away:
             self._acknowledge(publications, receipts)
 
-    def _acknowledge(self, told: Sequence[Publication], receipts: Sequence[Receipt]) -> None:
-        for publication, receipt in zip(told, receipts, strict=True):
+    def _acknowledge(
+        self, publications: Sequence[Publication], receipts: Sequence[Receipt]
+    ) -> None:
+        for publication, receipt in zip(publications, receipts, strict=True):
             publication.outcome, publication.cursor = "acknowledged", receipt.cursor
 
     # What subscribers do
 
     @rule(topics=topics, held=st.booleans())
     def subscribe(self, topics: set[str], held: bool) -> None:
-        heard = Heard(f"client {len(self.clients)}", frozenset(topics))
-        self.clients.append(self._connect(heard, held=held))
+        observation = Observation(f"client {len(self.clients)}", frozenset(topics))
+        self.clients.append(self._connect(observation, held=held))
 
-    def _connect(self, heard: Heard, *, held: bool) -> Client:
+    def _connect(self, observation: Observation, *, held: bool) -> Client:
         async def connect() -> Client:
             transport = StrictTransport(held=held)
-            start = Start(cursor=str(heard.cursor) if heard.cursor else None)
-            grant = Grant(topics=tuple(sorted(heard.topics)))
-            return Client(heard, transport, self.runtime.subscribe(grant, transport, start))
+            start = Start(cursor=str(observation.cursor) if observation.cursor else None)
+            grant = Grant(topics=tuple(sorted(observation.topics)))
+            subscriber = self.runtime.subscribe(grant, transport, start)
+            return Client(observation, transport, subscriber)
 
         return self.loop.run_until_complete(connect())
 
-    def _one(self, which: int) -> Client:
+    def _client(self, which: int) -> Client:
         return self.clients[which % len(self.clients)]
 
     @precondition(lambda self: self.clients)
     @rule(which=which, held=st.booleans())
     def come_back(self, which: int, held: bool) -> None:
-        client = self._one(which)
+        client = self._client(which)
         client.take()
         self.runtime.hub.leave(client.subscriber, CloseReason.CLIENT_LEFT)
-        self.clients[which % len(self.clients)] = self._connect(client.heard, held=held)
+        self.clients[which % len(self.clients)] = self._connect(client.observation, held=held)
 
     @precondition(lambda self: self.clients)
     @rule(which=which)
     def hold(self, which: int) -> None:
-        self._one(which).transport.held = True
+        self._client(which).transport.held = True
 
     @precondition(lambda self: self.clients)
     @rule(which=which, released=st.booleans())
     def drain(self, which: int, released: bool) -> None:
-        transport = self._one(which).transport
+        transport = self._client(which).transport
         transport.held = transport.held and not released
         self.loop.run_until_complete(self._drain(transport))
 
@@ -195,25 +203,25 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: self.clients)
     @rule(which=which)
     def fail(self, which: int) -> None:
-        self._one(which).transport.fails = True
+        self._client(which).transport.fails = True
 
     @precondition(lambda self: self.clients)
     @rule(which=which)
     def keep_alive(self, which: int) -> None:
-        self.loop.run_until_complete(self._keep_alive(self._one(which)))
+        self.loop.run_until_complete(self._keep_alive(self._client(which)))
 
     async def _keep_alive(self, client: Client) -> None:
         self.runtime.hub.keep_alive(client.subscriber)
 
-    # What befalls the log
+    # What happens to the log
 
     @rule()
-    def go_away(self) -> None:
-        self.log.here.clear()
+    def become_unreachable(self) -> None:
+        self.log.reachable.clear()
 
     @rule()
-    def come_here(self) -> None:
-        self.log.here.set()
+    def become_reachable(self) -> None:
+        self.log.reachable.set()
 
     @rule()
     def flush(self) -> None:
@@ -221,7 +229,7 @@ class Model(RuleBasedStateMachine):
         self.store.clear()
 
     @rule(reason=st.sampled_from(ResetReason))
-    def lose_sight(self, reason: ResetReason) -> None:
+    def end_tail(self, reason: ResetReason) -> None:
         self.doubts += 1
         self.log.gap = reason
 
@@ -231,7 +239,7 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        if self.log.here.is_set():
+        if self.log.reachable.is_set():
             self.run(SETTLED)
 
     # What must hold
@@ -241,22 +249,21 @@ class Model(RuleBasedStateMachine):
         for client in self.clients:
             client.take()
             assert not client.transport.misused
-            assert violations(self.published, client.heard) == []
-            reasons = client.heard.resets
+            assert violations(self.published, client.observation) == []
+            reasons = client.observation.resets
             assert reasons.count("unknown") <= self.doubts
             assert reasons.count("log_lost") <= self.losses + self.doubts
 
     def teardown(self) -> None:
-        self.log.here.set()
+        self.log.reachable.set()
         try:
-            self._everyone_catches_up()
+            self._all_catch_up()
             self.nothing_is_wrong()
         finally:
             self.loop.run_until_complete(self.runtime.stop())
             self.loop.close()
-            self.patches.close()
 
-    def _everyone_catches_up(self) -> None:
+    def _all_catch_up(self) -> None:
         for _ in range(SPINS):
             self.run(1)
             for client in self.clients:
@@ -273,7 +280,7 @@ class Model(RuleBasedStateMachine):
         for client in self.clients:
             self.loop.run_until_complete(self._keep_alive(client))
             client.take()
-            assert client.heard.cursor == end
+            assert client.observation.cursor == end
 
     def _settled(self) -> bool:
         return self.runtime.hub.head == Cursor(self.store.epoch, self.store.last)

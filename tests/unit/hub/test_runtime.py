@@ -1,4 +1,4 @@
-"""What a process runs: it loads, follows, heals, and stops."""
+"""The runtime loads the window, follows the log, recovers from faults, and stops."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,12 +8,12 @@ import pytest
 
 from notifications.conf import Settings
 from notifications.events import Event
-from notifications.hub import runtime as runtimes
+from notifications.hub import runtime as runtime_module
 from notifications.hub.grants import Grant
 from notifications.hub.runtime import Runtime
 from notifications.hub.subscribers import Start
-from notifications.log.base import Draft, Receipt, ResetReason, Retention
-from notifications.log.cursors import Cursor, Position, position
+from notifications.log.cursors import Cursor, Position, make_position
+from notifications.log.entries import Draft, Receipt, ResetReason, Retention
 from notifications.log.factory import open_log
 from notifications.log.memory import MemoryLog, MemoryStore
 from tests.harness.fakes import FakeTransport
@@ -37,7 +37,7 @@ async def runtime(store: MemoryStore) -> AsyncIterator[Runtime]:
 
 
 def publish(store: MemoryStore, *data: str) -> list[Receipt]:
-    return store.append([Draft(Event(topics=("t",), data=each)) for each in data])
+    return store.append([Draft(Event(topics=("t",), data=text)) for text in data])
 
 
 def join(runtime: Runtime, start: Start | None = None) -> FakeTransport:
@@ -46,28 +46,28 @@ def join(runtime: Runtime, start: Start | None = None) -> FakeTransport:
     return transport
 
 
-async def until_said(transport: FakeTransport, said: str) -> None:
+async def until_received(transport: FakeTransport, item: str) -> None:
     async with asyncio.timeout(DEADLINE):
-        while said not in transport.said:  # noqa: ASYNC110 - the fake has nobody to tell
+        while item not in transport.received:  # noqa: ASYNC110 - the fake sets no event
             await asyncio.sleep(0)
 
 
-async def test_history_is_loaded_before_it_is_ready(store: MemoryStore) -> None:
+async def test_a_runtime_is_ready_once_it_has_loaded_the_history(store: MemoryStore) -> None:
     publish(store, *map(str, range(500)))
     runtime = Runtime(SETTINGS, MemoryLog(store))
     assert not runtime.ready
     assert await runtime.wait_ready(timeout=DEADLINE)
     transport = join(runtime, Start(since_ms=0))
-    await until_said(transport, "499")
-    assert transport.said == ["stream.cursor", *map(str, range(500))]
+    await until_received(transport, "499")
+    assert transport.received == ["stream.cursor", *map(str, range(500))]
     await runtime.stop()
 
 
-async def test_what_is_published_arrives(runtime: Runtime, store: MemoryStore) -> None:
+async def test_a_published_event_arrives(runtime: Runtime, store: MemoryStore) -> None:
     transport = join(runtime)
     publish(store, "a", "b")
-    await until_said(transport, "b")
-    assert transport.said == ["stream.cursor", "a", "b"]
+    await until_received(transport, "b")
+    assert transport.received == ["stream.cursor", "a", "b"]
 
 
 async def test_a_log_that_lost_everything_is_a_reset_and_then_goes_on(
@@ -75,42 +75,40 @@ async def test_a_log_that_lost_everything_is_a_reset_and_then_goes_on(
 ) -> None:
     transport = join(runtime)
     [before] = publish(store, "a")
-    await until_said(transport, "a")
+    await until_received(transport, "a")
     store.clear()
-    await until_said(transport, "stream.reset")
+    await until_received(transport, "stream.reset")
     publish(store, "b")
-    await until_said(transport, "b")
-    assert transport.said == ["stream.cursor", "a", "stream.reset", "b"]
+    await until_received(transport, "b")
+    assert transport.received == ["stream.cursor", "a", "stream.reset", "b"]
     returning = join(runtime, Start(cursor=str(before.cursor)))
     assert returning.events[0].data == '{"reason":"log_lost"}'
 
 
-async def test_a_log_that_lost_something_has_every_permission_asked_about_again(
+async def test_after_a_lost_log_every_permission_is_rechecked(
     runtime: Runtime, store: MemoryStore
 ) -> None:
-    """An order may have been among what is lost."""
+    """A control entry may be among the lost entries."""
 
-    async def nobody() -> Grant | None:
+    async def no_grant() -> Grant | None:
         return None
 
     transport, public = FakeTransport(), join(runtime)
-    grant = Grant(topics=("t",), renew=nobody, as_of=runtime.hub.head)
+    grant = Grant(topics=("t",), renew=no_grant, as_of=runtime.hub.head)
     runtime.subscribe(grant, transport, Start())
     store.clear()
-    await until_said(transport, "stream.closing")
+    await until_received(transport, "stream.closing")
     assert transport.events[-1].data == '{"reason":"permission_ended"}'
-    await until_said(public, "stream.reset")
+    await until_received(public, "stream.reset")
     assert not public.ended
 
 
-async def test_a_tail_that_fails_for_whatever_reason_is_a_reset_and_begins_again(
+async def test_a_tail_that_fails_for_any_reason_is_a_reset_and_starts_again(
     store: MemoryStore,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(runtimes, "LOAD_PAUSE", 0.001)
-    log = MemoryLog(store)
-    runtime = Runtime(SETTINGS, log)
+    runtime = Runtime(SETTINGS, MemoryLog(store), retry_seconds=0.001)
     assert await runtime.wait_ready(timeout=DEADLINE)
     transport = join(runtime)
     deliver = runtime.hub.deliver
@@ -121,9 +119,9 @@ async def test_a_tail_that_fails_for_whatever_reason_is_a_reset_and_begins_again
 
     monkeypatch.setattr(runtime.hub, "deliver", fails_once)
     publish(store, "a")
-    await until_said(transport, "stream.reset")
+    await until_received(transport, "stream.reset")
     publish(store, "b")
-    await until_said(transport, "b")
+    await until_received(transport, "b")
     await runtime.stop()
 
 
@@ -131,15 +129,15 @@ async def test_a_cursor_that_the_log_has_not_reached_either_is_a_reset(
     runtime: Runtime, store: MemoryStore
 ) -> None:
     [receipt] = publish(store, "a")
-    far = Cursor(receipt.cursor.epoch, Position(receipt.cursor.position + position(10**9)))
+    far = Cursor(receipt.cursor.epoch, Position(receipt.cursor.position + make_position(10**9)))
     transport = join(runtime, Start(cursor=str(far)))
-    await until_said(transport, "stream.reset")
+    await until_received(transport, "stream.reset")
     assert f'"reason":"{ResetReason.UNKNOWN}"' in transport.events[-1].data
     publish(store, "b")
-    await until_said(transport, "b")
+    await until_received(transport, "b")
 
 
-async def test_a_runtime_that_stops_takes_no_more_and_leaves_no_task(
+async def test_a_runtime_that_stops_opens_no_stream_and_leaves_no_task(
     store: MemoryStore,
 ) -> None:
     before = len(asyncio.all_tasks())
@@ -152,38 +150,35 @@ async def test_a_runtime_that_stops_takes_no_more_and_leaves_no_task(
     assert len(asyncio.all_tasks()) == before
 
 
-async def test_a_process_that_starts_without_redis_waits_for_it(
-    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runtimes, "LOAD_PAUSE", 0.01)
+async def test_a_process_that_starts_without_redis_waits_for_it(redis: RedisServer) -> None:
     redis.pause()
     settings = Settings(LOG="redis", REDIS_URL=redis.url, PUBLISH_TIMEOUT=0.1)
-    runtime = Runtime(settings, open_log(settings))
+    runtime = Runtime(settings, open_log(settings), retry_seconds=0.01)
     assert not await runtime.wait_ready(timeout=0.3)
     redis.resume()
     assert await runtime.wait_ready(timeout=DEADLINE)
     await runtime.stop()
 
 
-async def test_what_it_runs_holds_nothing_of_the_request_that_started_it(
+async def test_the_tasks_of_a_runtime_hold_nothing_of_the_request_that_started_it(
     store: MemoryStore,
 ) -> None:
     whose = ContextVar("whose", default="nobody's")
-    found = []
+    seen = []
 
     class Log(MemoryLog):
         async def state(self) -> Cursor:
-            found.append(whose.get())
+            seen.append(whose.get())
             return await super().state()
 
     whose.set("a request's")
     runtime = Runtime(SETTINGS, Log(store))
     assert await runtime.wait_ready(timeout=DEADLINE)
     await runtime.stop()
-    assert found == ["nobody's"]
+    assert seen == ["nobody's"]
 
 
 @pytest.mark.usefixtures("own_log", "runtime_ends")
-async def test_there_is_one_for_each_event_loop() -> None:
-    assert runtimes.here() is None
-    assert runtimes.start() is runtimes.start() is runtimes.here()
+async def test_each_event_loop_has_one_runtime() -> None:
+    assert runtime_module.current() is None
+    assert runtime_module.start() is runtime_module.start() is runtime_module.current()

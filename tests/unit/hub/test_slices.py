@@ -1,4 +1,4 @@
-"""Slices: whatever concerns 20,000 streams at once lets everything else go on meanwhile."""
+"""Slices: work for 20,000 streams at once lets everything else go on meanwhile."""
 
 import asyncio
 import gc
@@ -14,19 +14,19 @@ from notifications.hub.hub import Hub
 from notifications.hub.keepalive import KeepAlive
 from notifications.hub.subscribers import CloseReason, Start
 from notifications.hub.window import Window
-from notifications.log.base import Batch, ResetReason, Retention
-from notifications.log.cursors import position
+from notifications.log.cursors import make_position
+from notifications.log.entries import Batch, ResetReason, Retention
 from notifications.transport.base import Payload, Transport
 from tests.harness.fakes import EPOCH, batch, entry
 
-CROWD = 20_000
-LONGEST = 0.01
+STREAMS = 20_000
+MAX_SECONDS = 0.01
 ATTEMPTS = 3
 DEADLINE = 60.0
 
 
 class QuickTransport(Transport):
-    """Takes everything, or, once `held`, is busy with what it has."""
+    """Takes everything, or, while the class is `held`, stays busy with its last payload."""
 
     held = False
 
@@ -47,7 +47,7 @@ class QuickTransport(Transport):
 
 @pytest.fixture(autouse=True)
 def nothing_else_takes_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Neither asyncio's debug mode, nor the garbage of all the other tests."""
+    """Without the cyclic collector, for which the other tests have left much to do."""
     monkeypatch.setattr(QuickTransport, "held", False)
     gc.collect()
     gc.disable()
@@ -56,11 +56,11 @@ def nothing_else_takes_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class TooLong(AssertionError):
-    """Somebody had to wait."""
+    """Other work had to wait for too long."""
 
 
-def steadily[**P](test: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
-    """What is not sliced is too long each time; what a busy machine slowed down is not."""
+def repeated_if_too_long[**P](test: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
+    """Repeat a test that took too long: unsliced work always does, a busy machine does not."""
 
     @wraps(test)
     async def repeated(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -75,9 +75,9 @@ def steadily[**P](test: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[N
 
 @asynccontextmanager
 async def in_slices(what: str) -> AsyncIterator[None]:
-    """Nobody had to wait for longer than `LONGEST`, in the time that this thread was at work.
+    """Other work had to wait for at most `MAX_SECONDS` of this thread's processor time.
 
-    Not by the clock on the wall: other processes have that too.
+    Wall-clock time would include what other processes take.
     """
     longest = 0.0
     done = False
@@ -97,84 +97,84 @@ async def in_slices(what: str) -> AsyncIterator[None]:
         yield
     done = True
     await watcher
-    if longest > LONGEST:
+    if longest > MAX_SECONDS:
         raise TooLong(f"{what}: {longest * 1000:.1f} ms")
 
 
 @contextmanager
-def crowd(*, apart: bool) -> Iterator[tuple[Hub, list[QuickTransport]]]:
+def many_streams(*, apart: bool) -> Iterator[tuple[Hub, list[QuickTransport]]]:
     asyncio.get_running_loop().set_debug(enabled=False)
     hub = Hub(EPOCH, Window(Retention(10**6, 10**9, 10**6)))
-    hub_transports = []
-    for i in range(CROWD):
+    transports = []
+    for i in range(STREAMS):
         transport = QuickTransport()
         topics = {"news", f"user.{i}"} if apart else {"news"}
         hub.subscribe(frozenset(topics), transport, Start())
-        hub_transports.append(transport)
-    yield hub, hub_transports
+        transports.append(transport)
+    yield hub, transports
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["one audience", "20,000 audiences"])
-@steadily
-async def test_a_crowd_is_served_in_slices(*, apart: bool) -> None:
-    with crowd(apart=apart) as (hub, transports):
+@repeated_if_too_long
+async def test_many_streams_are_served_in_slices(*, apart: bool) -> None:
+    with many_streams(apart=apart) as (hub, transports):
         async with in_slices("one event for all"):
             await hub.deliver(batch(0, entry(1, "news")))
         async with in_slices("a thousand events, some for all and some for one each"):
             many = [entry(i, f"user.{i}" if i % 10 else "news") for i in range(2, 1002)]
-            await hub.deliver(Batch(position(1), position(1001), many))
+            await hub.deliver(Batch(make_position(1), make_position(1001), many))
         assert {transport.writes for transport in transports} == {3}
-        async with in_slices("everyone stalls"):
+        async with in_slices("all transports stall"):
             QuickTransport.held = True
             await hub.deliver(batch(1001, entry(1002, "news")))
             await hub.deliver(batch(1002, entry(1003, "news")))
-        async with in_slices("everyone drains at once"):
+        async with in_slices("all transports drain at once"):
             QuickTransport.held = False
             before = transports[0].writes
             for transport in transports:
                 transport.busy = False
                 transport.owner.drained()
-                if transport is transports[CROWD // 2]:
+                if transport is transports[STREAMS // 2]:
                     await asyncio.sleep(0)
-            while transports[-1].writes == before:  # noqa: ASYNC110 - nobody is told
+            while transports[-1].writes == before:  # noqa: ASYNC110 - no event is set
                 await asyncio.sleep(0)
         async with in_slices("another log"):
             await hub.reload("ba9876543210", Window(Retention(1, 1, 1)), ResetReason.LOG_LOST)
-        async with in_slices("everyone is closed"):
+        async with in_slices("all streams are closed"):
             await close_all(hub, CloseReason.STOPPING)
         assert hub.subscribers == []
 
 
-@steadily
-async def test_those_who_are_too_slow_are_closed_in_slices() -> None:
+@repeated_if_too_long
+async def test_slow_subscribers_are_closed_in_slices() -> None:
     QuickTransport.held = True
-    with crowd(apart=False) as (hub, _):
-        async with in_slices("everyone is too slow"):
-            await hub.close_the_slow(deadline=-1)
+    with many_streams(apart=False) as (hub, _):
+        async with in_slices("all streams are too slow"):
+            await hub.close_slow_subscribers(deadline=-1)
         assert hub.subscribers == []
 
 
-@steadily
+@repeated_if_too_long
 async def test_keep_alives_come_in_slices_even_if_all_are_due() -> None:
-    with crowd(apart=False) as (hub, transports):
+    with many_streams(apart=False) as (hub, transports):
         visits = KeepAlive(hub, period=0.1, write_deadline=10)
         running = asyncio.create_task(visits.run())
         await asyncio.sleep(0)
         for subscriber in hub.subscribers:
             visits.add(subscriber)
-        async with in_slices("everyone is due"):
+        async with in_slices("all streams are due"):
             while min(transports[0].writes, transports[-1].writes) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             running.cancel()
 
 
-@steadily
+@repeated_if_too_long
 async def test_a_long_history_is_trimmed_and_replaced_in_slices() -> None:
     asyncio.get_running_loop().set_debug(enabled=False)
     window = Window(Retention(10**6, 10**9, 100))
     for start in range(0, 100_000, 500):
         entries = [entry(i, f"user.{i % 20_000}") for i in range(start + 1, start + 501)]
-        window.append(Batch(position(start), position(start + 500), entries))
+        window.append(Batch(make_position(start), make_position(start + 500), entries))
     hub = Hub(EPOCH, window)
     async with in_slices("half of it is too old"):
         await hub.trim(now_ms=50_001 + 100_000)

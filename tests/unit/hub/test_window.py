@@ -1,4 +1,4 @@
-"""The window against the plainest model of it: a list."""
+"""The window, compared with the simplest model of it: a list."""
 
 import tracemalloc
 from collections.abc import Iterable
@@ -8,25 +8,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from notifications.hub.window import Window
-from notifications.log.base import Batch, Entry, Retention
-from notifications.log.cursors import START, Position, position, position_ms
+from notifications.log.cursors import START, Position, make_position, position_ms
+from notifications.log.entries import Batch, Entry, Retention
 from notifications.log.reader import Raw, Reader
 
 PLENTY = Retention(events=10_000, bytes=10**9, age=10**6)
 
 
 def entry(ms: int, *topics: str, size: int = 10) -> Entry:
-    return Entry(position(ms), topics or ("t",), b"", None, b"x" * size, True, None)
+    return Entry(make_position(ms), topics or ("t",), b"", None, b"x" * size, True, None)
 
 
 def batch(prev: int, *entries: Entry, last: int | None = None) -> Batch:
-    end = entries[-1].position if last is None else position(last)
-    return Batch(position(prev), end, entries)
+    end = entries[-1].position if last is None else make_position(last)
+    return Batch(make_position(prev), end, entries)
 
 
 def window_of(*entries: Entry, retention: Retention = PLENTY, prev: int = 0) -> Window:
     window = Window(retention)
-    window.restart(position(prev))
+    window.restart(make_position(prev))
     window.append(batch(prev, *entries))
     return window
 
@@ -37,41 +37,41 @@ def times(entries: Iterable[Entry]) -> list[int]:
 
 def test_it_holds_what_follows_its_floor_up_to_its_head() -> None:
     window = window_of(entry(5), entry(7), prev=3)
-    assert (window.floor, window.head, len(window)) == (position(3), position(7), 2)
+    assert (window.floor, window.head, len(window)) == (make_position(3), make_position(7), 2)
 
 
 def test_events_of_several_topics_come_once_and_in_order() -> None:
     window = window_of(entry(1, "a"), entry(2, "a", "b"), entry(3, "c"), entry(4, "b"))
     assert times(window.following(["a", "b"], START)) == [1, 2, 4]
-    assert times(window.following(["b"], position(2))) == [4]
+    assert times(window.following(["b"], make_position(2))) == [4]
     assert times(window.following(["nothing"], START)) == []
 
 
 def test_a_batch_of_no_events_moves_the_head() -> None:
     window = window_of(entry(1))
     window.append(batch(1, last=9))
-    assert window.head == position(9)
+    assert window.head == make_position(9)
 
 
-def test_a_batch_that_does_not_join_begins_the_window_anew() -> None:
+def test_a_batch_that_does_not_follow_the_head_restarts_the_window() -> None:
     window = window_of(entry(1), entry(2))
     window.append(batch(5, entry(6)))
-    assert (window.floor, len(window)) == (position(5), 1)
+    assert (window.floor, len(window)) == (make_position(5), 1)
     assert times(window.following(["t"], START)) == [6]
 
 
-def test_the_oldest_go_by_number() -> None:
+def test_the_oldest_events_are_removed_by_number() -> None:
     window = window_of(*map(entry, range(1, 6)), retention=Retention(2, 10**9, 10**6))
     assert times(window.following(["t"], START)) == [4, 5]
-    assert window.floor == position(3)
+    assert window.floor == make_position(3)
 
 
-def test_the_oldest_go_by_size() -> None:
+def test_the_oldest_events_are_removed_by_size() -> None:
     window = window_of(*map(entry, range(1, 6)), retention=Retention(100, 25, 10**6))
     assert times(window.following(["t"], START)) == [4, 5]
 
 
-def test_the_oldest_go_by_age_even_where_nothing_new_comes() -> None:
+def test_the_oldest_events_are_removed_by_age_even_if_no_new_one_comes() -> None:
     window = window_of(entry(1_000), entry(2_000), retention=Retention(100, 10**9, 10))
     window.trim(now_ms=11_500)
     assert times(window.following(["t"], START)) == [2_000]
@@ -87,16 +87,16 @@ def test_a_topic_without_retained_events_costs_nothing() -> None:
     assert len(window._topics) == 10
 
 
-def test_a_time_is_the_place_before_the_first_event_of_that_time() -> None:
+def test_a_time_is_the_position_before_the_first_event_of_that_time() -> None:
     window = window_of(entry(10), entry(20), prev=5)
-    assert window.place_at(0) == position(5)
-    assert window.place_at(10) == position(5)
-    assert window.place_at(11) == position(10)
-    assert window.place_at(99) == position(20)
+    assert window.position_before(0) == make_position(5)
+    assert window.position_before(10) == make_position(5)
+    assert window.position_before(11) == make_position(10)
+    assert window.position_before(99) == make_position(20)
 
 
 def raw(number: int) -> Raw:
-    """An event with 200 bytes of data as Redis gives it: of a user's topic and a common one."""
+    """An event with 200 bytes of data as Redis returns it, with a user's topic and a common one."""
     fields = {
         b"kind": b"event",
         b"prev": b"%d-0" % (number - 1),
@@ -126,7 +126,7 @@ def test_an_event_costs_at_most_300_bytes_more_than_its_data() -> None:
 
 
 class WindowMachine(RuleBasedStateMachine):
-    """Whatever comes and goes, a reader of any place gets what a list would give."""
+    """A reader at any position gets what a list would give, whatever comes and goes."""
 
     LIMIT = 40
 
@@ -150,14 +150,14 @@ class WindowMachine(RuleBasedStateMachine):
     @rule()
     def hole(self) -> None:
         self.clock += 10
-        self.window.append(Batch(position(self.clock), position(self.clock), []))
+        self.window.append(Batch(make_position(self.clock), make_position(self.clock), []))
         self.model = []
 
     @rule(topics=st.sets(st.sampled_from("abcde"), min_size=1), back=st.integers(0, 60))
     def read(self, topics: set[str], back: int) -> None:
-        place = Position(max(self.window.floor, position(max(0, self.clock - back))))
-        wanted = [e for e in self.model if e.position > place and topics.intersection(e.topics)]
-        assert list(self.window.following(topics, place)) == wanted
+        position = Position(max(self.window.floor, make_position(max(0, self.clock - back))))
+        wanted = [e for e in self.model if e.position > position and topics.intersection(e.topics)]
+        assert list(self.window.following(topics, position)) == wanted
 
     @invariant()
     def its_counts_are_right(self) -> None:
@@ -176,7 +176,9 @@ def test_long_indexes_are_compacted_without_losing_anything(steps: list[int]) ->
     clock = 0
     for step in steps:
         clock += step
-        window.append(Batch(window.head, position(clock), [entry(clock, "hot", f"{clock % 7}")]))
+        window.append(
+            Batch(window.head, make_position(clock), [entry(clock, "hot", f"{clock % 7}")])
+        )
     expected = []
     clock = 0
     for step in steps:

@@ -1,4 +1,4 @@
-"""An acknowledgement that is lost on its way: the log finds out itself what became of the event."""
+"""A lost acknowledgement: the log itself finds out whether the event was kept."""
 
 import asyncio
 import time
@@ -13,26 +13,21 @@ from redis import Redis
 
 from notifications.errors import Conflict, Unavailable
 from notifications.events import Event
-from notifications.log import acks, script
-from notifications.log.acks import AppendRetry
-from notifications.log.base import Draft, Receipt, Retention
+from notifications.log import script
+from notifications.log.acks import AppendRetry, HighWaterMarks
 from notifications.log.cursors import Cursor, format_position
+from notifications.log.entries import Draft, Receipt, Retention
 from notifications.log.redis import RedisLog
-from notifications.log.redis_sync import RedisAppender
+from notifications.log.redis_sync import RedisSyncLog
 from tests.harness.relay import Relay, relay
 from tests.harness.servers import RedisServer, free_port, redis_server
 
-PREFIX = "attempts"
+PREFIX = "acks"
 KEYS = script.Keys(PREFIX)
 RETENTION = Retention(events=1000, bytes=10**7, age=3600, idempotency_age=60)
 TIMEOUT = 5.0
 
 type Append = Callable[[list[Draft]], list[Receipt]]
-
-
-@pytest.fixture(autouse=True)
-def nothing_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acks, "here", acks.HighWaterMarks())
 
 
 @pytest.fixture
@@ -45,42 +40,48 @@ def network(redis: RedisServer) -> Iterator[Relay]:
 def append(request: pytest.FixtureRequest, network: Relay) -> Iterator[Append]:
     """Both ways into the log, through the network."""
     if request.param == "sync":
-        appender = appender_at(network.url)
-        yield appender.append
-        appender.close()
+        with closing(sync_log_at(network.url)) as sync_log:
+            yield sync_log.append
         return
     with asyncio.Runner() as runner:
-        log = RedisLog(network.url, prefix=PREFIX, retention=RETENTION, timeout=TIMEOUT)
+        log = RedisLog(
+            network.url,
+            prefix=PREFIX,
+            retention=RETENTION,
+            timeout=TIMEOUT,
+            marks=HighWaterMarks(),
+        )
         runner.run(log.__aenter__())
         yield lambda drafts: runner.run(log.append(drafts))
         runner.run(log.__aexit__(None, None, None))
 
 
-def appender_at(url: str, *, timeout: float = TIMEOUT, replicas: int = 0) -> RedisAppender:
-    return RedisAppender(
-        url, prefix=PREFIX, retention=RETENTION, timeout=timeout, replicas=replicas
+def sync_log_at(url: str, *, timeout: float = TIMEOUT) -> RedisSyncLog:
+    """A log in a process that has acknowledged nothing yet."""
+    return RedisSyncLog(
+        url, prefix=PREFIX, retention=RETENTION, timeout=timeout, marks=HighWaterMarks()
     )
 
 
 def drafts(*data: str, named: bool = False) -> list[Draft]:
-    return [Draft(Event(topics=("t",), data=each), named=named) for each in data]
+    return [Draft(Event(topics=("t",), data=text), named=named) for text in data]
 
 
 def kept(redis: Redis) -> list[tuple[str, str]]:
     """The position and the data of every event in the log."""
     entries: Any = redis.xrange(KEYS.stream)
     return [
-        (place.decode(), fields[b"data"].decode())
-        for place, fields in entries
+        (position.decode(), fields[b"data"].decode())
+        for position, fields in entries
         if fields[b"kind"] == b"event"
     ]
 
 
-def places(receipts: list[Receipt]) -> list[str]:
+def positions(receipts: list[Receipt]) -> list[str]:
     return [format_position(receipt.cursor.position) for receipt in receipts]
 
 
-def _until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline
@@ -89,7 +90,7 @@ def _until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
 @pytest.mark.parametrize("number", [1, 3])
-def test_an_event_whose_acknowledgement_is_lost_is_there_once(
+def test_an_event_whose_acknowledgement_is_lost_is_kept_once(
     append: Append, network: Relay, redis: RedisServer, named: bool, number: int
 ) -> None:
     append(drafts("before"))
@@ -98,7 +99,7 @@ def test_an_event_whose_acknowledgement_is_lost_is_there_once(
     receipts = append(drafts(*data, named=named))
     assert network.done == 2
     with redis.client() as client:
-        assert kept(client)[1:] == list(zip(places(receipts), data, strict=True))
+        assert kept(client)[1:] == list(zip(positions(receipts), data, strict=True))
     assert not any(receipt.duplicate for receipt in receipts)
 
 
@@ -115,10 +116,10 @@ def test_an_event_with_a_key_whose_acknowledgement_is_lost_is_no_duplicate(
         append([Draft(event, "key", "e" * 32)])
 
 
-def test_the_same_event_published_twice_is_two(
+def test_the_same_event_published_twice_is_kept_twice(
     append: Append, network: Relay, redis: RedisServer
 ) -> None:
-    """An id only names: what another call published under it is not what this one did."""
+    """An id only names an event: another call may publish another event under the same id."""
     draft = Draft(Event(topics=("t",), data="a", id="chosen"))
     [first] = append([draft])
     network.cuts, network.most = b"append", 1
@@ -128,7 +129,7 @@ def test_the_same_event_published_twice_is_two(
         assert len(kept(client)) == 2
 
 
-def test_an_id_that_somebody_copies_is_not_taken_for_the_event_it_was_made_for(
+def test_another_event_with_a_copied_id_is_not_mistaken_for_this_event(
     append: Append, redis: RedisServer
 ) -> None:
     [draft] = drafts("mine")
@@ -156,7 +157,7 @@ def test_an_attempt_that_arrives_after_its_repetition_appends_nothing(
         assert len(kept(client)) == 1
 
 
-def test_what_was_buried_under_too_much_is_unknown_and_not_appended_again(
+def test_an_event_too_far_back_to_find_is_unknown_and_not_appended_again(
     redis: RedisServer,
 ) -> None:
     many = Retention(events=100_000, bytes=10**9, age=3600)
@@ -172,7 +173,9 @@ def test_what_was_buried_under_too_much_is_unknown_and_not_appended_again(
         assert len(kept(client)) == len(buried)
 
 
-def test_a_repetition_looks_no_further_back_than_where_the_log_was(redis: RedisServer) -> None:
+def test_a_repetition_looks_no_further_back_than_the_head_before_it(
+    redis: RedisServer,
+) -> None:
     [draft] = drafts("a")
     with redis.client() as client:
         reply = client.execute_command(*script.as_eval(script.append(KEYS, RETENTION, [draft])))
@@ -186,103 +189,123 @@ def test_a_repetition_looks_no_further_back_than_where_the_log_was(redis: RedisS
     assert found.cursor == second.cursor
 
 
-def test_a_redis_that_dies_over_it_and_is_back_in_time_resolves_it(tmp_path: Path) -> None:
+def test_a_redis_that_dies_during_an_append_and_is_back_in_time_resolves_it(tmp_path: Path) -> None:
     with ExitStack() as stack:
         server = stack.enter_context(redis_server(tmp_path))
         network = stack.enter_context(relay(server.port))
-        with closing(appender_at(network.url, timeout=20)) as appender:
-            appender.append(drafts("before"))
+        with closing(sync_log_at(network.url, timeout=20)) as sync_log:
+            sync_log.append(drafts("before"))
             network.cuts, network.most = b"append", 1
-            network.target = free_port()  # where nothing listens
+            network.target = free_port()  # nothing listens there
             with ThreadPoolExecutor() as threads:
-                publishing = threads.submit(appender.append, drafts("a"))
-                _until(lambda: bool(network.done))
+                publishing = threads.submit(sync_log.append, drafts("a"))
+                wait_until(lambda: bool(network.done))
                 server.kill()
                 with redis_server(tmp_path, port=server.port) as again:
                     network.target = again.port
                     receipts = publishing.result(20)
                     with again.client() as client:
-                        assert kept(client)[1:] == [(places(receipts)[0], "a")]
+                        assert kept(client)[1:] == [(positions(receipts)[0], "a")]
 
 
 def test_an_outcome_that_cannot_be_found_out_in_time_is_unknown(
     network: Relay, redis: RedisServer
 ) -> None:
-    with closing(appender_at(network.url, timeout=0.5)) as appender:
-        appender.append(drafts("before"))
+    with closing(sync_log_at(network.url, timeout=0.5)) as sync_log:
+        sync_log.append(drafts("before"))
         network.cuts = b"append"
         with pytest.raises(Unavailable) as caught:
-            appender.append(drafts("a"))
+            sync_log.append(drafts("a"))
         assert caught.value.outcome == "unknown"
         assert network.done > 1
 
 
-def test_what_the_network_withholds_is_unknown_and_kept_once_when_it_arrives(
+def test_an_append_that_the_network_delays_is_unknown_and_kept_once_when_it_arrives(
     network: Relay, redis: RedisServer
 ) -> None:
     draft = Draft(Event(topics=("t",), data="a"), "key", "f" * 32)
-    with closing(appender_at(network.url, timeout=0.5)) as appender:
-        appender.append(drafts("before"))
+    with closing(sync_log_at(network.url, timeout=0.5)) as sync_log:
+        sync_log.append(drafts("before"))
         network.hold()
         with pytest.raises(Unavailable) as caught:
-            appender.append([draft])
+            sync_log.append([draft])
         assert caught.value.outcome == "unknown"
         network.let_go()
         with redis.client() as client:
-            _until(lambda: len(kept(client)) == 2)
-    with closing(appender_at(network.url)) as appender, redis.client() as client:
-        [receipt] = appender.append([draft])
+            wait_until(lambda: len(kept(client)) == 2)
+    with closing(sync_log_at(network.url)) as sync_log, redis.client() as client:
+        [receipt] = sync_log.append([draft])
         assert receipt.duplicate
-        assert kept(client)[1:] == [(places([receipt])[0], "a")]
+        assert kept(client)[1:] == [(positions([receipt])[0], "a")]
 
 
-def test_what_was_not_sent_is_not_tried_again() -> None:
-    attempts = AppendRetry(["EVALSHA"], before=None, timeout=60)
+def test_an_append_that_was_not_sent_is_not_tried_again() -> None:
+    retry = AppendRetry(["EVALSHA"], before=None, timeout=60)
     with pytest.raises(Unavailable) as caught:
-        attempts.pause_after(Unavailable("refused", outcome="not_sent"))
+        retry.pause_after(Unavailable("refused", outcome="not_sent"))
     assert caught.value.outcome == "not_sent"
 
 
-def test_what_was_in_doubt_stays_so_when_a_later_attempt_is_refused() -> None:
+def test_an_append_in_doubt_stays_in_doubt_when_a_later_attempt_is_refused() -> None:
     [draft] = drafts("a")
     call = script.append(KEYS, RETENTION, [draft])
-    attempts = AppendRetry(call, before=None, timeout=60)
-    attempts.pause_after(Unavailable("no answer", outcome="unknown"))
-    attempts.pause_after(Unavailable("refused", outcome="not_sent"))
-    over = AppendRetry(call, before=None, timeout=0)
+    retry = AppendRetry(call, before=None, timeout=60)
+    retry.pause_after(Unavailable("no answer", outcome="unknown"))
+    retry.pause_after(Unavailable("refused", outcome="not_sent"))
+    expired = AppendRetry(call, before=None, timeout=0)
     with pytest.raises(Unavailable) as caught:
-        over.pause_after(Unavailable("no answer", outcome="unknown"))
+        expired.pause_after(Unavailable("no answer", outcome="unknown"))
     assert caught.value.outcome == "unknown"
 
 
-# What was acknowledged and is gone, though the log has grown since
+def test_a_retry_ends_when_the_next_pause_would_pass_its_deadline() -> None:
+    [draft] = drafts("a")
+    now = 100.0
+    retry = AppendRetry(
+        script.append(KEYS, RETENTION, [draft]),
+        before=None,
+        timeout=1,
+        clock=lambda: now,
+        uniform=max,
+    )
+    error = Unavailable("no answer", outcome="unknown")
+    assert retry.remaining == 1
+    assert [retry.pause_after(error) for _ in range(2)] == [0.03, 0.06]
+    now = 100.95
+    with pytest.raises(Unavailable):
+        retry.pause_after(error)
+    now = 102
+    assert retry.remaining > 0
 
 
-def test_a_publisher_that_comes_back_to_a_log_without_its_event_ends_the_epoch(
+# Acknowledged events that are gone although the log has grown since
+
+
+def test_a_publisher_that_reconnects_to_a_log_without_its_event_ends_the_epoch(
     network: Relay, redis: RedisServer, tmp_path: Path
 ) -> None:
-    with closing(appender_at(network.url)) as appender, redis.client() as client:
-        [before] = appender.append(drafts("before"))
-        [lost] = appender.append(drafts("lost"))
-        # As after a failover to a replica that did not have it, where others have published since.
-        client.xdel(KEYS.stream, *places([lost]))
-        client.hset(KEYS.meta, "last", places([before])[0])
+    with closing(sync_log_at(network.url)) as sync_log, redis.client() as client:
+        [before] = sync_log.append(drafts("before"))
+        [lost] = sync_log.append(drafts("lost"))
+        # As after a failover to a replica that did not have the event, and got others since.
+        client.xdel(KEYS.stream, *positions([lost]))
+        client.hset(KEYS.meta, "last", positions([before])[0])
         call = script.append(KEYS, RETENTION, drafts("since"))
         client.execute_command(*script.as_eval(call))
         network.reset()
-        [after] = appender.append(drafts("after"))
+        [after] = sync_log.append(drafts("after"))
         assert after.cursor.epoch != before.cursor.epoch
 
 
 @pytest.mark.parametrize("cut", [1, 0], ids=["all but the last", "all"])
-def test_what_was_acknowledged_and_then_trimmed_is_not_lost(
+def test_an_acknowledged_event_that_was_trimmed_is_not_lost(
     network: Relay, redis: RedisServer, cut: int
 ) -> None:
-    with closing(appender_at(network.url)) as appender, redis.client() as client:
-        [before] = appender.append(drafts("before"))
+    with closing(sync_log_at(network.url)) as sync_log, redis.client() as client:
+        [before] = sync_log.append(drafts("before"))
         call = script.append(KEYS, RETENTION, drafts("since"))
         client.execute_command(*script.as_eval(call))
         client.xtrim(KEYS.stream, maxlen=cut, approximate=False)
         network.reset()
-        [after] = appender.append(drafts("after"))
+        [after] = sync_log.append(drafts("after"))
         assert after.cursor.epoch == before.cursor.epoch

@@ -11,8 +11,8 @@ from notifications.log.cursors import (
     Cursor,
     Position,
     format_position,
+    make_position,
     parse_position,
-    position,
     position_ms,
 )
 
@@ -22,20 +22,20 @@ PARTS = st.tuples(st.integers(0, 10**13), st.integers(0, 2**64 - 1))
 @given(PARTS)
 def test_a_position_survives_its_text(parts: tuple[int, int]) -> None:
     ms, n = parts
-    text = format_position(position(ms, n))
+    text = format_position(make_position(ms, n))
     assert text == f"{ms}-{n}"
-    assert parse_position(text.encode()) == position(ms, n)
-    assert position_ms(position(ms, n)) == ms
+    assert parse_position(text.encode()) == make_position(ms, n)
+    assert position_ms(make_position(ms, n)) == ms
 
 
 @given(PARTS, PARTS)
 def test_positions_have_the_order_of_the_log(a: tuple[int, int], b: tuple[int, int]) -> None:
-    assert (position(*a) < position(*b)) is (a < b)
+    assert (make_position(*a) < make_position(*b)) is (a < b)
 
 
 @given(PARTS)
 def test_a_cursor_survives_its_text(parts: tuple[int, int]) -> None:
-    cursor = Cursor("0123456789ab", position(*parts))
+    cursor = Cursor("0123456789ab", make_position(*parts))
     assert Cursor.parse(str(cursor)) == cursor
 
 
@@ -60,7 +60,7 @@ def test_a_cursor_survives_its_text(parts: tuple[int, int]) -> None:
         "1.0123456789ab." + "9" * 5000 + "-0",
     ],
 )
-def test_what_no_cursor_can_be_is_refused(text: str) -> None:
+def test_a_text_that_no_cursor_has_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
         Cursor.parse(text)
 

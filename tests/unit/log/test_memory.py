@@ -1,11 +1,11 @@
-"""The log in memory, where there is nothing that only Unix has."""
+"""The log in memory, on a platform without anything that only Unix has."""
 
 import subprocess
 import sys
 
 from tests.harness.servers import ROOT
 
-DEADLINE = 60.0
+DEADLINE_SECONDS = 60.0
 LIKE_WINDOWS = """
 import asyncio, os, pkgutil, signal, socket, sys
 
@@ -57,14 +57,14 @@ asyncio.run(main())
 
 
 def test_a_log_in_memory_needs_nothing_that_windows_lacks() -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-W", "error", "-c", LIKE_WINDOWS],
         cwd=ROOT,
         capture_output=True,
-        timeout=DEADLINE,
+        timeout=DEADLINE_SECONDS,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "Hello"
-    assert "log.memory: events are kept in this process only" in done.stderr
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "Hello"
+    assert "log.memory: events are kept in this process only" in result.stderr

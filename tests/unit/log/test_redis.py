@@ -1,8 +1,8 @@
-"""What can happen to a stream in Redis, and that none of it is silent."""
+"""Everything that can happen to a stream in Redis is noticed."""
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
@@ -11,62 +11,73 @@ import pytest
 
 from notifications.errors import Unavailable
 from notifications.events import Event
-from notifications.log import acks, script
-from notifications.log.base import (
+from notifications.log import script
+from notifications.log.acks import HighWaterMarks
+from notifications.log.cursors import Cursor, format_position
+from notifications.log.entries import (
     EVERYONE,
     Batch,
-    Control,
+    ControlAction,
+    ControlEntry,
     Draft,
     Gap,
-    Order,
     ResetReason,
     Retention,
 )
-from notifications.log.cursors import Cursor, format_position
 from notifications.log.reader import Reader
 from notifications.log.redis import MAX_CONNECTIONS, RedisLog
-from notifications.log.redis_sync import RedisAppender
+from notifications.log.redis_sync import RedisSyncLog
 from tests.harness.servers import RedisServer, free_port, redis_server
 
-DEADLINE = 15.0
+DEADLINE_SECONDS = 15.0
 STREAM, META = "{test}:log", "{test}:meta"
+RETENTION = Retention(events=1000, bytes=10**7, age=3600, idempotency_age=60)
+NO_SLACK = script.Slack(events=0, bytes=0, ms=0)
 
-
-def log_at(
-    server: RedisServer | str, *, retention: Retention | None = None, timeout: float = 2
-) -> RedisLog:
-    url = server if isinstance(server, str) else server.url
-    kept = retention or Retention(events=1000, bytes=10**7, age=3600, idempotency_age=60)
-    return RedisLog(url, prefix="test", retention=kept, timeout=timeout)
+type LogAt = Callable[..., RedisLog]
 
 
 @pytest.fixture
-async def log(redis: RedisServer) -> AsyncIterator[RedisLog]:
+def log_at() -> LogAt:
+    """Makes logs of one process, which has acknowledged nothing before the test."""
+    marks = HighWaterMarks()
+
+    def make(
+        server: RedisServer | str,
+        *,
+        retention: Retention = RETENTION,
+        timeout: float = 2,
+        slack: script.Slack = script.SLACK,
+    ) -> RedisLog:
+        url = server if isinstance(server, str) else server.url
+        return RedisLog(
+            url, prefix="test", retention=retention, timeout=timeout, slack=slack, marks=marks
+        )
+
+    return make
+
+
+@pytest.fixture
+async def log(redis: RedisServer, log_at: LogAt) -> AsyncIterator[RedisLog]:
     async with log_at(redis) as log:
         yield log
 
 
-@pytest.fixture(autouse=True)
-def nothing_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test is a process that has just begun."""
-    monkeypatch.setattr(acks, "here", acks.HighWaterMarks())
-
-
 def drafts(*data: Any, topic: str = "t") -> list[Draft]:
-    return [Draft(Event(topics=(topic,), data=each)) for each in data]
+    return [Draft(Event(topics=(topic,), data=value)) for value in data]
 
 
 @asynccontextmanager
 async def tailing(log: RedisLog, after: Cursor) -> AsyncIterator[AsyncGenerator[Batch | Gap]]:
-    async with asyncio.timeout(DEADLINE), aclosing(log.tail(after)) as tail:
+    async with asyncio.timeout(DEADLINE_SECONDS), aclosing(log.tail(after)) as tail:
         yield tail
 
 
-async def waiting(redis: RedisServer) -> None:
-    """Until somebody is blocked in an XREAD."""
+async def wait_for_xread(redis: RedisServer) -> None:
+    """Wait until a client is blocked in an XREAD."""
     with redis.client() as client:
-        async with asyncio.timeout(DEADLINE):
-            while not client.info("clients")["blocked_clients"]:  # noqa: ASYNC110 - Redis tells nobody
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not client.info("clients")["blocked_clients"]:  # noqa: ASYNC110 - Redis sends no event
                 await asyncio.sleep(0)
 
 
@@ -75,26 +86,26 @@ async def test_an_event_after_a_flush_under_a_blocked_read_is_a_gap(
 ) -> None:
     [before] = await log.append(drafts("a"))
     async with tailing(log, before.cursor) as tail:
-        said = asyncio.ensure_future(anext(tail))
-        await waiting(redis)
+        received = asyncio.ensure_future(anext(tail))
+        await wait_for_xread(redis)
         with redis.client() as client:
             client.flushall()
         [after] = await log.append(drafts("b"))
-        assert await said == Gap(ResetReason.LOG_LOST)
+        assert await received == Gap(ResetReason.LOG_LOST)
     assert after.cursor.epoch != before.cursor.epoch
 
 
 async def test_a_flush_alone_is_a_gap(redis: RedisServer, log: RedisLog) -> None:
     [before] = await log.append(drafts("a"))
     async with tailing(log, before.cursor) as tail:
-        said = asyncio.ensure_future(anext(tail))
-        await waiting(redis)
+        received = asyncio.ensure_future(anext(tail))
+        await wait_for_xread(redis)
         with redis.client() as client:
             client.flushall()
-        assert await said == Gap(ResetReason.LOG_LOST)
+        assert await received == Gap(ResetReason.LOG_LOST)
 
 
-async def test_what_was_trimmed_under_a_lagging_tail_is_a_gap(
+async def test_entries_trimmed_under_a_lagging_tail_are_a_gap(
     redis: RedisServer, log: RedisLog
 ) -> None:
     receipts = await log.append(drafts(*"abcdef"))
@@ -108,7 +119,7 @@ async def test_what_was_trimmed_under_a_lagging_tail_is_a_gap(
         assert [entry.data for entry in batch.entries] == [b"e", b"f"]
 
 
-async def test_a_hole_in_the_middle_of_a_read_is_a_gap_after_what_is_sound(
+async def test_a_hole_in_the_middle_of_a_read_is_a_gap_after_the_sound_entries(
     redis: RedisServer, log: RedisLog
 ) -> None:
     receipts = await log.append(drafts(*"abcdef"))
@@ -131,11 +142,11 @@ async def test_history_with_a_hole_is_read_in_runs(redis: RedisServer, log: Redi
     assert batches[1].prev == receipts[3].cursor.position
 
 
-async def test_entries_of_others_are_passed_over(redis: RedisServer, log: RedisLog) -> None:
+async def test_entries_of_other_writers_are_skipped(redis: RedisServer, log: RedisLog) -> None:
     [first] = await log.append(drafts("a"))
     async with tailing(log, first.cursor) as tail:
         with redis.client() as client:
-            client.xadd(STREAM, {"who": "somebody else"})
+            client.xadd(STREAM, {"who": "another writer"})
         [second] = await log.append(drafts("b"))
         batch = await anext(tail)
         assert isinstance(batch, Batch)
@@ -171,7 +182,9 @@ async def test_a_clock_that_went_back_after_a_deletion_begins_a_new_epoch(
     assert [entry.data for entry in batches[-1].entries] == [b"b"]
 
 
-async def test_a_redis_that_comes_back_with_older_data_ends_the_epoch(tmp_path: Path) -> None:
+async def test_a_redis_that_comes_back_with_older_data_ends_the_epoch(
+    tmp_path: Path, log_at: LogAt
+) -> None:
     port = free_port()
     with redis_server(tmp_path / "now", port=port) as server:
         async with log_at(server) as log:
@@ -181,16 +194,18 @@ async def test_a_redis_that_comes_back_with_older_data_ends_the_epoch(tmp_path: 
         async with log_at(server) as log:
             [lost] = await log.append(drafts("b"))
             async with tailing(log, lost.cursor) as tail:
-                said = asyncio.ensure_future(anext(tail))
-                await waiting(server)
+                received = asyncio.ensure_future(anext(tail))
+                await wait_for_xread(server)
                 server.kill()
                 with redis_server(tmp_path / "older", port=port):
-                    assert await said == Gap(ResetReason.LOG_LOST)
+                    assert await received == Gap(ResetReason.LOG_LOST)
                     state = await log.state()
                     assert state.epoch != lost.cursor.epoch
 
 
-async def test_what_was_acknowledged_here_and_is_gone_ends_the_epoch(tmp_path: Path) -> None:
+async def test_an_acknowledged_event_that_is_gone_ends_the_epoch(
+    tmp_path: Path, log_at: LogAt
+) -> None:
     port = free_port()
     with redis_server(tmp_path / "now", port=port) as server:
         async with log_at(server) as log:
@@ -206,21 +221,23 @@ async def test_what_was_acknowledged_here_and_is_gone_ends_the_epoch(tmp_path: P
             assert await anext(tail) == Gap(ResetReason.LOG_LOST)
 
 
-async def test_a_tail_goes_on_where_it_was_when_redis_is_back(tmp_path: Path) -> None:
+async def test_a_tail_resumes_at_its_position_when_redis_is_back(
+    tmp_path: Path, log_at: LogAt
+) -> None:
     port = free_port()
     with redis_server(tmp_path, port=port) as server:
         async with log_at(server) as log:
             [first] = await log.append(drafts("a"))
             async with tailing(log, first.cursor) as tail:
-                said = asyncio.ensure_future(anext(tail))
-                await waiting(server)
+                received = asyncio.ensure_future(anext(tail))
+                await wait_for_xread(server)
                 server.kill()
                 with pytest.raises(Unavailable) as caught:
                     await log.append(drafts("lost"))
                 assert caught.value.outcome == "not_sent"
                 with redis_server(tmp_path, port=port):
                     [second] = await log.append(drafts("b"))
-                    batch = await said
+                    batch = await received
                     assert isinstance(batch, Batch)
                     assert (batch.prev, batch.last) == (
                         first.cursor.position,
@@ -229,7 +246,7 @@ async def test_a_tail_goes_on_where_it_was_when_redis_is_back(tmp_path: Path) ->
 
 
 async def test_a_stopped_redis_leaves_the_outcome_unknown_and_a_repetition_safe(
-    tmp_path: Path,
+    tmp_path: Path, log_at: LogAt
 ) -> None:
     with redis_server(tmp_path) as server:
         async with log_at(server, timeout=0.5) as log:
@@ -246,7 +263,7 @@ async def test_a_stopped_redis_leaves_the_outcome_unknown_and_a_repetition_safe(
             assert [entry.data for entry in entries] == [b"a", b"b"]
 
 
-async def test_a_full_redis_refuses_and_keeps_nothing(tmp_path: Path) -> None:
+async def test_a_full_redis_refuses_and_keeps_nothing(tmp_path: Path, log_at: LogAt) -> None:
     with redis_server(tmp_path, options=("--maxmemory", "3mb")) as server:
         async with log_at(server) as log:
             [first] = await log.append(drafts("a"))
@@ -279,16 +296,16 @@ async def test_the_canary_writes_nothing_into_the_log(redis: RedisServer, log: R
         assert 0 < client.ttl(script.Keys("test").canary) <= 60
 
 
-async def test_what_was_acknowledged_here_and_is_gone_is_seen_though_the_log_has_grown_again(
+async def test_an_acknowledged_event_that_is_gone_is_noticed_although_the_log_has_grown_again(
     redis: RedisServer, log: RedisLog
 ) -> None:
-    """By a tail that had not read it: to that, nothing is missing in what it reads."""
+    """By a tail that had not read the event: the entries that this tail reads have no hole."""
     [seen] = await log.append(drafts("seen"))
     [lost] = await log.append(drafts("acknowledged, and not yet read"))
     with redis.client() as client:
         client.xdel(STREAM, format_position(lost.cursor.position))
         client.hset(META, "last", format_position(seen.cursor.position))
-        since = drafts("since, by somebody else")
+        since = drafts("since, by another publisher")
         retention = Retention(events=1000, bytes=10**7, age=3600)
         call = script.append(script.Keys("test"), retention, since)
         client.execute_command(*script.as_eval(call))
@@ -296,7 +313,7 @@ async def test_what_was_acknowledged_here_and_is_gone_is_seen_though_the_log_has
         assert await anext(tail) == Gap(ResetReason.LOG_LOST)
 
 
-async def test_nothing_listens_and_nothing_was_sent() -> None:
+async def test_where_no_server_listens_nothing_was_sent(log_at: LogAt) -> None:
     async with log_at(f"redis://127.0.0.1:{free_port()}/0") as log:
         for call in (log.state(), log.append(drafts("a")), log.ping()):
             with pytest.raises(Unavailable) as caught:
@@ -304,13 +321,6 @@ async def test_nothing_listens_and_nothing_was_sent() -> None:
             assert caught.value.outcome == "not_sent"
 
 
-@pytest.fixture
-def no_slack(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SLACK_EVENTS", "SLACK_BYTES", "SLACK_MS"):
-        monkeypatch.setattr(script, name, 0)
-
-
-@pytest.mark.usefixtures("no_slack")
 @pytest.mark.parametrize(
     ("retention", "kept"),
     [
@@ -319,9 +329,9 @@ def no_slack(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 async def test_the_stream_is_trimmed_by_number_and_by_size(
-    redis: RedisServer, retention: Retention, kept: int
+    redis: RedisServer, log_at: LogAt, retention: Retention, kept: int
 ) -> None:
-    async with log_at(redis, retention=retention) as log:
+    async with log_at(redis, retention=retention, slack=NO_SLACK) as log:
         for _ in range(20):
             await log.append(drafts("x" * 1000))
         await log.append(drafts(*["x" * 1000] * 7))
@@ -329,9 +339,10 @@ async def test_the_stream_is_trimmed_by_number_and_by_size(
             assert client.xlen(STREAM) == kept
 
 
-@pytest.mark.usefixtures("no_slack")
-async def test_the_stream_is_trimmed_by_age_when_something_comes(redis: RedisServer) -> None:
-    async with log_at(redis) as log:
+async def test_the_stream_is_trimmed_by_age_when_something_is_appended(
+    redis: RedisServer, log_at: LogAt
+) -> None:
+    async with log_at(redis, slack=NO_SLACK) as log:
         state = await log.state()
         with redis.client() as client:
             client.delete(STREAM)
@@ -344,8 +355,10 @@ async def test_the_stream_is_trimmed_by_age_when_something_comes(redis: RedisSer
         assert state.epoch == (await log.state()).epoch
 
 
-async def test_many_publishers_at_once_share_few_connections(redis: RedisServer) -> None:
-    # Who waits for a connection does so in the time that its own append has.
+async def test_many_publishers_at_once_share_few_connections(
+    redis: RedisServer, log_at: LogAt
+) -> None:
+    # The timeout of an append includes the time that it waits for a connection.
     with redis.client() as client:
         before = client.info("clients")["connected_clients"]
         async with log_at(redis, timeout=60) as log:
@@ -354,7 +367,9 @@ async def test_many_publishers_at_once_share_few_connections(redis: RedisServer)
             assert client.info("clients")["connected_clients"] - before <= MAX_CONNECTIONS
 
 
-async def test_a_cancelled_append_does_not_give_its_answer_to_the_next(log: RedisLog) -> None:
+async def test_a_cancelled_append_does_not_give_its_reply_to_the_next_command(
+    log: RedisLog,
+) -> None:
     for rounds in range(20):
         task = asyncio.create_task(log.append(drafts("cancelled")))
         for _ in range(rounds):
@@ -366,11 +381,11 @@ async def test_a_cancelled_append_does_not_give_its_answer_to_the_next(log: Redi
         assert len(state.epoch) == 12
 
 
-async def test_a_redis_that_would_evict_the_log_is_complained_of(
+async def test_a_redis_that_would_evict_the_log_is_an_error_in_the_logs(
     redis: RedisServer, log: RedisLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     state = await log.state()
-    for policy, complaints in (("noeviction", 0), ("allkeys-lru", 1)):
+    for policy, errors in (("noeviction", 0), ("allkeys-lru", 1)):
         with redis.client() as client:
             client.config_set("maxmemory-policy", policy)
         try:
@@ -380,26 +395,26 @@ async def test_a_redis_that_would_evict_the_log_is_complained_of(
         finally:
             with redis.client() as client:
                 client.config_set("maxmemory-policy", "noeviction")
-        assert sum("log.eviction" in record.message for record in caplog.records) == complaints
+        assert sum("log.eviction" in record.message for record in caplog.records) == errors
 
 
-async def test_an_order_that_this_version_does_not_know_has_everyone_checked() -> None:
+async def test_a_control_action_that_this_version_does_not_know_rechecks_everyone() -> None:
     body = b'{"order":"dance","subjects":[]}'
     fields = [b"kind", b"control", b"prev", b"0-0", b"at", b"0", b"body", body]
     [batch] = Reader().batch([(b"1-0", fields)])
     [control] = batch.controls
-    assert (control.order, control.subjects) == (Order.RECHECK, (EVERYONE,))
+    assert (control.action, control.subjects) == (ControlAction.RECHECK, (EVERYONE,))
 
 
 async def test_control_entries_alone_are_trimmed_too(redis: RedisServer) -> None:
     retention = Retention(events=10, bytes=10**7, age=3600)
-    appender = RedisAppender(redis.url, prefix="test", retention=retention, timeout=5)
-    with redis.client() as client, closing(appender):
+    sync_log = RedisSyncLog(redis.url, prefix="test", retention=retention, timeout=5)
+    with redis.client() as client, closing(sync_log):
         client.eval(
             "for i = 1, 10100 do redis.call('XADD', KEYS[1], '*', 'kind', 'control', 'at', 0) end",
             1,
             script.Keys("test").stream,
         )
         for _ in range(60):
-            appender.command(Control(Order.RECHECK, ("user:1",), ""))
-        assert client.xlen(script.Keys("test").stream) <= 10 + script.SLACK_EVENTS + 1
+            sync_log.append_control(ControlEntry(ControlAction.RECHECK, ("user:1",), ""))
+        assert client.xlen(script.Keys("test").stream) <= 10 + script.SLACK.events + 1

@@ -1,4 +1,4 @@
-"""`manage.py carillon publish` and `tail`: publishing and listening from a shell."""
+"""`manage.py carillon publish` and `tail`, help, and the errors of `serve`."""
 
 import json
 import signal
@@ -17,29 +17,29 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications import Event, publish, publish_many
 from notifications.log.cursors import Cursor, position_ms
-from notifications.management.server import launch as server_module
+from notifications.management.server import launch
 from tests.harness.servers import ROOT, RedisServer, environment, free_port, manage
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
-DEADLINE = 30.0
+DEADLINE_SECONDS = 30.0
 
 
 class Terminal(StringIO):
-    """Somebody reads these many lines, may answer each, and then presses Ctrl-C."""
+    """A user who reads this many lines, may act after each, and then presses Ctrl-C."""
 
-    def __init__(self, lines: int, *, answer: Callable[[], object] | None = None) -> None:
+    def __init__(self, lines: int, *, act: Callable[[], object] | None = None) -> None:
         super().__init__()
-        self._left = lines
-        self._answer = answer
+        self._remaining = lines
+        self._act = act
 
     def write(self, text: str) -> int:
         written = super().write(text)
-        self._left -= 1
-        if not self._left:
+        self._remaining -= 1
+        if not self._remaining:
             raise KeyboardInterrupt
-        if self._answer is not None:
-            self._answer()
+        if self._act is not None:
+            self._act()
         return written
 
     @property
@@ -63,7 +63,7 @@ def tailed(lines: int, *arguments: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("subcommand", [[], ["publish"], ["tail"], ["serve"], ["dev"]])
-def test_help_is_there_for_the_asking(
+def test_each_subcommand_has_help(
     capsys: pytest.CaptureFixture[str], subcommand: list[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -80,12 +80,12 @@ def test_help_names_the_subcommands(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["ring"], ["publish", "demo.a"], ["tail"]])
-def test_what_is_missing_or_unknown_is_refused(arguments: list[str]) -> None:
+def test_missing_and_unknown_arguments_are_refused(arguments: list[str]) -> None:
     with pytest.raises(CommandError):
         call_command("carillon", *arguments)
 
 
-# Serving: what is wrong is said before anything starts
+# Serving: errors are reported before anything starts
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_what_is_missing_or_unknown_is_refused(arguments: list[str]) -> None:
         (["--workers", "2"], "serve with --workers 1, or set CARILLON"),  # its log is in memory
     ],
 )
-def test_what_cannot_be_served_is_refused_in_a_line(arguments: list[str], why: str) -> None:
+def test_bad_options_of_serve_are_refused_in_one_line(arguments: list[str], why: str) -> None:
     with pytest.raises(CommandError, match=why):
         carillon("serve", *arguments)
 
@@ -112,12 +112,10 @@ def test_what_cannot_be_served_is_refused_in_a_line(arguments: list[str], why: s
         ("daphne", [], r"pip install 'django-carillon\[daphne\]'\.$"),
     ],
 )
-def test_a_server_that_is_not_installed_is_named_with_its_cure(
+def test_a_server_that_is_not_installed_is_refused_with_the_cure(
     monkeypatch: pytest.MonkeyPatch, server: str, installed: list[str], cure: str
 ) -> None:
-    monkeypatch.setattr(
-        server_module, "find_spec", lambda name: object() if name in installed else None
-    )
+    monkeypatch.setattr(launch, "find_spec", lambda name: object() if name in installed else None)
     with pytest.raises(CommandError, match=f"{server} is not installed: {cure}"):
         carillon("serve", "--server", server)
 
@@ -132,13 +130,13 @@ def test_publish_prints_the_cursor() -> None:
     assert (event["data"], event["type"], event["topics"]) == ("Hello!", None, ["demo.a"])
 
 
-def test_publish_takes_all_that_an_event_has() -> None:
+def test_publish_takes_every_field_of_an_event() -> None:
     carillon("publish", "demo.a", '{"n": 1}', "--json", "--type", "note", "--id", "mine")
     (event,) = tailed(1, "demo.a", "--since", "all")
     assert (event["data"], event["type"], event["id"]) == ({"n": 1}, "note", "mine")
 
 
-def test_data_is_text_even_where_it_looks_like_json() -> None:
+def test_data_is_text_even_if_it_looks_like_json() -> None:
     carillon("publish", "demo.a", "{}")
     assert tailed(1, "demo.a", "--since", "all")[0]["data"] == "{}"
 
@@ -160,19 +158,19 @@ def test_a_repeated_key_publishes_once() -> None:
         (["demo.a", "x" * 65_537], "at most 65536"),
     ],
 )
-def test_what_cannot_be_an_event_is_refused_in_a_line(arguments: list[str], why: str) -> None:
+def test_an_invalid_event_is_refused_in_one_line(arguments: list[str], why: str) -> None:
     with pytest.raises(CommandError, match=why):
         carillon("publish", *arguments)
 
 
-def test_a_key_that_was_used_for_something_else_is_refused() -> None:
+def test_an_idempotency_key_of_another_event_is_refused() -> None:
     carillon("publish", "demo.a", "x", "--idempotency-key", "k")
     with pytest.raises(CommandError, match="different body"):
         carillon("publish", "demo.a", "y", "--idempotency-key", "k")
 
 
 @pytest.mark.parametrize("arguments", [["publish", "demo.a", "x"], ["tail", "demo.a"]])
-def test_without_redis_the_command_ends_soon_and_says_why(
+def test_without_redis_the_command_fails_soon_with_the_reason(
     settings: DjangoSettings, arguments: list[str]
 ) -> None:
     url = f"redis://127.0.0.1:{free_port()}/0"
@@ -184,7 +182,7 @@ def test_without_redis_the_command_ends_soon_and_says_why(
 
 
 @pytest.mark.parametrize("arguments", [["publish", "demo.a", "x"], ["tail", "demo.a"]])
-def test_without_the_embedded_server_the_cure_is_named(
+def test_without_the_embedded_server_the_error_names_the_cure(
     settings: DjangoSettings, tmp_path: Path, arguments: list[str]
 ) -> None:
     settings.CARILLON = {**settings.CARILLON, "LOG": "embedded", "DATA_DIR": tmp_path}
@@ -192,13 +190,13 @@ def test_without_the_embedded_server_the_cure_is_named(
         carillon(*arguments)
 
 
-# Listening
+# Tailing
 
 
-def test_tail_prints_history_and_then_what_comes() -> None:
+def test_tail_prints_history_and_then_live_events() -> None:
     publish("demo.a", "history")
-    publish("demo.other", "not asked for")
-    terminal = Terminal(3, answer=lambda: publish("demo.b", "live"))
+    publish("demo.other", "of another topic")
+    terminal = Terminal(3, act=lambda: publish("demo.b", "live"))
     call_command("carillon", "tail", "demo.a", "demo.b", "--since", "all", stdout=terminal)
     assert [line.split("  ")[1:] for line in terminal.lines] == [
         ["demo.a", "-", "history"],
@@ -218,18 +216,18 @@ def test_a_line_has_the_time_the_topics_the_type_and_the_data() -> None:
 
 def test_tail_goes_on_after_a_cursor() -> None:
     events = publish_many([Event(topics="demo.a", data=str(number)) for number in range(3)])
-    found = tailed(2, "demo.a", "--since", str(events[0].cursor))
-    assert [event["data"] for event in found] == ["1", "2"]
+    events_after = tailed(2, "demo.a", "--since", str(events[0].cursor))
+    assert [event["data"] for event in events_after] == ["1", "2"]
 
 
-def test_tail_begins_with_the_first_event_of_a_moment() -> None:
+def test_tail_since_a_time_starts_with_its_first_event() -> None:
     event = publish("demo.a", "x")
     ms = position_ms(Cursor.parse(str(event.cursor)).position)
     moment = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
     assert tailed(1, "demo.a", "--since", moment)[0]["id"] == event.id
 
 
-def test_a_cursor_of_another_log_is_told_and_nothing_old_is_taken_for_new() -> None:
+def test_a_cursor_of_another_log_is_reported_and_old_events_are_not_taken_for_new() -> None:
     publish("demo.a", "old")
     errors = Terminal(1)
     call_command(
@@ -246,7 +244,7 @@ def test_a_cursor_of_another_log_is_told_and_nothing_old_is_taken_for_new() -> N
         (["demo.a", "--since", "soon"], "is not a cursor"),
     ],
 )
-def test_what_tail_cannot_read_is_refused_in_a_line(arguments: list[str], why: str) -> None:
+def test_bad_arguments_of_tail_are_refused_in_one_line(arguments: list[str], why: str) -> None:
     with pytest.raises(CommandError, match=why):
         carillon("tail", *arguments)
 
@@ -254,7 +252,7 @@ def test_what_tail_cannot_read_is_refused_in_a_line(arguments: list[str], why: s
 # As processes
 
 
-def test_what_one_process_publishes_another_prints_until_ctrl_c(
+def test_tail_prints_events_of_another_process_until_ctrl_c(
     redis: RedisServer, tmp_path: Path
 ) -> None:
     printed = manage("carillon", "publish", "demo.a", "1", redis_url=redis.url, folder=tmp_path)
@@ -274,7 +272,7 @@ def test_what_one_process_publishes_another_prints_until_ctrl_c(
             manage("carillon", "publish", "demo.a", "2", redis_url=redis.url, folder=tmp_path)
             assert json.loads(tail.stdout.readline())["data"] == "2"
             tail.send_signal(signal.SIGINT)
-            output, errors = tail.communicate(timeout=DEADLINE)
+            output, errors = tail.communicate(timeout=DEADLINE_SECONDS)
         finally:
             tail.kill()
     assert Cursor.parse(printed.strip())

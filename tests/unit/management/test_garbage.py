@@ -1,4 +1,4 @@
-"""Garbage in a serving process: looked for seldom, and found."""
+"""Cyclic garbage in a serving process is collected rarely, and collected."""
 
 import gc
 import weakref
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from notifications.management.server.launch import YOUNG, collect_seldom
+from notifications.management.server.launch import GC_THRESHOLDS, tune_garbage_collector
 
 
 @pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    before = gc.get_threshold()
+def restore_garbage_collector() -> Iterator[None]:
+    thresholds = gc.get_threshold()
     yield
-    gc.set_threshold(*before)
+    gc.set_threshold(*thresholds)
     gc.unfreeze()
 
 
@@ -22,17 +22,17 @@ class Cycle:
         self.itself = self
 
 
-def test_what_is_there_is_not_looked_at_again() -> None:
-    collect_seldom()
+def test_existing_objects_are_not_scanned_again() -> None:
+    tune_garbage_collector()
     assert gc.get_freeze_count() > 10_000
 
 
-def test_new_cycles_still_go() -> None:
-    collect_seldom()
-    gone: list[object] = []
-    cycle = weakref.ref(Cycle(), gone.append)
-    kept: list[list[object]] = []
-    while not gone:
-        kept.append([])
-        assert len(kept) <= 2 * YOUNG
+def test_new_cycles_are_still_collected() -> None:
+    tune_garbage_collector()
+    collected: list[object] = []
+    cycle = weakref.ref(Cycle(), collected.append)
+    allocated: list[list[object]] = []
+    while not collected:
+        allocated.append([])
+        assert len(allocated) <= 2 * GC_THRESHOLDS[0]
     assert cycle() is None

@@ -1,4 +1,4 @@
-"""`manage.py carillon keys`: made, listed, revoked, and what is refused."""
+"""`manage.py carillon keys`: creates, lists and revokes keys, and refuses bad arguments."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from notifications.access.identities.api_keys import by_key
+from notifications.access.identities.api_keys import authenticate_key
 from notifications.access.identities.base import Identity
 from notifications.errors import Unauthenticated
 from notifications.models import ApiKey
@@ -23,29 +23,27 @@ pytestmark = pytest.mark.django_db
 
 
 def keys(*arguments: str) -> str:
-    """What is printed, and nothing that is only said to whoever sits there."""
+    """What the command prints to standard output, without the hints on standard error."""
     output = StringIO()
     call_command("carillon", "keys", *arguments, stdout=output, stderr=StringIO())
     return output.getvalue().strip()
 
 
 def identity(text: str) -> Identity:
-    return async_to_sync(by_key)(text)
+    return async_to_sync(authenticate_key)(text)
 
 
-def test_the_lines_of_the_documentation_do_what_they_say() -> None:
+def test_the_commands_in_the_documentation_work() -> None:
     text = (ROOT / "docs" / "security.md").read_text()
     lines = re.findall(r"^\./run carillon keys (.*)$", text, re.MULTILINE)
-    made, listed, revoked = (keys(*shlex.split(line)) for line in lines)
-    assert re.fullmatch(r"crl_[a-z0-9]{8}_[A-Za-z0-9]{43}", made)
+    created, listed, revoked = (keys(*shlex.split(line)) for line in lines)
+    assert re.fullmatch(r"crl_[a-z0-9]{8}_[A-Za-z0-9]{43}", created)
     assert "active" in listed
     assert "is revoked" in revoked
 
 
 @pytest.mark.parametrize("action", [[], ["create"], ["list"], ["revoke"]])
-def test_help_is_there_for_the_asking(
-    capsys: pytest.CaptureFixture[str], action: list[str]
-) -> None:
+def test_each_action_has_help(capsys: pytest.CaptureFixture[str], action: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         keys(*action, "--help")
     assert caught.value.code == 0
@@ -61,7 +59,7 @@ def test_create_prints_a_key_that_works_and_nothing_else() -> None:
     assert abs(key.expires_at - timezone.now() - timedelta(days=90)) < timedelta(minutes=1)
 
 
-def test_a_key_lives_a_year_unless_told() -> None:
+def test_a_key_is_valid_for_a_year_by_default() -> None:
     keys("create", "a", "--subscribe", "news")
     keys("create", "b", "--subscribe", "news", "--never-expires")
     year, never = ApiKey.objects.order_by("name")
@@ -70,7 +68,7 @@ def test_a_key_lives_a_year_unless_told() -> None:
     assert never.expires_at is None
 
 
-def test_create_says_to_copy_it_where_a_script_does_not_read() -> None:
+def test_the_hint_to_copy_a_key_goes_to_standard_error() -> None:
     output, errors = StringIO(), StringIO()
     arguments = ["carillon", "keys", "create", "a", "--publish", "news"]
     call_command(*arguments, stdout=output, stderr=errors)
@@ -91,13 +89,13 @@ def test_create_says_to_copy_it_where_a_script_does_not_read() -> None:
         ([], "NAME"),
     ],
 )
-def test_what_cannot_be_a_key_is_refused_in_a_line(arguments: list[str], why: str) -> None:
+def test_an_invalid_key_is_refused_in_one_line(arguments: list[str], why: str) -> None:
     with pytest.raises(CommandError, match=why):
         keys("create", *arguments)
     assert not ApiKey.objects.exists()
 
 
-def test_the_list_tells_what_keys_allow_and_never_the_keys() -> None:
+def test_the_list_shows_what_keys_allow_and_never_the_keys() -> None:
     text = keys("create", "a", "--publish", "news", "orders")
     keys("create", "b", "--subscribe", "news", "--never-expires")
     keys("revoke", "b")
@@ -114,31 +112,31 @@ def test_a_key_is_revoked_by_its_name_or_its_prefix(by: str) -> None:
     text = keys("create", "a b", "--publish", "news")
     keys("create", "other", "--publish", "news")
     prefix = text.split("_")[1]
-    given = {"name": "a b", "prefix": prefix, "with crl_": f"crl_{prefix}", "whole": text}[by]
-    said = keys("revoke", given)
-    assert prefix in said
-    assert text not in said
+    argument = {"name": "a b", "prefix": prefix, "with crl_": f"crl_{prefix}", "whole": text}[by]
+    output = keys("revoke", argument)
+    assert prefix in output
+    assert text not in output
     with pytest.raises(Unauthenticated):
         identity(text)
     assert ApiKey.objects.filter(revoked_at=None).count() == 1
 
 
-def test_a_key_that_was_revoked_keeps_its_date() -> None:
+def test_a_revoked_key_keeps_its_date() -> None:
     keys("create", "a", "--publish", "news")
     keys("revoke", "a")
     before = ApiKey.objects.get().revoked_at
-    assert "before" in keys("revoke", "a")
+    assert "already" in keys("revoke", "a")
     assert ApiKey.objects.get().revoked_at == before
 
 
-def test_of_a_name_that_was_used_again_the_living_key_is_revoked() -> None:
+def test_the_valid_key_is_revoked_where_a_name_was_used_again() -> None:
     for _ in range(2):
         keys("create", "a", "--publish", "news")
         keys("revoke", "a")
     assert not ApiKey.objects.filter(revoked_at=None).exists()
 
 
-def test_a_name_of_several_living_keys_revokes_none() -> None:
+def test_a_name_of_several_valid_keys_revokes_none() -> None:
     for _ in range(2):
         keys("create", "a", "--publish", "news")
     with pytest.raises(CommandError, match="Several keys") as caught:
@@ -147,15 +145,15 @@ def test_a_name_of_several_living_keys_revokes_none() -> None:
     assert not ApiKey.objects.exclude(revoked_at=None).exists()
 
 
-def test_a_key_that_is_not_there_cannot_be_revoked() -> None:
+def test_an_unknown_key_cannot_be_revoked() -> None:
     with pytest.raises(CommandError, match="No key"):
         keys("revoke", "nobody")
 
 
-def test_without_its_table_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(*_: Any) -> None:
+def test_a_missing_table_is_an_error_that_names_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing_table(*_: Any) -> None:
         raise DatabaseError("no such table")
 
-    monkeypatch.setattr(ApiKey.objects, "all", gone)
+    monkeypatch.setattr(ApiKey.objects, "all", missing_table)
     with pytest.raises(CommandError, match="migrated"):
         keys("list")

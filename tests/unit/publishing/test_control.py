@@ -1,4 +1,4 @@
-"""Control entries reach the log without their sender waiting for it, or failing with it."""
+"""Control entries reach the log, and their sender neither waits for the log nor fails with it."""
 
 import time
 from collections.abc import Iterator
@@ -9,13 +9,12 @@ import pytest
 from pytest_django import Settings as DjangoSettings
 
 from notifications.log import script
-from notifications.log.base import Control, Order
+from notifications.log.entries import ControlAction, ControlEntry
 from notifications.log.reader import Reader
-from notifications.publishing import control
 from notifications.publishing.control import ControlPublisher
 from tests.harness.servers import RedisServer, manage, redis_server
 
-DEADLINE = 20.0
+DEADLINE_SECONDS = 20.0
 KEYS = script.Keys("carillon")
 
 
@@ -26,62 +25,61 @@ def server(tmp_path: Path, settings: DjangoSettings) -> Iterator[RedisServer]:
         yield server
 
 
-def orders(server: RedisServer) -> list[Control]:
+def entries(server: RedisServer) -> list[ControlEntry]:
     with server.client() as client:
         # As pairs in one list, which is how the log reads them.
-        raw = [(name, list(chain(*given.items()))) for name, given in client.xrange(KEYS.stream)]
-        return [each for batch in Reader().batch(raw) for each in batch.controls]
+        raw = [(name, list(chain(*fields.items()))) for name, fields in client.xrange(KEYS.stream)]
+        return [entry for batch in Reader().batch(raw) for entry in batch.controls]
 
 
-def order(number: int) -> Control:
-    return Control(Order.END, (f"user:{number}",), "kicked")
+def entry(number: int) -> ControlEntry:
+    return ControlEntry(ControlAction.END, (f"user:{number}",), "kicked")
 
 
 def subjects(server: RedisServer) -> list[str]:
-    return [subject for each in orders(server) for subject in each.subjects]
+    return [subject for entry in entries(server) for subject in entry.subjects]
 
 
-def test_they_are_in_the_log_in_their_order(server: RedisServer) -> None:
-    messenger = ControlPublisher()
+def test_entries_reach_the_log_in_their_order(server: RedisServer) -> None:
+    publisher = ControlPublisher()
     for number in range(20):
-        messenger.send(order(number))
-    assert messenger.flush(DEADLINE)
+        publisher.send(entry(number))
+    assert publisher.flush(DEADLINE_SECONDS)
     assert subjects(server) == [f"user:{number}" for number in range(20)]
 
 
-def test_the_same_order_twice_is_two_orders(server: RedisServer) -> None:
-    """What is in flight was said of a time before."""
-    messenger = ControlPublisher()
+def test_the_same_entry_sent_twice_is_appended_twice(server: RedisServer) -> None:
+    """The pending one is about an earlier moment, so it cannot stand for both."""
+    publisher = ControlPublisher()
     for _ in range(2):
-        messenger.send(order(5))
-    assert messenger.flush(DEADLINE)
+        publisher.send(entry(5))
+    assert publisher.flush(DEADLINE_SECONDS)
     assert subjects(server) == ["user:5", "user:5"]
 
 
-def test_while_the_log_is_away_they_wait_and_their_sender_does_not(server: RedisServer) -> None:
-    messenger = ControlPublisher()
+def test_while_the_log_is_away_entries_wait_and_their_sender_does_not(server: RedisServer) -> None:
+    publisher = ControlPublisher()
     server.pause()
     began = time.monotonic()
-    messenger.send(order(1))
-    messenger.send(order(2))
+    publisher.send(entry(1))
+    publisher.send(entry(2))
     assert time.monotonic() - began < 0.1
-    assert not messenger.flush(0.5)
+    assert not publisher.flush(0.5)
     server.resume()
-    assert messenger.flush(DEADLINE)
-    # The first may have been there when its acknowledgement was missed: once more does no harm.
+    assert publisher.flush(DEADLINE_SECONDS)
+    # The log may have had the first one without an acknowledgement: a repetition does no harm.
     assert list(dict.fromkeys(subjects(server))) == ["user:1", "user:2"]
 
 
-def test_what_waits_has_a_bound(
-    server: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_the_number_of_pending_entries_has_a_bound(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(control, "MAX_WAITING", 3)
-    messenger = ControlPublisher()
+    publisher = ControlPublisher(max_pending=3)
     server.pause()
     for number in range(5):
-        messenger.send(order(number))
+        publisher.send(entry(number))
     server.resume()
-    assert messenger.flush(DEADLINE)
+    assert publisher.flush(DEADLINE_SECONDS)
     assert caplog.text.count("control.dropped") == 2
 
 
@@ -100,6 +98,6 @@ else:
 """
 
 
-def test_a_process_that_was_forked_has_a_messenger_too(server: RedisServer, tmp_path: Path) -> None:
+def test_a_forked_process_has_a_publisher_too(server: RedisServer, tmp_path: Path) -> None:
     manage("shell", "--no-imports", "-c", FORK, redis_url=server.url, folder=tmp_path / "site")
     assert sorted(subjects(server)) == ["user:1", "user:2", "user:3"]

@@ -1,4 +1,4 @@
-"""`CsvStream`: any rows as a file, quoted, page by page, and without a transaction."""
+"""`CsvStream`: any rows as a quoted file, page by page, and without a transaction."""
 
 import csv
 import sqlite3
@@ -15,7 +15,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from notifications.streaming import CsvStream
-from notifications.streaming.csv import cell, safe
+from notifications.streaming.csv import cell, escape_formula
 
 FIELDS = ("id", "username")
 
@@ -34,18 +34,18 @@ async def body_of(response: CsvStream) -> list[list[str]]:
 
 @pytest.mark.parametrize("first", "=+-@\t\r\n＝＋－＠")
 def test_text_that_begins_like_a_formula_is_made_text(first: str) -> None:
-    assert safe(f"{first}A1") == f"'{first}A1"
-    assert safe(f"A1{first}") == f"A1{first}"
+    assert escape_formula(f"{first}A1") == f"'{first}A1"
+    assert escape_formula(f"A1{first}") == f"A1{first}"
 
 
 @pytest.mark.parametrize("number", ["-1", "+1", "-1.5", "-.5", "+1e9", "-1.5E-3"])
 def test_a_number_stays_a_number(number: str) -> None:
-    assert safe(number) == number
+    assert escape_formula(number) == number
 
 
 @pytest.mark.parametrize("text", ["-", "+", "-1-1", "--1", "-1e", "-1 ", "-٣", "+1e9999"])
-def test_what_only_begins_like_a_number_does_not(text: str) -> None:
-    assert safe(text) == f"'{text}"
+def test_text_that_only_begins_like_a_number_is_made_text(text: str) -> None:
+    assert escape_formula(text) == f"'{text}"
 
 
 @pytest.mark.parametrize(
@@ -93,19 +93,19 @@ async def test_a_column_may_be_a_function_under_any_header() -> None:
     assert await rows_of(CsvStream(rows, columns=columns)) == [["'=Price", "Total"], ["2", "6"]]
 
 
-async def test_an_ordinary_generator_is_read_as_it_is_sent() -> None:
-    asked: list[int] = []
+async def test_a_generator_is_read_while_it_is_sent() -> None:
+    yielded: list[int] = []
 
     def numbers() -> Iterator[list[int]]:
         for i in range(1_000_000):
-            asked.append(i)
+            yielded.append(i)
             yield [i]
 
     response = CsvStream(numbers(), columns=["n"], page=10)
     chunks = aiter(response)
     assert await anext(chunks) == b"n\r\n"
     assert (await anext(chunks)).startswith(b"0\r\n1\r\n")
-    assert len(asked) == 10
+    assert len(yielded) == 10
 
 
 async def test_closing_the_response_ends_its_source() -> None:
@@ -125,7 +125,7 @@ async def test_closing_the_response_ends_its_source() -> None:
     assert ended == [True]
 
 
-async def test_it_can_say_that_it_is_utf8_to_who_asks_for_that() -> None:
+async def test_with_bom_the_file_is_marked_as_utf8() -> None:
     chunks = aiter(CsvStream([["ä"]], columns=["ö"], bom=True))
     assert await anext(chunks) == "\ufeffö\r\n".encode()
 
@@ -153,7 +153,7 @@ def users(transactional_db: None) -> None:
 
 
 @pytest.mark.usefixtures("users")
-def test_a_queryset_is_read_by_its_key_a_query_a_page() -> None:
+def test_a_queryset_is_read_by_its_key_with_one_query_for_each_page() -> None:
     with CaptureQueriesContext(connection) as queries:
         rows = async_to_sync(body_of)(CsvStream(User.objects.all(), columns=FIELDS, page=10))
     assert [name for _, name in rows] == [f"u{i}" for i in range(25)]
@@ -163,16 +163,20 @@ def test_a_queryset_is_read_by_its_key_a_query_a_page() -> None:
 
 @pytest.mark.usefixtures("users")
 @pytest.mark.parametrize("size", [5, 25, 26])
-async def test_pages_of_any_size_make_the_same_file(size: int) -> None:
+async def test_the_page_size_does_not_change_the_file(size: int) -> None:
     rows = await body_of(CsvStream(User.objects.order_by("-pk"), columns=FIELDS, page=size))
     assert [name for _, name in rows] == [f"u{i}" for i in reversed(range(25))]
 
 
 @pytest.mark.usefixtures("users")
 async def test_values_filters_and_annotations_are_kept() -> None:
-    some = User.objects.filter(username__startswith="u1")
+    filtered = User.objects.filter(username__startswith="u1")
     expected = ["u1", *(f"u1{i}" for i in range(10))]
-    for queryset in (some, some.values("pk", "username"), some.values_list(*FIELDS, named=True)):
+    for queryset in (
+        filtered,
+        filtered.values("pk", "username"),
+        filtered.values_list(*FIELDS, named=True),
+    ):
         rows = await body_of(CsvStream(queryset, columns=["username"], page=3))
         assert [name for (name,) in rows] == expected
 
@@ -188,23 +192,23 @@ async def test_a_column_may_go_through_a_relation() -> None:
 
 
 @pytest.mark.usefixtures("users")
-async def test_meanwhile_others_write_and_nothing_is_held() -> None:
+async def test_other_connections_can_write_while_it_is_read() -> None:
     chunks: Any = aiter(CsvStream(User.objects.all(), columns=FIELDS, page=5))
     await anext(chunks)
     await anext(chunks)
     assert not connection.in_atomic_block
-    # As another process would, and at once: a read that is not over would lock it out.
+    # Without a timeout, as from another process: an open read would lock the writer out.
     name = connection.settings_dict["NAME"]
     with sqlite3.connect(str(name), timeout=0, uri=str(name).startswith("file:")) as other:
         other.execute("DELETE FROM auth_user WHERE username = 'u20'")
     other.close()
-    rest = b"".join([chunk async for chunk in chunks]).decode()
-    assert "u19" in rest
-    assert "u20" not in rest
+    following = b"".join([chunk async for chunk in chunks]).decode()
+    assert "u19" in following
+    assert "u20" not in following
 
 
 @pytest.mark.parametrize(
-    ("make", "why"),
+    ("make", "reason"),
     [
         (lambda: User.objects.order_by("username"), "aiterator"),
         (lambda: User.objects.order_by("pk", "username"), "aiterator"),
@@ -214,8 +218,10 @@ async def test_meanwhile_others_write_and_nothing_is_held() -> None:
         (lambda: Group.objects.filter(pk=1).union(Group.objects.filter(pk=2)), "combined"),
     ],
 )
-def test_a_queryset_that_cannot_be_read_so_is_refused_at_once(make: Any, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
+def test_a_queryset_that_cannot_be_read_by_its_key_is_refused_at_once(
+    make: Any, reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
         CsvStream(make(), columns=["id"])
 
 

@@ -1,4 +1,4 @@
-"""`UnbufferedResponse` by itself: its source is taken piece by piece, and closed, by anybody."""
+"""`UnbufferedResponse` without a server: its source is read piece by piece, and closed."""
 
 import asyncio
 import threading
@@ -10,28 +10,29 @@ import pytest
 from django.core.handlers.asgi import ASGIHandler
 
 from notifications.streaming import UnbufferedResponse
+from notifications.streaming.django_internals import closers_of
 
-DEADLINE = 10.0
+DEADLINE_SECONDS = 10.0
 
 
 class Source:
-    """Three pieces, and what became of it."""
+    """Three pieces, and a record of how they were read."""
 
     def __init__(self) -> None:
-        self.taken = 0
+        self.read = 0
         self.closed = False
         self.threads = set[int]()
 
     def pieces(self) -> Iterator[str]:
         try:
             for piece in "abc":
-                self.taken += 1
+                self.read += 1
                 self.threads.add(threading.get_ident())
                 yield piece
         finally:
             self.closed = True
 
-    async def apieces(self) -> AsyncIterator[str]:
+    async def async_pieces(self) -> AsyncIterator[str]:
         pieces = self.pieces()
         try:
             for piece in pieces:
@@ -47,35 +48,35 @@ def source() -> Source:
     return Source()
 
 
-async def test_a_sync_iterator_is_taken_in_a_thread_piece_by_piece(source: Source) -> None:
+async def test_a_sync_iterator_is_read_in_a_thread_piece_by_piece(source: Source) -> None:
     async with aclosing(aiter(UnbufferedResponse(source.pieces()))) as sent:  # type: ignore[type-var]
         assert await anext(sent) == b"a"
-        assert source.taken == 1
-        assert [each async for each in sent] == [b"b", b"c"]
+        assert source.read == 1
+        assert [piece async for piece in sent] == [b"b", b"c"]
     assert source.closed
     assert threading.get_ident() not in source.threads
 
 
-def test_an_async_iterator_is_taken_by_a_loop_piece_by_piece(source: Source) -> None:
-    response = UnbufferedResponse(source.apieces())
+def test_an_async_iterator_is_read_by_an_event_loop_piece_by_piece(source: Source) -> None:
+    response = UnbufferedResponse(source.async_pieces())
     sent = iter(response)
     assert next(sent) == b"a"
-    assert source.taken == 1
+    assert source.read == 1
     assert list(sent) == [b"b", b"c"]
     assert source.closed
 
 
 def test_a_server_that_closes_the_response_closes_its_source(source: Source) -> None:
-    response = UnbufferedResponse(source.apieces())
+    response = UnbufferedResponse(source.async_pieces())
     assert next(iter(response)) == b"a"
-    # Not `close`, which would tell Django that a request is over, and with it its connections.
-    for close in vars(response)["_resource_closers"]:
+    # Not `response.close()`, which sends `request_finished`, and Django closes its connections.
+    for close in closers_of(response):
         close()
     assert source.closed
 
 
-@pytest.mark.parametrize("kind", ["pieces", "apieces"])
-async def test_who_stops_closes_the_source(source: Source, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["pieces", "async_pieces"])
+async def test_a_reader_that_stops_closes_the_source(source: Source, kind: str) -> None:
     response = UnbufferedResponse(getattr(source, kind)())
     async with aclosing(aiter(response)) as sent:  # type: ignore[type-var]
         await anext(sent)
@@ -84,7 +85,7 @@ async def test_who_stops_closes_the_source(source: Source, kind: str) -> None:
 
 
 async def test_a_middlewares_iterator_does_not_keep_the_source_open(source: Source) -> None:
-    response = UnbufferedResponse(source.apieces())
+    response = UnbufferedResponse(source.async_pieces())
 
     async def louder(pieces: Any) -> AsyncIterator[bytes]:
         async for piece in pieces:
@@ -99,7 +100,7 @@ async def test_a_middlewares_iterator_does_not_keep_the_source_open(source: Sour
 async def test_a_client_that_vanishes_while_a_send_is_blocked_closes_the_source(
     source: Source,
 ) -> None:
-    """Django's own response leaves that to the garbage collector."""
+    """Django's own response leaves the source to the garbage collector."""
     blocked = asyncio.Event()
 
     async def send(message: Any) -> None:
@@ -107,9 +108,9 @@ async def test_a_client_that_vanishes_while_a_send_is_blocked_closes_the_source(
             blocked.set()
             await asyncio.Event().wait()
 
-    response = UnbufferedResponse(source.apieces())
+    response = UnbufferedResponse(source.async_pieces())
     sending = asyncio.ensure_future(ASGIHandler.send_response(ASGIHandler(), response, send))
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await blocked.wait()
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -117,17 +118,17 @@ async def test_a_client_that_vanishes_while_a_send_is_blocked_closes_the_source(
     assert source.closed
 
 
-async def test_a_source_that_never_waits_lets_others_work() -> None:
+async def test_a_source_that_never_waits_lets_other_tasks_run() -> None:
     async def endless() -> AsyncIterator[bytes]:
         while True:
             yield b"x"
 
-    turns = 0
+    steps = 0
 
     async def other() -> None:
-        nonlocal turns
+        nonlocal steps
         while True:
-            turns += 1
+            steps += 1
             await asyncio.sleep(0)
 
     working = asyncio.ensure_future(other())
@@ -135,12 +136,12 @@ async def test_a_source_that_never_waits_lets_others_work() -> None:
         for _ in range(10):
             await anext(sent)
     working.cancel()
-    assert turns >= 9
+    assert steps >= 9
 
 
-def test_nothing_on_the_way_is_to_hold_it_back() -> None:
+def test_proxies_are_asked_not_to_buffer_it() -> None:
     headers = UnbufferedResponse().headers
     assert headers["X-Accel-Buffering"] == "no"
     assert "no-transform" in headers["Cache-Control"]
-    given = UnbufferedResponse(headers={"Cache-Control": "max-age=60"}).headers
-    assert given["Cache-Control"] == "max-age=60"
+    own = UnbufferedResponse(headers={"Cache-Control": "max-age=60"}).headers
+    assert own["Cache-Control"] == "max-age=60"

@@ -1,4 +1,4 @@
-"""Who published what where, and who was denied, as lines that say so."""
+"""The audit logs a line for each publication and each denial; requests keep their ids."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ import pytest
 from django.test import AsyncClient
 from pytest_django import Settings as DjangoSettings
 
-from notifications.telemetry.audit import tell
+from notifications.telemetry.audit import log_event
 from tests.harness.django_client import AUTHORIZED, post, subscribed
 
 pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")
@@ -32,7 +32,7 @@ def without_key(line: str) -> str:
     return " ".join(part for part in line.split() if not part.startswith("by="))
 
 
-async def test_what_is_published_is_told_without_its_data(
+async def test_a_publication_is_logged_without_its_data(
     async_client: AsyncClient, audited: Lines
 ) -> None:
     body = [
@@ -42,16 +42,16 @@ async def test_what_is_published_is_told_without_its_data(
     for _ in range(2):
         await post(async_client, body, headers={**AUTHORIZED, **REQUEST})
     first, second = audited()
-    told = "topics=orders.1,orders.2 request=from-the-proxy.7"
-    assert without_key(first) == f"publish.accepted events=2 duplicates=0 {told}"
-    assert without_key(second) == f"publish.accepted events=2 duplicates=2 {told}"
+    end = "topics=orders.1,orders.2 request=from-the-proxy.7"
+    assert without_key(first) == f"publish.accepted events=2 duplicates=0 {end}"
+    assert without_key(second) == f"publish.accepted events=2 duplicates=2 {end}"
     assert " by=key:" in first
     assert AUTHORIZED["Authorization"].split()[1] not in first
     assert "5ecret" not in first
 
 
 @pytest.mark.django_db
-async def test_who_may_not_publish_is_told_of_as_far_as_they_are_known(
+async def test_a_denied_publisher_is_logged_as_far_as_it_is_known(
     async_client: AsyncClient, audited: Lines
 ) -> None:
     event = {"topic": "orders.1", "data": "x"}
@@ -64,7 +64,7 @@ async def test_who_may_not_publish_is_told_of_as_far_as_they_are_known(
     assert WRONG_KEY not in wrong
 
 
-async def test_who_may_not_subscribe_is_told_of(async_client: AsyncClient, audited: Lines) -> None:
+async def test_a_denied_subscriber_is_logged(async_client: AsyncClient, audited: Lines) -> None:
     response = await async_client.get("/events/?topic=private", headers=REQUEST)
     assert response.status_code == 403
     [line] = audited()
@@ -72,23 +72,23 @@ async def test_who_may_not_subscribe_is_told_of(async_client: AsyncClient, audit
     assert line.endswith(" topics=private request=from-the-proxy.7")
 
 
-async def test_who_may_subscribe_is_told_of_for_who_wants_to_know(
+async def test_an_accepted_subscriber_is_logged_at_debug_level(
     async_client: AsyncClient, audited: Lines, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with subscribed(async_client, "demo.a", headers=REQUEST):
         pass
     async with subscribed(async_client, "demo.a", "private", headers=REQUEST):
         pass
-    told = "topics=demo.a request=from-the-proxy.7"
+    end = "topics=demo.a request=from-the-proxy.7"
     assert audited() == [
-        f"subscribe.accepted by=anonymous denied= {told}",
-        f"subscribe.accepted by=anonymous denied=private {told}",
+        f"subscribe.accepted by=anonymous denied= {end}",
+        f"subscribe.accepted by=anonymous denied=private {end}",
     ]
-    levels = {each.levelno for each in caplog.records if each.name == "carillon.audit"}
+    levels = {record.levelno for record in caplog.records if record.name == "carillon.audit"}
     assert levels == {logging.DEBUG}
 
 
-async def test_a_request_that_cannot_be_understood_is_nobodys_offence(
+async def test_a_request_that_cannot_be_understood_is_not_in_the_audit(
     async_client: AsyncClient, audited: Lines
 ) -> None:
     await async_client.get("/events/")
@@ -96,19 +96,19 @@ async def test_a_request_that_cannot_be_understood_is_nobodys_offence(
     assert audited() == []
 
 
-def test_no_name_can_pass_for_another_field_or_line(audited: Lines) -> None:
+def test_no_name_can_be_mistaken_for_another_field_or_line(audited: Lines) -> None:
     evil = 'a b=c "d"\u2028e,f'
-    tell(logging.INFO, "x", by=evil, topics=[evil, "plain", "ü"])
+    log_event(logging.INFO, "x", by=evil, topics=[evil, "plain", "ü"])
     [line] = audited()
     quoted = json.dumps(evil)
     assert line == f'x by={quoted} topics={quoted},plain,"\\u00fc"'
     assert line.isascii()
 
 
-def test_of_many_topics_the_line_names_the_first_and_the_record_all(
+def test_of_many_topics_the_line_has_the_first_and_the_record_has_all(
     audited: Lines, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tell(logging.INFO, "x", topics=[str(number) for number in range(15)])
+    log_event(logging.INFO, "x", topics=[str(number) for number in range(15)])
     assert audited() == ["x topics=0,1,2,3,4,5,6,7,8,9,+5"]
     [record] = caplog.records
     fields: Any = vars(record)["fields"]
@@ -116,8 +116,8 @@ def test_of_many_topics_the_line_names_the_first_and_the_record_all(
     assert vars(record)["event"] == "x"
 
 
-def test_no_field_has_a_secret(audited: Lines, caplog: pytest.LogCaptureFixture) -> None:
-    tell(logging.INFO, "x", topics=[WRONG_KEY])
+def test_no_field_contains_a_secret(audited: Lines, caplog: pytest.LogCaptureFixture) -> None:
+    log_event(logging.INFO, "x", topics=[WRONG_KEY])
     assert WRONG_KEY not in audited()[0]
     assert WRONG_KEY not in str(vars(caplog.records[0]))
 
@@ -125,25 +125,25 @@ def test_no_field_has_a_secret(audited: Lines, caplog: pytest.LogCaptureFixture)
 # Request ids
 
 
-@pytest.mark.parametrize("given", ["abc", "Root=1-67891233-abcdef", "a" * 64, "x/y+z=="])
+@pytest.mark.parametrize("sent", ["abc", "Root=1-67891233-abcdef", "a" * 64, "x/y+z=="])
 async def test_a_request_keeps_the_id_that_it_came_with(
-    async_client: AsyncClient, given: str
+    async_client: AsyncClient, sent: str
 ) -> None:
     for path in ("/events/?topic=demo.a", "/events/", "/publish/", "/health/live", "/openapi.json"):
-        response = await async_client.get(path, headers={"X-Request-ID": given})
-        assert response.headers["X-Request-ID"] == given, path
+        response = await async_client.get(path, headers={"X-Request-ID": sent})
+        assert response.headers["X-Request-ID"] == sent, path
 
 
-@pytest.mark.parametrize("given", ["", "a" * 65, "a b", 'a"b', "ü", "a\x00b", "a\tb", "{a}"])
-async def test_an_id_that_could_be_mistaken_is_replaced(
-    async_client: AsyncClient, given: str
+@pytest.mark.parametrize("sent", ["", "a" * 65, "a b", 'a"b', "ü", "a\x00b", "a\tb", "{a}"])
+async def test_an_id_that_is_not_safe_in_a_log_is_replaced(
+    async_client: AsyncClient, sent: str
 ) -> None:
-    response = await async_client.get("/health/live", headers={"X-Request-ID": given})
-    made = response.headers["X-Request-ID"]
-    assert made != given
-    assert len(made) == 16
+    response = await async_client.get("/health/live", headers={"X-Request-ID": sent})
+    generated = response.headers["X-Request-ID"]
+    assert generated != sent
+    assert len(generated) == 16
     other = await async_client.get("/health/live")
-    assert other.headers["X-Request-ID"] != made
+    assert other.headers["X-Request-ID"] != generated
 
 
 async def test_a_problem_names_its_request(

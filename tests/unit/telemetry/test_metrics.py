@@ -1,4 +1,4 @@
-"""What `/metrics` tells of this process, and to whom; the dashboard asks for nothing else."""
+"""`/metrics`: its samples, who may read it, and the dashboard that uses it."""
 
 import asyncio
 import json
@@ -15,11 +15,11 @@ from pytest_django import Settings as DjangoSettings
 from notifications.errors import Unavailable
 from notifications.hub import metrics_exporter, runtime
 from notifications.hub.hub import Hub
-from notifications.hub.metrics_exporter import Exporter
+from notifications.hub.metrics_exporter import MetricsExporter
 from notifications.hub.subscribers import CloseReason, Start
 from notifications.hub.window import Window
-from notifications.log.base import Retention
-from notifications.log.cursors import Cursor, position
+from notifications.log.cursors import Cursor, make_position
+from notifications.log.entries import Retention
 from notifications.publishing.outbox import Backlog
 from notifications.telemetry.counters import process_counters
 from notifications.views import metrics as views
@@ -30,8 +30,8 @@ from tests.harness.servers import ROOT
 pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")
 
 KEY = "a-key-that-reads-metrics"
-SHOWN = {"Authorization": f"Bearer {KEY}"}
-DEADLINE = 10.0
+AUTHORIZATION = {"Authorization": f"Bearer {KEY}"}
+DEADLINE_SECONDS = 10.0
 
 
 @pytest.fixture
@@ -41,22 +41,22 @@ def key(settings: DjangoSettings) -> None:
 
 @pytest.fixture(autouse=True)
 def outbox(monkeypatch: pytest.MonkeyPatch) -> list[Backlog | Exception]:
-    """What the database says of it, last of all."""
-    says: list[Backlog | Exception] = [Backlog(waiting=2, age=30.5, refused=0, relayed=True)]
+    """The database answers with the last item."""
+    answers: list[Backlog | Exception] = [Backlog(waiting=2, age=30.5, refused=0, relayed=True)]
 
     def backlog(using: str) -> Backlog:
         assert using == "default"
-        if isinstance(says[-1], Exception):
-            raise says[-1]
-        return says[-1]
+        if isinstance(answers[-1], Exception):
+            raise answers[-1]
+        return answers[-1]
 
     monkeypatch.setattr(views, "backlog", backlog)
-    return says
+    return answers
 
 
-async def scraped(client: AsyncClient) -> dict[str, float]:
-    """The samples by name, and label where there is one."""
-    response = await client.get("/metrics", headers=SHOWN)
+async def scrape(client: AsyncClient) -> dict[str, float]:
+    """The samples by name, and label where there is first."""
+    response = await client.get("/metrics", headers=AUTHORIZATION)
     assert response.status_code == 200, response.content
     assert response["Cache-Control"] == "no-store"
     samples = {}
@@ -68,43 +68,43 @@ async def scraped(client: AsyncClient) -> dict[str, float]:
 
 
 @pytest.mark.usefixtures("key")
-async def test_all_that_happens_is_counted(async_client: AsyncClient) -> None:
+async def test_every_counter_and_gauge_follows_the_events(async_client: AsyncClient) -> None:
     runtime.start()
-    before = await scraped(async_client)
+    before = await scrape(async_client)
 
-    def grown(name: str) -> float:
+    def increase(name: str) -> float:
         return after[name] - before.get(name, 0)
 
     async with (
-        subscribed(async_client, "demo.x") as one,
-        subscribed(async_client, "demo.x", headers={"Last-Event-ID": "nonsense"}) as two,
+        subscribed(async_client, "demo.x") as first,
+        subscribed(async_client, "demo.x", headers={"Last-Event-ID": "nonsense"}) as second,
     ):
-        assert (await one.next()).type == "stream.cursor"
-        assert (await two.next()).type == "stream.reset"
+        assert (await first.next()).type == "stream.cursor"
+        assert (await second.next()).type == "stream.reset"
         for number in range(3):
             assert (await post(async_client, {"topic": "demo.x", "data": number})).status == 201
         await post(async_client, {"topic": "demo.nobody", "data": 0})
-        assert await one.data(3) == await two.data(3) == ["0", "1", "2"]
-        after = await scraped(async_client)
+        assert await first.data(3) == await second.data(3) == ["0", "1", "2"]
+        after = await scrape(async_client)
         assert after["carillon_streams"] - before["carillon_streams"] == 2
-        assert grown("carillon_streams_opened_total") == 2
-        assert grown("carillon_stream_resets_total:unknown") == 1
-        assert grown("carillon_events_published_total") == 4
-        assert grown("carillon_events_read_total") == 4
-        assert grown("carillon_events_delivered_total") == 6
+        assert increase("carillon_streams_opened_total") == 2
+        assert increase("carillon_stream_resets_total:unknown") == 1
+        assert increase("carillon_events_published_total") == 4
+        assert increase("carillon_events_read_total") == 4
+        assert increase("carillon_events_delivered_total") == 6
         assert after["carillon_window_events"] == 4
         assert after["carillon_window_bytes"] > 0
         assert after["carillon_window_span_seconds"] >= 0
         assert after["carillon_tail_lag_seconds"] == 0
     await runtime.stop()
     assert (await post(async_client, b"{")).status == 400
-    before, after = after, await scraped(async_client)
-    assert grown("carillon_streams_closed_total:stopping") == 2
+    before, after = after, await scrape(async_client)
+    assert increase("carillon_streams_closed_total:stopping") == 2
     assert after["carillon_streams"] == before["carillon_streams"] - 2
-    assert grown("carillon_problems_total:bad-request") == 1
+    assert increase("carillon_problems_total:bad-request") == 1
 
 
-async def test_what_comes_from_history_counts_as_delivered() -> None:
+async def test_events_from_history_count_as_delivered() -> None:
     window = Window(Retention(100, 10**9, 10**6))
     window.append(batch(0, entry(1), entry(2)))
     hub = Hub(EPOCH, window)
@@ -115,11 +115,11 @@ async def test_what_comes_from_history_counts_as_delivered() -> None:
     hub.leave(subscriber, CloseReason.CLIENT_LEFT)
     hub.leave(subscriber, CloseReason.KICKED)
     await hub.deliver(batch(5, entry(6)))
-    assert len(process_counters.latencies) == 1, "a batch that somebody heard is timed once"
+    assert len(process_counters.latencies) == 1, "a batch that any subscriber got is timed once"
     assert (process_counters.delivered, process_counters.opened) == (before[0] + 5, before[1] + 1)
 
 
-async def test_who_has_not_taken_what_was_sent_is_slow() -> None:
+async def test_a_subscriber_whose_transport_is_busy_is_slow() -> None:
     window = Window(Retention(100, 10**9, 10**6))
     window.append(batch(0, entry(1)))
     hub = Hub(EPOCH, window)
@@ -132,21 +132,21 @@ async def test_who_has_not_taken_what_was_sent_is_slow() -> None:
 
 
 @pytest.mark.usefixtures("key")
-async def test_the_outbox_is_told_of_unless_its_database_cannot_be_asked(
+async def test_the_outbox_is_measured_unless_its_database_fails(
     async_client: AsyncClient, outbox: list[Backlog | Exception]
 ) -> None:
-    found = await scraped(async_client)
-    assert found["carillon_outbox_events:default"] == 2
-    assert found["carillon_outbox_age_seconds:default"] == 30.5
+    samples = await scrape(async_client)
+    assert samples["carillon_outbox_events:default"] == 2
+    assert samples["carillon_outbox_age_seconds:default"] == 30.5
     outbox.append(OperationalError("gone"))
-    found = await scraped(async_client)
-    assert isnan(found["carillon_outbox_events:default"])
-    assert isnan(found["carillon_outbox_age_seconds:default"])
-    assert found["carillon_streams"] >= 0
+    samples = await scrape(async_client)
+    assert isnan(samples["carillon_outbox_events:default"])
+    assert isnan(samples["carillon_outbox_age_seconds:default"])
+    assert samples["carillon_streams"] >= 0
 
 
 class FakeLog:
-    """Says where its head is, or is away."""
+    """Returns its head, or is away."""
 
     def __init__(self, head: int | None) -> None:
         self.head = head
@@ -154,18 +154,15 @@ class FakeLog:
     async def state(self) -> Cursor:
         if self.head is None:
             raise Unavailable("away", outcome="unknown")
-        return Cursor(EPOCH, position(self.head))
+        return Cursor(EPOCH, make_position(self.head))
 
 
-async def test_a_tail_lags_while_the_log_has_more_or_is_away(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(metrics_exporter, "PATIENCE", 0.01)
+async def test_a_tail_lags_while_the_log_has_more_or_is_away() -> None:
     window = Window(Retention(100, 10**9, 10**6))
     window.append(batch(0, entry(5)))
     log: Any = FakeLog(5)
     hub = Hub(EPOCH, window)
-    exporter = Exporter(hub, log)
+    exporter = MetricsExporter(hub, log, settle_seconds=0.01)
     assert await exporter._is_complete()
     log.head = None
     assert not await exporter._is_complete()
@@ -174,11 +171,11 @@ async def test_a_tail_lags_while_the_log_has_more_or_is_away(
     looking = asyncio.create_task(exporter._is_complete())
     await asyncio.sleep(0)
     await hub.deliver(batch(5, entry(9)))
-    async with asyncio.timeout(DEADLINE):
-        assert await looking, "what is only just being read is no lag"
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        assert await looking, "an event that is just being read is no lag"
 
 
-async def test_without_a_key_in_the_settings_nobody_may_read_them(
+async def test_without_a_key_in_the_settings_nobody_may_read_metrics(
     async_client: AsyncClient, settings: DjangoSettings
 ) -> None:
     refused = answer(await async_client.get("/metrics"))
@@ -189,27 +186,29 @@ async def test_without_a_key_in_the_settings_nobody_may_read_them(
 
 
 @pytest.mark.usefixtures("key")
-@pytest.mark.parametrize("shown", ["", f"Bearer {KEY}x", f"Basic {KEY}", "Bearer", "Bearer é"])
-async def test_whoever_shows_no_key_or_another_may_not(
-    async_client: AsyncClient, shown: str
+@pytest.mark.parametrize(
+    "credentials", ["", f"Bearer {KEY}x", f"Basic {KEY}", "Bearer", "Bearer é"]
+)
+async def test_a_request_without_the_key_is_unauthenticated(
+    async_client: AsyncClient, credentials: str
 ) -> None:
-    headers = {"Authorization": shown} if shown else {}
+    headers = {"Authorization": credentials} if credentials else {}
     refused = answer(await async_client.get("/metrics", headers=headers))
     assert refused.is_problem(401, "unauthenticated")
 
 
 @pytest.mark.usefixtures("key")
-async def test_it_is_read_and_nothing_else(async_client: AsyncClient) -> None:
-    refused = answer(await async_client.post("/metrics", headers=SHOWN))
+async def test_other_methods_are_not_allowed(async_client: AsyncClient) -> None:
+    refused = answer(await async_client.post("/metrics", headers=AUTHORIZATION))
     assert refused.is_problem(405, "method-not-allowed")
 
 
 @pytest.mark.usefixtures("key")
-async def test_where_it_is_not_installed_the_answer_says_what_to_do(
+async def test_without_prometheus_client_the_problem_names_the_remedy(
     async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics_exporter, "find_spec", lambda _: None)
-    missing = answer(await async_client.get("/metrics", headers=SHOWN))
+    missing = answer(await async_client.get("/metrics", headers=AUTHORIZATION))
     assert missing.is_problem(501, "not-installed")
     assert "django-carillon[metrics]" in missing.body["detail"]
     async with subscribed(async_client, "demo.x") as stream:
@@ -217,29 +216,29 @@ async def test_where_it_is_not_installed_the_answer_says_what_to_do(
 
 
 @pytest.mark.usefixtures("key")
-async def test_the_dashboard_asks_for_metrics_that_there_are(async_client: AsyncClient) -> None:
+async def test_every_metric_of_the_dashboard_exists(async_client: AsyncClient) -> None:
     runtime.start()
     process_counters.closed["x"] += 0
-    there = {name.partition(":")[0] for name in await scraped(async_client)}
+    existing = {name.partition(":")[0] for name in await scrape(async_client)}
     dashboard = json.loads((ROOT / "docs/grafana.json").read_text())
-    asked = {
+    used = {
         name
         for panel in dashboard["panels"]
         for target in panel.get("targets", ())
         for name in re.findall(r"carillon_\w+", target["expr"])
     }
-    assert len(asked) >= 12
+    assert len(used) >= 12
     families = (ROOT / "notifications/telemetry/metrics.py").read_text()
     labelled = {
         f"{name}_total" for name in re.findall(r'Counter\("(carillon_\w+)", "[^"]*", \[', families)
     }
-    assert asked - there - labelled == set()
+    assert used - existing - labelled == set()
 
 
 @pytest.mark.usefixtures("key")
 async def test_every_metric_is_documented(async_client: AsyncClient) -> None:
     runtime.start()
     documented = (ROOT / "docs/run.md").read_text()
-    ours = {name for name in await scraped(async_client) if name.startswith("carillon_")}
+    ours = {name for name in await scrape(async_client) if name.startswith("carillon_")}
     names = {re.sub("(_bucket|_count|_sum|_created)?(:.*)?$", "", name) for name in ours}
     assert [name for name in sorted(names) if f"`{name}" not in documented] == []

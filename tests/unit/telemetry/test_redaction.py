@@ -1,4 +1,4 @@
-"""What log lines say of requests: everything but the secrets that they came with."""
+"""Log lines about requests contain everything but the secrets of these requests."""
 
 import logging
 import time
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from notifications.telemetry.redaction import ACCESS_LOGGERS, install, redacted
 
 KEY = "crl_abcdefgh_" + "a" * 43
-unhurried = hypothesis_settings(deadline=None)  # whatever else the machine does
+no_deadline = hypothesis_settings(deadline=None)  # the machine may be busy
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
 
 
@@ -41,16 +41,16 @@ def test_secrets_are_replaced_and_the_rest_stays(text: str, expected: str | None
     assert redacted(text) == (text if expected is None else expected)
 
 
-@unhurried
+@no_deadline
 @given(st.text())
-def test_what_is_redacted_stays_so(text: str) -> None:
+def test_redacting_twice_changes_nothing_more(text: str) -> None:
     assert redacted(redacted(text)) == redacted(text)
 
 
-@unhurried
+@no_deadline
 @given(st.text(alphabet="abc%&;=?# :./-_é\"'"), st.sampled_from(["link", "token", "key"]))
-def test_no_value_survives_whatever_is_around_it(around: str, name: str) -> None:
-    assert "53cr3t" not in redacted(f"{around}&{name}=53cr3t&{around}")
+def test_no_secret_survives_in_any_context(context: str, name: str) -> None:
+    assert "53cr3t" not in redacted(f"{context}&{name}=53cr3t&{context}")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_long_line_takes_no_longer_than_its_length(piece: str) -> None:
     assert time.monotonic() - started < 2
 
 
-# In logs
+# In the log
 
 
 @pytest.mark.parametrize("name", ACCESS_LOGGERS)
@@ -71,7 +71,7 @@ def test_every_access_log_is_without_secrets(name: str, caplog: pytest.LogCaptur
     before, logger.propagate = logger.propagate, True
     try:
         with caplog.at_level(logging.INFO, logger=name):
-            # As uvicorn, as Django's runserver, as Daphne's, and as nobody should.
+            # The formats of uvicorn, runserver and Daphne, and one that nobody should use.
             logger.info('%s - "%s %s HTTP/%s" %d', "::1", "GET", "/e?link=53cr3t", "1.1", 200)
             logger.info('"%s" %s', "GET /e?topic=a&token=53cr3t HTTP/1.1", 200)
             logger.info("HTTP %(method)s %(path)s", {"method": "GET", "path": "/e?key=53cr3t"})
@@ -85,7 +85,7 @@ def test_every_access_log_is_without_secrets(name: str, caplog: pytest.LogCaptur
     assert "/e?link=…" in caplog.messages[0]
 
 
-def test_what_cannot_be_formatted_is_for_logging_to_tell(
+def test_a_record_that_cannot_be_formatted_is_left_to_logging(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging, "raiseExceptions", False)
@@ -95,7 +95,7 @@ def test_what_cannot_be_formatted_is_for_logging_to_tell(
         logging.getLogger("carillon").info("%(a)s", {"b": 1})
 
 
-def test_installing_it_again_changes_nothing() -> None:
+def test_installing_the_filter_again_changes_nothing() -> None:
     before = {name: list(logging.getLogger(name).filters) for name in ACCESS_LOGGERS}
     install()
     assert {name: logging.getLogger(name).filters for name in ACCESS_LOGGERS} == before

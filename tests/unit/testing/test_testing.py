@@ -1,4 +1,4 @@
-"""What applications test with: the outbox, the mixin, the fixture, and the reader."""
+"""The tools for tests of applications: the outbox, the mixin, the fixture, and the reader."""
 
 import asyncio
 import threading
@@ -29,7 +29,7 @@ from tests.harness.servers import free_port
 
 pytest_plugins = ["notifications.testing.pytest_plugin"]
 
-# Nobody listens there: whatever does not stay in memory fails.
+# Nothing listens on the port: an operation that needs Redis fails.
 NO_REDIS = {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0", "PUBLIC_TOPICS": ["news"]}
 
 
@@ -40,18 +40,18 @@ def no_redis() -> Iterator[None]:
 
 
 @pytest.fixture
-async def nothing_is_left() -> AsyncIterator[None]:
+async def no_task_is_left() -> AsyncIterator[None]:
     yield
     async with asyncio.timeout(5):
         while asyncio.all_tasks() != {asyncio.current_task()}:  # noqa: ASYNC110
             await asyncio.sleep(0)
-    assert runtime.here() is None
+    assert runtime.current() is None
 
 
-# The outbox
+# The outbox: the events that were published
 
 
-def test_it_holds_what_was_published_in_order_with_all_that_it_was(
+def test_it_holds_the_published_events_in_order_with_all_their_fields(
     carillon_outbox: Outbox,
 ) -> None:
     first = publish("news", {"text": "Hello"}, type="greeting", id="a")
@@ -82,18 +82,18 @@ async def test_publishing_needs_no_thread() -> None:
     assert [event.data for event in outbox] == [1, 2]
 
 
-def test_without_a_log_in_memory_the_outbox_says_what_to_use() -> None:
+def test_without_a_log_in_memory_the_outbox_names_what_to_use() -> None:
     with pytest.raises(RuntimeError, match=r"'redis'.*OutboxMixin or the fixture carillon_outbox"):
         len(outbox)
 
 
-def test_the_settings_are_what_they_were_when_the_test_has_ended(settings: DjangoSettings) -> None:
+def test_the_settings_are_restored_when_the_test_has_ended(settings: DjangoSettings) -> None:
     with empty_log():
         assert settings.CARILLON == {**NO_REDIS, "LOG": "memory"}
     assert settings.CARILLON == NO_REDIS
 
 
-def test_a_log_in_memory_is_not_warned_of_in_tests(caplog: pytest.LogCaptureFixture) -> None:
+def test_in_tests_a_log_in_memory_gives_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     with override_settings(CARILLON={"KEY_PREFIX": "never-used-before"}), empty_log():
         publish("news", 1)
     assert caplog.records == []
@@ -103,7 +103,7 @@ def test_a_log_in_memory_is_not_warned_of_in_tests(caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.usefixtures("carillon_outbox")
-def test_what_was_published_is_found_by_whatever_is_given_of_it() -> None:
+def test_an_event_matches_by_topic_data_type_or_any_of_them() -> None:
     publish(["news", "sport"], {"price": Decimal("1.50"), "tags": ("a", "b")})
     publish("news", "text", type="greeting")
     assert assert_published() == list(outbox)
@@ -117,7 +117,7 @@ def test_what_was_published_is_found_by_whatever_is_given_of_it() -> None:
 
 @pytest.mark.usefixtures("carillon_outbox")
 @pytest.mark.parametrize(
-    "asked",
+    "criteria",
     [
         {"topic": "new"},
         {"data": {"text": "Hello"}},
@@ -130,14 +130,16 @@ def test_what_was_published_is_found_by_whatever_is_given_of_it() -> None:
         {"topic": "news", "count": 2},
     ],
 )
-def test_what_was_not_published_fails_and_all_that_was_is_listed(asked: dict[str, Any]) -> None:
+def test_an_event_that_was_not_published_fails_and_the_published_ones_are_listed(
+    criteria: dict[str, Any],
+) -> None:
     publish("news", {"text": "Paid"}, type="paid")
     with pytest.raises(AssertionError, match=r"topics=\['news'\] type='paid' data={'text': 'Paid'"):
-        assert_published(**asked)
+        assert_published(**criteria)
 
 
 @pytest.mark.usefixtures("carillon_outbox")
-def test_a_failure_says_what_was_asked_for_and_that_there_is_nothing() -> None:
+def test_a_failure_names_the_criteria_and_an_empty_list() -> None:
     with pytest.raises(AssertionError) as failure:
         assert_published("news", {"a": 1}, type="x", count=3)
     assert str(failure.value) == (
@@ -157,13 +159,13 @@ class OrderTests(OutboxMixin, TestCase):
         cls.user = User.objects.create_user("ada")
         publish("news", "from setUpTestData")
 
-    def test_what_waits_for_the_commit_is_published_by_it(self) -> None:
+    def test_an_event_on_commit_is_published_by_the_commit(self) -> None:
         with self.captureOnCommitCallbacks(execute=True):
             publish_on_commit(user_topic(self.user), {"text": "Paid"})
             assert outbox == []
         assert_published(user_topic(self.user), {"text": "Paid"}, count=1)
 
-    def test_what_is_rolled_back_is_not_published(self) -> None:
+    def test_a_rolled_back_event_is_not_published(self) -> None:
         with self.captureOnCommitCallbacks(execute=True), transaction.atomic():
             publish_on_commit("news", 1)
             transaction.set_rollback(True)
@@ -178,7 +180,7 @@ class OrderTests(OutboxMixin, TestCase):
     def test_settings_of_another_test_have_an_empty_log_too(self) -> None:
         self.test_settings_of_one_test_have_an_empty_log_too()
 
-    async def test_a_user_hears_what_is_theirs(self) -> None:
+    async def test_a_user_gets_the_events_of_their_topic(self) -> None:
         client = AsyncClient()
         await client.aforce_login(self.user)
         response = await client.get("/events/")
@@ -190,7 +192,7 @@ class OrderTests(OutboxMixin, TestCase):
 
 @override_settings(CARILLON={**NO_REDIS, "PUBLIC_TOPICS": ["weather"]})
 class OverriddenTests(OutboxMixin, SimpleTestCase):
-    async def test_settings_of_the_class_are_heeded_and_the_log_is_in_memory(self) -> None:
+    async def test_settings_of_the_class_apply_and_the_log_is_in_memory(self) -> None:
         response = await AsyncClient().get("/events/?topic=weather")
         publish("weather", "sunny")
         assert [event.data for event in await read_events(response, 1)] == ["sunny"]
@@ -207,8 +209,8 @@ class CommitTests(OutboxMixin, TransactionTestCase):
 # The reader
 
 
-@pytest.mark.usefixtures("carillon_outbox", "nothing_is_left")
-async def test_events_are_awaited_by_number(async_client: AsyncClient) -> None:
+@pytest.mark.usefixtures("carillon_outbox", "no_task_is_left")
+async def test_a_number_of_events_is_awaited(async_client: AsyncClient) -> None:
     publish("news", "before")
     response = await async_client.get("/events/?topic=news")
     for text in ("a", "b", "c"):
@@ -219,8 +221,8 @@ async def test_events_are_awaited_by_number(async_client: AsyncClient) -> None:
     assert events[0].id == outbox[1].cursor
 
 
-@pytest.mark.usefixtures("carillon_outbox", "nothing_is_left")
-async def test_events_are_iterated_over_for_as_long_as_one_likes(
+@pytest.mark.usefixtures("carillon_outbox", "no_task_is_left")
+async def test_events_are_iterated_over_until_the_test_breaks(
     async_client: AsyncClient,
 ) -> None:
     response = await async_client.get("/events/?topic=news")
@@ -231,8 +233,8 @@ async def test_events_are_iterated_over_for_as_long_as_one_likes(
         await apublish("news", int(event.data) + 1)
 
 
-@pytest.mark.usefixtures("carillon_outbox", "nothing_is_left")
-async def test_the_services_own_signals_are_there_for_who_wants_them(
+@pytest.mark.usefixtures("carillon_outbox", "no_task_is_left")
+async def test_the_services_own_signals_are_read_on_request(
     async_client: AsyncClient,
 ) -> None:
     response = await async_client.get("/events/?topic=news")
@@ -240,26 +242,26 @@ async def test_the_services_own_signals_are_there_for_who_wants_them(
     assert opening.type == "stream.cursor"
 
 
-@pytest.mark.usefixtures("carillon_outbox", "nothing_is_left")
+@pytest.mark.usefixtures("carillon_outbox", "no_task_is_left")
 async def test_two_responses_are_read_one_after_the_other_or_together(
     async_client: AsyncClient,
 ) -> None:
     first, second, third = [await async_client.get("/events/?topic=news") for _ in range(3)]
     publish("news", 1)
     assert [event.data for event in await read_events(first, 1)] == ["1"]
-    one, other = await asyncio.gather(read_events(second, 1), read_events(third, 1))
-    assert one == other
+    left, right = await asyncio.gather(read_events(second, 1), read_events(third, 1))
+    assert left == right
 
 
-@pytest.mark.usefixtures("carillon_outbox", "nothing_is_left")
-async def test_silence_fails_in_time_and_says_why(async_client: AsyncClient) -> None:
+@pytest.mark.usefixtures("carillon_outbox", "no_task_is_left")
+async def test_a_missing_event_fails_in_time_with_advice(async_client: AsyncClient) -> None:
     response = await async_client.get("/events/?topic=news")
     publish("news", 1)
     with pytest.raises(AssertionError, match=r"within 0\.05 seconds, after 1\..*published after"):
         await read_events(response, 2, timeout=0.05)
 
 
-@pytest.mark.usefixtures("carillon_outbox", "nothing_is_left")
+@pytest.mark.usefixtures("carillon_outbox", "no_task_is_left")
 async def test_a_stream_that_ends_too_early_fails(async_client: AsyncClient) -> None:
     response = await async_client.get("/events/?topic=news")
     publish("news", "only")
@@ -278,7 +280,9 @@ async def test_a_stream_that_ends_too_early_fails(async_client: AsyncClient) -> 
 
 
 @pytest.mark.usefixtures("carillon_outbox")
-async def test_what_is_no_stream_fails_with_what_it_is(async_client: AsyncClient) -> None:
+async def test_another_response_fails_with_its_status_and_content(
+    async_client: AsyncClient,
+) -> None:
     response = await async_client.get("/events/?topic=secret")
     with pytest.raises(AssertionError, match=r"no event stream, but 403: .*'secret'"):
         await read_events(response, 1)
@@ -287,7 +291,7 @@ async def test_what_is_no_stream_fails_with_what_it_is(async_client: AsyncClient
         read_events(HttpResponse("hello"))
 
 
-@pytest.mark.usefixtures("carillon_outbox", "nothing_is_left")
+@pytest.mark.usefixtures("carillon_outbox", "no_task_is_left")
 async def test_a_response_needs_no_client() -> None:
     response = EventStreamResponse(["news"])
     await runtime.start().wait_ready(timeout=5)

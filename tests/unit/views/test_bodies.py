@@ -1,4 +1,4 @@
-"""The body of a publish request: each form of it, and each fault with where it is."""
+"""The body of a publish request: each content type, and each fault with its location."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings as DjangoSettings
 
 from notifications.errors import BadRequest, CarillonError, Invalid, TooLarge, UnsupportedMediaType
-from notifications.views.bodies import Publications, publications_of
+from notifications.views.bodies import PublishRequest, parse_publish_request
 from tests.harness.django_client import FORM, JSON, NDJSON
 
 MULTIPART = 'multipart/form-data; boundary="b"'
@@ -23,13 +23,13 @@ def request_of(body: bytes, content_type: str = JSON) -> HttpRequest:
     return RequestFactory().post("/publish/", body, content_type=content_type)
 
 
-def read(body: Any, content_type: str = JSON) -> Publications:
+def read(body: Any, content_type: str = JSON) -> PublishRequest:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return publications_of(request_of(content, content_type))
+    return parse_publish_request(request_of(content, content_type))
 
 
 def faults(body: Any, content_type: str = JSON) -> list[tuple[int, str | None, str]]:
-    """Index, field and reason of everything that is wrong."""
+    """The index, field and reason of each fault."""
     with pytest.raises(Invalid) as caught:
         read(body, content_type)
     errors = caught.value.extensions["errors"]
@@ -40,10 +40,10 @@ def faults(body: Any, content_type: str = JSON) -> list[tuple[int, str | None, s
 
 
 def test_an_object_is_an_event() -> None:
-    given = read(
+    request = read(
         {"topic": "a", "data": {"n": 1}, "type": "note", "id": "x", "retry": 3000},
     )
-    (publication,) = given.publications
+    (publication,) = request.publications
     event = publication.event
     assert (event.topics, event.data, event.type, event.id, event.retry) == (
         ("a",),
@@ -54,7 +54,7 @@ def test_an_object_is_an_event() -> None:
     )
     assert publication.named
     assert publication.idempotency_key is None
-    assert not given.is_batch
+    assert not request.is_batch
 
 
 def test_an_event_without_an_id_is_not_named_by_its_publisher() -> None:
@@ -67,7 +67,7 @@ def test_an_event_without_an_id_is_not_named_by_its_publisher() -> None:
     ("topic", "topics"),
     [("a", ("a",)), (["a"], ("a",)), (["b", "a", "b"], ("b", "a")), (["a", "a"], ("a",))],
 )
-def test_topics_are_one_or_several_and_each_once(topic: Any, topics: tuple[str, ...]) -> None:
+def test_topics_are_one_or_several_without_repetition(topic: Any, topics: tuple[str, ...]) -> None:
     assert read({"topic": topic, "data": 1}).publications[0].event.topics == topics
 
 
@@ -95,14 +95,14 @@ def test_data_may_be_anything(data: Any) -> None:
 
 @pytest.mark.parametrize("name", ["type", "id"])
 @pytest.mark.parametrize("value", ["", None])
-def test_an_empty_type_or_id_is_one_that_was_left_out(name: str, value: str | None) -> None:
+def test_an_empty_type_or_id_counts_as_absent(name: str, value: str | None) -> None:
     publication = read({"topic": "a", "data": 1, name: value}).publications[0]
     assert publication.event.type is None
     assert not publication.named
 
 
 @pytest.mark.parametrize(
-    ("event", "field", "why"),
+    ("event", "field", "expected"),
     [
         ({"data": 1}, "topic", "required"),
         ({"topic": "a"}, "data", "required"),
@@ -142,21 +142,21 @@ def test_an_empty_type_or_id_is_one_that_was_left_out(name: str, value: str | No
         ({"topic": "a", "data": 1, "": "b"}, "", "no such field"),
     ],
 )
-def test_a_fault_is_told_with_its_field_and_why(
-    event: dict[str, Any], field: str, why: str
+def test_a_fault_is_reported_with_its_field_and_reason(
+    event: dict[str, Any], field: str, expected: str
 ) -> None:
     ((index, at, reason),) = faults(event)
     assert (index, at) == (0, field)
-    assert why in reason
+    assert expected in reason
 
 
-def test_every_fault_of_an_event_is_told() -> None:
-    found = faults({"data": 1, "retry": "soon", "channel": "b"})
-    assert {field for _, field, _ in found} == {"topic", "retry", "channel"}
+def test_every_fault_of_an_event_is_reported() -> None:
+    fields = faults({"data": 1, "retry": "soon", "channel": "b"})
+    assert {field for _, field, _ in fields} == {"topic", "retry", "channel"}
 
 
 @pytest.mark.parametrize("body", ["text", 7, None, True])
-def test_what_is_no_object_is_no_event(body: Any) -> None:
+def test_an_event_that_is_no_object_is_a_fault(body: Any) -> None:
     assert faults(body) == [(0, None, "An event is a JSON object.")]
 
 
@@ -181,7 +181,7 @@ def test_what_is_no_object_is_no_event(body: Any) -> None:
         b'{"topic": "a", "data": ' + b"[" * 1_000_000,
     ],
 )
-def test_what_is_no_json_is_a_bad_request(body: bytes) -> None:
+def test_invalid_json_is_a_bad_request(body: bytes) -> None:
     with pytest.raises(BadRequest, match="not JSON"):
         read(body)
 
@@ -192,14 +192,14 @@ def test_a_number_that_no_browser_could_read_is_refused(number: bytes) -> None:
         read(b'{"topic": "a", "data": ' + number + b"}")
 
 
-def test_of_a_repeated_name_the_last_counts() -> None:
-    given = read(b'{"topic": "a", "topic": "b", "data": 1, "data": 2}')
-    event = given.publications[0].event
+def test_the_last_of_repeated_names_counts() -> None:
+    request = read(b'{"topic": "a", "topic": "b", "data": 1, "data": 2}')
+    event = request.publications[0].event
     assert (event.topics, event.data) == (("b",), 2)
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
-def test_the_content_type_is_read_as_http_means_it(content_type: str) -> None:
+def test_the_content_type_may_have_parameters_and_capitals(content_type: str) -> None:
     assert read({"topic": "a", "data": "é"}, content_type).publications[0].event.data == "é"
 
 
@@ -212,10 +212,10 @@ def test_any_other_content_type_is_refused(content_type: str) -> None:
 # Batches
 
 
-def test_an_array_is_a_batch_in_its_order() -> None:
-    given = read([{"topic": "a", "data": n} for n in range(3)])
-    assert [publication.event.data for publication in given.publications] == [0, 1, 2]
-    assert given.is_batch
+def test_an_array_is_a_batch_in_order() -> None:
+    request = read([{"topic": "a", "data": n} for n in range(3)])
+    assert [publication.event.data for publication in request.publications] == [0, 1, 2]
+    assert request.is_batch
 
 
 def test_an_array_of_one_is_a_batch() -> None:
@@ -227,26 +227,26 @@ def test_an_array_of_one_is_a_batch() -> None:
 )
 def test_lines_are_a_batch(content_type: str) -> None:
     body = b'{"topic":"a","data":1}\r\n\n  \n{"topic":"a","data":2}'
-    given = read(body, content_type)
-    assert [publication.event.data for publication in given.publications] == [1, 2]
-    assert given.is_batch
+    request = read(body, content_type)
+    assert [publication.event.data for publication in request.publications] == [1, 2]
+    assert request.is_batch
 
 
-def test_a_line_that_is_no_json_is_told_by_its_number() -> None:
+def test_an_invalid_line_is_reported_by_its_number() -> None:
     with pytest.raises(BadRequest, match=r"^Line 3: "):
         read(b'{"topic":"a","data":1}\n\n{"topic":', NDJSON)
 
 
 @pytest.mark.parametrize(("body", "content_type"), [(b"[]", JSON), (b"\n\n", NDJSON)])
-def test_a_batch_has_an_event(body: bytes, content_type: str) -> None:
+def test_an_empty_batch_is_invalid(body: bytes, content_type: str) -> None:
     with pytest.raises(Invalid, match="no event"):
         read(body, content_type)
 
 
-def test_each_fault_of_a_batch_is_told_by_its_index() -> None:
+def test_each_fault_of_a_batch_is_reported_by_its_index() -> None:
     good = {"topic": "a", "data": 1}
-    found = faults([good, {"topic": "a"}, good, {**good, "type": "open"}, [good], "x"])
-    assert [(index, field) for index, field, _ in found] == [
+    reported = faults([good, {"topic": "a"}, good, {**good, "type": "open"}, [good], "x"])
+    assert [(index, field) for index, field, _ in reported] == [
         (1, "data"),
         (3, "type"),
         (4, None),
@@ -254,26 +254,26 @@ def test_each_fault_of_a_batch_is_told_by_its_index() -> None:
     ]
 
 
-def test_the_detail_says_where_and_how_many_and_that_nothing_was_kept() -> None:
+def test_the_detail_names_the_first_fault_and_the_number_of_others() -> None:
     with pytest.raises(Invalid) as caught:
         read([{"topic": "a", "data": 1}, {"topic": "a"}, {"data": 1}])
     assert caught.value.detail.startswith("Event 1, data: ")
     assert caught.value.detail.endswith(" (and 1 more) Nothing was kept.")
 
 
-def test_the_list_of_faults_has_an_end() -> None:
+def test_the_list_of_faults_is_limited() -> None:
     assert len(faults([{}] * 1000)) == 20
 
 
 # Limits
 
 
-def limit(settings: DjangoSettings, **limits: int) -> None:
+def set_limits(settings: DjangoSettings, **limits: int) -> None:
     settings.CARILLON = {**settings.CARILLON, **limits}
 
 
 def test_data_has_a_limit_in_bytes(settings: DjangoSettings) -> None:
-    limit(settings, MAX_EVENT_BYTES=10)
+    set_limits(settings, MAX_EVENT_BYTES=10)
     assert read({"topic": "a", "data": "é" * 5})
     with pytest.raises(TooLarge, match="at most 10") as caught:
         read({"topic": "a", "data": "é" * 5 + "x"})
@@ -281,29 +281,29 @@ def test_data_has_a_limit_in_bytes(settings: DjangoSettings) -> None:
     assert (error["index"], error["field"]) == (0, "data")
 
 
-def test_unless_told_otherwise_the_limit_is_64_kib() -> None:
+def test_the_default_limit_of_data_is_64_kib() -> None:
     assert read({"topic": "a", "data": "x" * 65536})
     with pytest.raises(TooLarge):
         read({"topic": "a", "data": "x" * 65537})
 
 
-def test_events_that_are_too_large_are_that_however_many(settings: DjangoSettings) -> None:
-    limit(settings, MAX_EVENT_BYTES=10)
+def test_a_batch_with_only_too_large_events_is_too_large(settings: DjangoSettings) -> None:
+    set_limits(settings, MAX_EVENT_BYTES=10)
     large = {"topic": "a", "data": "x" * 11}
     with pytest.raises(TooLarge) as caught:
         read([large, {"topic": "a", "data": 1}, large])
     assert [error["index"] for error in caught.value.extensions["errors"]] == [0, 2]
 
 
-def test_among_other_faults_one_that_is_too_large_is_one_of_them(settings: DjangoSettings) -> None:
-    limit(settings, MAX_EVENT_BYTES=10)
-    found = faults([{"topic": "a", "data": "x" * 11}, {"topic": "a"}])
-    assert [(index, field) for index, field, _ in found] == [(0, "data"), (1, "data")]
+def test_a_batch_with_other_faults_too_is_invalid(settings: DjangoSettings) -> None:
+    set_limits(settings, MAX_EVENT_BYTES=10)
+    reported = faults([{"topic": "a", "data": "x" * 11}, {"topic": "a"}])
+    assert [(index, field) for index, field, _ in reported] == [(0, "data"), (1, "data")]
 
 
 @pytest.mark.parametrize("content_type", [JSON, NDJSON])
 def test_a_batch_has_a_limit_in_events(settings: DjangoSettings, content_type: str) -> None:
-    limit(settings, MAX_BATCH_EVENTS=2)
+    set_limits(settings, MAX_BATCH_EVENTS=2)
     event = b'{"topic":"a","data":1}'
 
     def body(count: int) -> bytes:
@@ -318,13 +318,13 @@ def test_a_batch_has_a_limit_in_events(settings: DjangoSettings, content_type: s
 @pytest.mark.parametrize("content_type", [JSON, NDJSON])
 def test_a_request_has_a_limit_in_bytes(settings: DjangoSettings, content_type: str) -> None:
     body = b'{"topic":"a","data":1}'
-    limit(settings, MAX_BATCH_BYTES=len(body))
+    set_limits(settings, MAX_BATCH_BYTES=len(body))
     assert read(body, content_type)
     with pytest.raises(TooLarge, match=f"at most {len(body)} bytes"):
         read(body + b" ", content_type)
 
 
-def test_the_limit_of_a_request_is_ours_and_not_djangos_for_forms(
+def test_djangos_limit_for_forms_does_not_apply_to_json(
     settings: DjangoSettings,
 ) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
@@ -355,22 +355,20 @@ def test_the_limit_of_a_request_is_ours_and_not_djangos_for_forms(
         ),
     ],
 )
-def test_a_form_is_an_event_whose_empty_fields_were_left_out(
-    body: bytes, content_type: str
-) -> None:
-    given = read(body, content_type)
-    (publication,) = given.publications
+def test_empty_fields_of_a_form_count_as_absent(body: bytes, content_type: str) -> None:
+    request = read(body, content_type)
+    (publication,) = request.publications
     event = publication.event
     assert (event.topics, event.data, event.type) == (("a", "b"), "x y", "note")
     assert not publication.named
-    assert not given.is_batch
+    assert not request.is_batch
 
 
-def test_empty_data_of_a_form_is_data() -> None:
+def test_empty_data_of_a_form_is_valid() -> None:
     assert read(b"topic=a&data=", FORM).publications[0].event.data == ""
 
 
-def test_data_of_a_form_is_text_even_where_it_looks_like_json() -> None:
+def test_data_of_a_form_is_text_even_if_it_looks_like_json() -> None:
     assert read(b"topic=a&data=%7B%7D", FORM).publications[0].event.data == "{}"
 
 
@@ -378,7 +376,7 @@ def test_a_retry_of_a_form_is_a_number() -> None:
     assert read(b"topic=a&data=x&retry=3000", FORM).publications[0].event.retry == 3000
 
 
-def test_djangos_token_is_no_field_and_does_not_make_the_body_another() -> None:
+def test_djangos_csrf_token_is_no_field_and_does_not_change_the_body() -> None:
     bodies = {
         read(b"topic=a&data=x&csrfmiddlewaretoken=" + token, FORM).body for token in (b"1", b"2")
     }
@@ -398,22 +396,22 @@ def test_djangos_token_is_no_field_and_does_not_make_the_body_another() -> None:
         (b"topic=%00&data=x", "topic"),
     ],
 )
-def test_a_form_has_faults_as_json_has(body: bytes, field: str) -> None:
+def test_a_form_has_the_same_faults_as_json(body: bytes, field: str) -> None:
     assert field in [at for _, at, _ in faults(body, FORM)]
 
 
-def test_a_file_is_refused_by_its_name() -> None:
+def test_a_file_is_refused() -> None:
     request = RequestFactory().post(
         "/publish/", {"topic": "a", "data": SimpleUploadedFile("x.txt", b"text")}
     )
     with pytest.raises(Invalid) as caught:
-        publications_of(request)
+        parse_publish_request(request)
     (error,) = caught.value.extensions["errors"]
     assert error["field"] == "data"
     assert "plain field" in error["reason"]
 
 
-# Anything at all
+# Arbitrary bodies
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
@@ -436,32 +434,32 @@ EVENTS = st.fixed_dictionaries(
 
 def status_of(body: bytes, content_type: str) -> int:
     try:
-        given = publications_of(request_of(body, content_type))
+        request = parse_publish_request(request_of(body, content_type))
     except CarillonError as error:
         json.dumps(error.extensions)
         return error.status
-    assert given.publications
+    assert request.publications
     return 201
 
 
 @given(st.lists(EVENTS | JSON_VALUES, max_size=3) | EVENTS | JSON_VALUES)
 @hypothesis_settings(max_examples=150, deadline=None)
-def test_any_json_is_read_or_refused(body: Any) -> None:
+def test_any_json_is_accepted_or_refused(body: Any) -> None:
     assert status_of(json.dumps(body).encode(), JSON) in {201, 400, 422}
 
 
 @given(st.binary(max_size=200), st.sampled_from([JSON, NDJSON, FORM, "x"]))
 @hypothesis_settings(max_examples=150, deadline=None)
-def test_any_bytes_are_read_or_refused(body: bytes, content_type: str) -> None:
+def test_any_bytes_are_accepted_or_refused(body: bytes, content_type: str) -> None:
     assert status_of(body, content_type) in {201, 400, 415, 422}
 
 
-def test_a_form_that_is_not_utf8_is_a_bad_request_and_not_another_text() -> None:
+def test_a_form_that_is_not_utf8_is_a_bad_request() -> None:
     with pytest.raises(BadRequest, match="UTF-8"):
         read(b"topic=a&data=%ff", FORM)
 
 
-def test_far_too_many_fields_are_counted_and_not_listed() -> None:
+def test_too_many_fields_are_counted_and_not_listed() -> None:
     [(index, field, reason)] = faults({f"x{i}": i for i in range(1000)})
     assert (index, field) == (0, None)
     assert "1000" in reason

@@ -1,4 +1,4 @@
-"""Which pages of other origins may read a stream."""
+"""The origins whose pages may read a stream."""
 
 import pytest
 from django.http import HttpResponse
@@ -94,7 +94,7 @@ def test_whether_or_not_it_is_allowed_the_answer_varies_by_origin() -> None:
         ("post", "/events/", 405),
     ],
 )
-async def test_streams_and_refusals_alike_may_be_read(
+async def test_streams_and_problems_may_be_read(
     async_client: AsyncClient, method: str, target: str, status: int
 ) -> None:
     response = await getattr(async_client, method)(target, headers={"Origin": APP})

@@ -1,4 +1,4 @@
-"""`GET /events/`: what is refused, what is answered, and what the stream says."""
+"""`GET /events/`: topics, permissions, the request, temporary refusals, and the stream."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from notifications import apublish
 from notifications.hub import runtime
 from notifications.log.cursors import Cursor
 from notifications.sse import Decoder
-from notifications.views import events as view
+from notifications.views import events
 from tests.harness.django_client import answer, post, reading, subscribed
 from tests.harness.servers import RedisServer, free_port
 
@@ -30,11 +30,10 @@ NOWHERE = "redis://127.0.0.1:{port}/0"
 
 
 async def refused(client: AsyncClient, target: str, status: int, code: str, **headers: str) -> str:
-    """The detail of the problem that the request is answered with."""
-    response = await client.get(target, headers=headers)
-    told = answer(response)
-    assert told.is_problem(status, code), told
-    detail: str = told.body["detail"]
+    """The detail of the problem with which the request is refused."""
+    response = answer(await client.get(target, headers=headers))
+    assert response.is_problem(status, code), response
+    detail: str = response.body["detail"]
     return detail
 
 
@@ -58,7 +57,7 @@ async def refused(client: AsyncClient, target: str, status: int, code: str, **he
         ("topic=demo.%ED%A0%80", "not valid UTF-8"),
     ],
 )
-async def test_what_is_no_topic_is_a_bad_request(
+async def test_an_invalid_topic_is_a_bad_request(
     async_client: AsyncClient, query: str, why: str
 ) -> None:
     assert why in await refused(async_client, f"/events/?{query}", 400, "bad-request")
@@ -67,16 +66,14 @@ async def test_what_is_no_topic_is_a_bad_request(
 @pytest.mark.parametrize(
     "topic", ["demo.a", "demo." + "a" * 250, "demo.é", "demo.a b", "demo.a&b=c", "demo.%"]
 )
-async def test_any_topic_within_the_grammar_is_served(
-    async_client: AsyncClient, topic: str
-) -> None:
+async def test_any_valid_topic_is_served(async_client: AsyncClient, topic: str) -> None:
     async with subscribed(async_client, topic) as stream:
         assert (await stream.next()).type == "stream.cursor"
         await apublish(topic, "x")
         assert await stream.data(1) == ["x"]
 
 
-async def test_a_hundred_topics_are_one_stream(async_client: AsyncClient) -> None:
+async def test_a_stream_may_have_a_hundred_topics(async_client: AsyncClient) -> None:
     topics = [f"demo.{i}" for i in range(100)]
     async with subscribed(async_client, *topics) as stream:
         await stream.next()
@@ -85,7 +82,7 @@ async def test_a_hundred_topics_are_one_stream(async_client: AsyncClient) -> Non
         assert await stream.data(100) == topics
 
 
-async def test_a_topic_asked_for_twice_is_heard_once(async_client: AsyncClient) -> None:
+async def test_a_topic_named_twice_is_sent_once(async_client: AsyncClient) -> None:
     async with subscribed(async_client, "demo.a", "demo.a") as stream:
         await stream.next()
         await apublish("demo.a", "first")
@@ -93,7 +90,7 @@ async def test_a_topic_asked_for_twice_is_heard_once(async_client: AsyncClient) 
         assert await stream.data(2) == ["first", "second"]
 
 
-async def test_case_counts(async_client: AsyncClient) -> None:
+async def test_topics_are_case_sensitive(async_client: AsyncClient) -> None:
     async with subscribed(async_client, "demo.a") as stream:
         await stream.next()
         await apublish("demo.A", "other")
@@ -113,16 +110,16 @@ VALUES = st.binary(max_size=20) | st.sampled_from([b"demo.a", b"all", b"user.1",
 
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=5))
 @hypothesis_settings(max_examples=150, deadline=None)
-def test_no_query_is_an_error_of_ours(parameters: list[tuple[str, bytes]]) -> None:
+def test_no_query_causes_a_server_error(parameters: list[tuple[str, bytes]]) -> None:
     query = "&".join(f"{name}={quote(value, safe='=&%+')}" for name, value in parameters)
     assert async_to_sync(status_of)(f"/events/?{query}") in {200, 400, 403}
 
 
-# Who may hear
+# Permissions
 
 
 @pytest.mark.parametrize("topic", ["news", "news.x", "demo.x"])
-async def test_anybody_hears_what_is_under_a_public_prefix(
+async def test_anybody_may_subscribe_under_a_public_prefix(
     async_client: AsyncClient, settings: DjangoSettings, topic: str
 ) -> None:
     settings.CARILLON = {**settings.CARILLON, "PUBLIC_TOPICS": ["news", "demo."]}
@@ -131,7 +128,7 @@ async def test_anybody_hears_what_is_under_a_public_prefix(
 
 
 @pytest.mark.parametrize("topic", ["newsletter", "demo", "user.1", "user.1.x", "orders.42"])
-async def test_a_stranger_hears_nothing_else(
+async def test_an_anonymous_visitor_may_subscribe_to_nothing_else(
     async_client: AsyncClient, settings: DjangoSettings, topic: str
 ) -> None:
     settings.CARILLON = {**settings.CARILLON, "PUBLIC_TOPICS": ["news", "demo."]}
@@ -140,7 +137,7 @@ async def test_a_stranger_hears_nothing_else(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_user_hears_their_own_topics_and_nobody_elses(async_client: AsyncClient) -> None:
+async def test_a_user_may_subscribe_to_their_own_topics_only(async_client: AsyncClient) -> None:
     ada = await User.objects.acreate_user("ada")
     eve = await User.objects.acreate_user("eve")
     await async_client.aforce_login(ada)
@@ -153,7 +150,7 @@ async def test_a_user_hears_their_own_topics_and_nobody_elses(async_client: Asyn
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_user_who_names_no_topic_hears_their_own(async_client: AsyncClient) -> None:
+async def test_a_user_who_names_no_topic_gets_their_own(async_client: AsyncClient) -> None:
     ada = await User.objects.acreate_user("ada")
     await async_client.aforce_login(ada)
     async with subscribed(async_client) as stream:
@@ -167,7 +164,7 @@ async def test_a_user_who_names_no_topic_hears_their_own(async_client: AsyncClie
 
 @pytest.mark.parametrize("path", ["/events/", "/events"])
 @pytest.mark.parametrize("method", ["get", "head"])
-async def test_the_headers_are_those_of_a_stream_that_nobody_holds_back(
+async def test_the_headers_forbid_caching_and_buffering(
     async_client: AsyncClient, path: str, method: str
 ) -> None:
     response = await getattr(async_client, method)(f"{path}?topic=demo.a")
@@ -203,11 +200,11 @@ async def test_options_ends_and_names_the_methods(async_client: AsyncClient) -> 
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-async def test_other_methods_are_refused_with_those_that_are_not(method: str) -> None:
+async def test_other_methods_are_refused_with_a_list_of_the_allowed_ones(method: str) -> None:
     client = AsyncClient(enforce_csrf_checks=True)
-    told = answer(await getattr(client, method)("/events/?topic=demo.a"))
-    assert told.is_problem(405, "method-not-allowed")
-    assert told.headers["allow"] == "GET, HEAD, OPTIONS"
+    response = answer(await getattr(client, method)("/events/?topic=demo.a"))
+    assert response.is_problem(405, "method-not-allowed")
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 @pytest.mark.parametrize(
@@ -221,7 +218,7 @@ async def test_other_methods_are_refused_with_those_that_are_not(method: str) ->
         "text/event-stream; charset=utf-8",
     ],
 )
-async def test_accept_may_ask_for_a_stream_in_many_ways(
+async def test_accept_may_allow_a_stream_in_many_ways(
     async_client: AsyncClient, accept: str
 ) -> None:
     response = await async_client.head("/events/?topic=demo.a", headers={"Accept": accept})
@@ -251,41 +248,41 @@ def target_of(size: int) -> str:
     return target + "x" * (size - len(target))
 
 
-async def test_a_target_has_8000_bytes_and_no_more(async_client: AsyncClient) -> None:
+async def test_a_target_has_at_most_8000_bytes(async_client: AsyncClient) -> None:
     assert (await async_client.head(target_of(8000))).status_code == 200
     detail = await refused(async_client, target_of(8001), 414, "uri-too-long")
     assert "8001" in detail
 
 
-async def test_more_parameters_than_django_reads_are_a_bad_request(
+async def test_more_parameters_than_django_accepts_are_a_bad_request(
     async_client: AsyncClient,
 ) -> None:
     await refused(async_client, "/events/?" + "a&" * 1500, 400, "bad-request")
 
 
 def test_under_wsgi_the_stream_is_refused_instead_of_hanging(client: Client) -> None:
-    told = answer(client.get("/events/?topic=demo.a"))
-    assert told.is_problem(501, "needs-asgi")
-    assert "ASGI" in told.body["detail"]
+    response = answer(client.get("/events/?topic=demo.a"))
+    assert response.is_problem(501, "needs-asgi")
+    assert "ASGI" in response.body["detail"]
 
 
-# What is temporary is told in the stream
+# Temporary refusals, which are sent in the stream
 
 
 def closing_reason(response: Any) -> str:
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/event-stream"
     assert not response.streaming
-    (said,) = Decoder().feed(response.content)
-    assert said.type == "stream.closing"
-    assert said.id == ""
-    assert said.retry is not None
-    assert 2_000 <= said.retry <= 5_000
-    reason: str = json.loads(said.data)["reason"]
+    (event,) = Decoder().feed(response.content)
+    assert event.type == "stream.closing"
+    assert event.id == ""
+    assert event.retry is not None
+    assert 2_000 <= event.retry <= 5_000
+    reason: str = json.loads(event.data)["reason"]
     return reason
 
 
-async def test_while_the_window_is_not_loaded_the_browser_is_told_to_come_back(
+async def test_while_the_window_is_not_loaded_the_stream_closes_at_once(
     async_client: AsyncClient, settings: DjangoSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.CARILLON = {
@@ -293,46 +290,53 @@ async def test_while_the_window_is_not_loaded_the_browser_is_told_to_come_back(
         "LOG": "redis",
         "REDIS_URL": NOWHERE.format(port=free_port()),
     }
-    monkeypatch.setattr(view, "READY_TIMEOUT", 0.01)
+    monkeypatch.setattr(events, "READY_TIMEOUT_SECONDS", 0.01)
     assert closing_reason(await async_client.get("/events/?topic=demo.a")) == "starting"
 
 
-async def test_while_it_drains_the_browser_is_told_to_come_back(async_client: AsyncClient) -> None:
-    here = runtime.start()
-    assert await here.wait_ready(timeout=5)
-    await here.drain(over=0)
+async def test_while_the_process_drains_the_stream_closes_at_once(
+    async_client: AsyncClient,
+) -> None:
+    running = runtime.start()
+    assert await running.wait_ready(timeout=5)
+    await running.drain(over=0)
     assert closing_reason(await async_client.get("/events/?topic=demo.a")) == "draining"
 
 
-async def test_while_sessions_cannot_be_read_the_browser_is_told_to_come_back(
+async def test_while_sessions_cannot_be_read_the_stream_closes_at_once(
     async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: Any) -> None:
         raise OperationalError("the database is away")
 
-    monkeypatch.setattr("notifications.access.identities.session.by_session", away)
+    monkeypatch.setattr("notifications.access.identities.session.authenticate_session", away)
     response = await async_client.get("/events/?topic=user.1")
     assert closing_reason(response) == "user_unknown"
 
 
 async def test_public_topics_need_no_database(async_client: AsyncClient) -> None:
-    # This test has no access to one: to look the session up would raise.
+    # This test has no access to a database: a query for the session would raise.
     async_client.cookies["sessionid"] = "s" * 32
     async with subscribed(async_client, "demo.a") as stream:
         assert (await stream.next()).type == "stream.cursor"
 
 
-async def test_a_process_that_stops_says_so_in_its_streams(async_client: AsyncClient) -> None:
+async def test_a_process_that_stops_closes_its_streams_with_that_reason(
+    async_client: AsyncClient,
+) -> None:
     async with subscribed(async_client, "demo.a") as stream:
         await stream.next()
-        said, _ = await asyncio.gather(stream.next(), runtime.stop())
-        assert (said.type, json.loads(said.data)) == ("stream.closing", {"reason": "stopping"})
+        closing, _ = await asyncio.gather(stream.next(), runtime.stop())
+        assert (closing.type, json.loads(closing.data)) == (
+            "stream.closing",
+            {"reason": "stopping"},
+        )
 
 
-# What the stream says
+# The stream
 
 
-async def test_a_stream_opens_with_its_cursor_and_when_to_come_back(
+async def test_a_stream_opens_with_its_cursor_and_a_retry_time(
     async_client: AsyncClient,
 ) -> None:
     published = await apublish("demo.other", "before")
@@ -343,7 +347,7 @@ async def test_a_stream_opens_with_its_cursor_and_when_to_come_back(
     assert 2_000 <= opening.retry <= 5_000
 
 
-async def test_an_event_goes_out_with_its_cursor_and_only_the_type_it_was_given(
+async def test_an_event_has_its_cursor_and_the_type_of_its_publisher(
     async_client: AsyncClient,
 ) -> None:
     async with subscribed(async_client, "demo.a") as stream:
@@ -355,7 +359,7 @@ async def test_an_event_goes_out_with_its_cursor_and_only_the_type_it_was_given(
     assert (second.type, second.data, second.id) == ("note", "two\nlines", typed.cursor)
 
 
-async def test_an_event_of_two_topics_is_heard_once(async_client: AsyncClient) -> None:
+async def test_an_event_of_two_topics_is_sent_once(async_client: AsyncClient) -> None:
     async with subscribed(async_client, "demo.a", "demo.b") as stream:
         await stream.next()
         await apublish(["demo.a", "demo.b"], "once")
@@ -363,19 +367,21 @@ async def test_an_event_of_two_topics_is_heard_once(async_client: AsyncClient) -
         assert await stream.data(2) == ["once", "then"]
 
 
-async def test_an_envelope_holds_all_but_the_topics_of_others(async_client: AsyncClient) -> None:
+async def test_an_envelope_holds_everything_but_the_topics_of_others(
+    async_client: AsyncClient,
+) -> None:
     async with subscribed(async_client, "demo.a", parameters=[("envelope", "1")]) as stream:
         await stream.next()
         published = await apublish(["demo.a", "private.b"], {"n": 1}, type="note", id="the-first")
-        said = await stream.next()
-    envelope = json.loads(said.data)
-    assert (said.type, said.id) == ("message", published.cursor)
+        event = await stream.next()
+    envelope = json.loads(event.data)
+    assert (event.type, event.id) == ("message", published.cursor)
     assert envelope.pop("time").endswith("+00:00")
     assert envelope == {"id": "the-first", "topics": ["demo.a"], "type": "note", "data": {"n": 1}}
 
 
 @pytest.mark.parametrize("data", ["text", "", "two\nlines", None, 1.5, [], {"data": "x"}])
-async def test_an_envelope_gives_data_back_as_it_was(async_client: AsyncClient, data: Any) -> None:
+async def test_an_envelope_preserves_the_data(async_client: AsyncClient, data: Any) -> None:
     async with subscribed(async_client, "demo.a", parameters=[("envelope", "1")]) as stream:
         await stream.next()
         await apublish("demo.a", data)
@@ -390,7 +396,7 @@ async def test_an_envelope_can_be_declined(async_client: AsyncClient, value: str
         assert await stream.data(1) == ["bare"]
 
 
-async def test_a_client_goes_on_where_it_was(async_client: AsyncClient) -> None:
+async def test_a_client_resumes_after_its_cursor(async_client: AsyncClient) -> None:
     published = [await apublish("demo.a", str(number)) for number in range(3)]
     cursor = str(published[0].cursor)
     async with subscribed(async_client, "demo.a", headers={"Last-Event-ID": cursor}) as stream:
@@ -399,7 +405,7 @@ async def test_a_client_goes_on_where_it_was(async_client: AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("since", ["all", "earliest", "10m", "2020-01-01T00:00:00Z"])
-async def test_history_is_asked_for_with_since(async_client: AsyncClient, since: str) -> None:
+async def test_since_requests_history(async_client: AsyncClient, since: str) -> None:
     for number in range(3):
         await apublish("demo.a", str(number))
     async with subscribed(async_client, "demo.a", parameters=[("since", since)]) as stream:
@@ -419,14 +425,14 @@ async def test_a_cursor_is_never_an_http_error(
 ) -> None:
     head = (await apublish("demo.a", "before")).cursor
     async with subscribed(async_client, "demo.a", headers={"Last-Event-ID": cursor}) as stream:
-        said = await stream.next()
-        assert (said.type, said.id) == ("stream.reset", head)
-        assert json.loads(said.data)["reason"] == reason
+        reset = await stream.next()
+        assert (reset.type, reset.id) == ("stream.reset", head)
+        assert json.loads(reset.data)["reason"] == reason
         await apublish("demo.a", "after")
         assert await stream.data(1) == ["after"]
 
 
-async def test_only_a_since_that_cannot_be_read_is_a_bad_request(
+async def test_only_an_invalid_since_is_a_bad_request(
     async_client: AsyncClient,
 ) -> None:
     detail = await refused(async_client, "/events/?topic=demo.a&since=soon", 400, "bad-request")
@@ -444,13 +450,13 @@ async def in_redis(redis: RedisServer, settings: DjangoSettings) -> AsyncIterato
     await runtime.stop()
 
 
-async def test_what_was_posted_is_in_redis_and_in_the_stream(
+async def test_a_posted_event_is_in_redis_and_in_the_stream(
     async_client: AsyncClient, in_redis: RedisServer
 ) -> None:
     first = await post(async_client, {"topic": "demo.a", "data": "history"})
     async with subscribed(async_client, "demo.a", parameters=[("since", "all")]) as stream:
         assert await stream.data(1) == ["history"]
         second = await post(async_client, {"topic": "demo.a", "data": {"live": True}})
-        said = await stream.next()
+        event = await stream.next()
     assert (first.status, second.status) == (201, 201)
-    assert (said.data, said.id) == ('{"live":true}', second.body["cursor"])
+    assert (event.data, event.id) == ('{"live":true}', second.body["cursor"])

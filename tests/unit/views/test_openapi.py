@@ -1,4 +1,4 @@
-"""The document of the interface, and how it is served."""
+"""The OpenAPI document: its content, and how it is served."""
 
 import json
 from typing import Any
@@ -7,14 +7,14 @@ from django.test import Client
 from pytest_django import Settings as DjangoSettings
 
 from notifications.topics import MAX_TOPICS
-from notifications.views.bodies import Fields
+from notifications.views.bodies import EventFields
 from notifications.views.openapi import document
 from tests.harness.django_client import answer
 
 PATH = "/openapi.json"
 
 
-def test_it_is_served_with_an_etag_that_stays() -> None:
+def test_the_document_is_served_with_a_stable_etag() -> None:
     first, second = Client().get(PATH), Client().get(PATH)
     assert first.status_code == 200
     assert first.headers["ETag"] == second.headers["ETag"]
@@ -25,19 +25,19 @@ def test_it_is_served_with_an_etag_that_stays() -> None:
     assert again.headers["ETag"] == first.headers["ETag"]
 
 
-def test_it_is_read_and_nothing_else() -> None:
+def test_other_methods_than_get_and_head_are_refused() -> None:
     assert Client().head(PATH).status_code == 200
     assert answer(Client().post(PATH)).is_problem(405, "method-not-allowed")
 
 
-def test_it_names_the_urls_of_this_project() -> None:
+def test_the_document_names_the_urls_of_this_project() -> None:
     urls = {"/events/", "/publish/", PATH}
-    urls |= {f"/health/{what}" for what in ("live", "ready", "publish", "outbox")}
-    urls |= {f"/events/history.{form}" for form in ("csv", "ndjson", "json")}
+    urls |= {f"/health/{check}" for check in ("live", "ready", "publish", "outbox")}
+    urls |= {f"/events/history.{format_name}" for format_name in ("csv", "ndjson", "json")}
     assert set(document()["paths"]) == urls
 
 
-def test_a_site_that_serves_two_of_them_is_told_of_two(settings: DjangoSettings) -> None:
+def test_urls_that_a_project_does_not_serve_are_left_out(settings: DjangoSettings) -> None:
     settings.ROOT_URLCONF = "notifications.urls"
     assert document()["paths"] == {}
     settings.ROOT_URLCONF = "tests.harness.urls_below"
@@ -47,35 +47,35 @@ def test_a_site_that_serves_two_of_them_is_told_of_two(settings: DjangoSettings)
     }
 
 
-def test_every_field_and_every_limit_is_the_one_that_is_enforced(settings: DjangoSettings) -> None:
+def test_the_fields_and_limits_are_those_that_are_enforced(settings: DjangoSettings) -> None:
     settings.CARILLON = {**settings.CARILLON, "MAX_BATCH_EVENTS": 7, "MAX_EVENT_BYTES": 123}
     settings.SESSION_COOKIE_NAME = "shop"
-    found = document()["components"]
-    event = found["schemas"]["Event"]
-    assert set(event["properties"]) == set(Fields.model_fields)
+    components = document()["components"]
+    event = components["schemas"]["Event"]
+    assert set(event["properties"]) == set(EventFields.model_fields)
     assert event["required"] == ["topic", "data"]
     assert event["additionalProperties"] is False
-    assert found["schemas"]["Events"]["maxItems"] == 7
+    assert components["schemas"]["Events"]["maxItems"] == 7
     assert "123 bytes" in event["properties"]["data"]["description"]
     assert event["properties"]["topic"]["anyOf"][1]["maxItems"] == MAX_TOPICS
-    assert found["securitySchemes"]["session"]["name"] == "shop"
-    assert found["securitySchemes"]["csrf"]["name"] == "X-Csrftoken"
+    assert components["securitySchemes"]["session"]["name"] == "shop"
+    assert components["securitySchemes"]["csrf"]["name"] == "X-Csrftoken"
 
 
-def test_every_reference_leads_somewhere() -> None:
-    whole = document()
+def test_every_reference_can_be_resolved() -> None:
+    content = document()
 
-    def references(part: Any) -> list[str]:
-        if isinstance(part, list):
-            return [each for below in part for each in references(below)]
-        if not isinstance(part, dict):
+    def references(node: Any) -> list[str]:
+        if isinstance(node, list):
+            return [reference for child in node for reference in references(child)]
+        if not isinstance(node, dict):
             return []
-        here = [part["$ref"]] if "$ref" in part else []
-        return here + [each for below in part.values() for each in references(below)]
+        own = [node["$ref"]] if "$ref" in node else []
+        return own + [reference for child in node.values() for reference in references(child)]
 
-    found = references(whole)
-    assert found
-    for reference in found:
-        place: Any = whole
+    all_references = references(content)
+    assert all_references
+    for reference in all_references:
+        target: Any = content
         for step in reference.removeprefix("#/").split("/"):
-            place = place[step]
+            target = target[step]

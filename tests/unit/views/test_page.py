@@ -1,4 +1,4 @@
-"""The page's view: what a visitor is offered, and what their browser may load."""
+"""The page at `/`: the topic it offers, its form, and its security headers."""
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -29,7 +29,7 @@ def test_a_public_topic_that_is_no_prefix_is_offered_as_it_is(
     assert 'data-default-topic="news"' in client.get("/").content.decode()
 
 
-def test_only_who_may_publish_gets_the_form(client: Client) -> None:
+def test_only_a_user_who_may_publish_gets_the_form(client: Client) -> None:
     user = User.objects.create_user("ada")
     client.force_login(user)
     assert "publish-form" not in client.get("/").content.decode()
@@ -37,7 +37,7 @@ def test_only_who_may_publish_gets_the_form(client: Client) -> None:
     assert "publish-form" in client.get("/").content.decode()
 
 
-def test_nothing_inline_and_nothing_foreign_may_run(client: Client) -> None:
+def test_no_inline_or_foreign_script_may_run(client: Client) -> None:
     response = client.get("/")
     policy = response["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -49,7 +49,7 @@ def test_nothing_inline_and_nothing_foreign_may_run(client: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere"])
-def test_every_page_is_protected_whatever_middleware_there_is(
+def test_every_page_has_security_headers_without_any_middleware_for_them(
     client: Client, settings: Settings, path: str
 ) -> None:
     settings.MIDDLEWARE = [

@@ -1,4 +1,4 @@
-"""Errors as problem details, and as a page for who asks for one."""
+"""Errors as problem details, and as an HTML page for browsers."""
 
 import json
 from typing import Any
@@ -38,7 +38,7 @@ ERRORS = [
 ]
 
 
-def told(error: CarillonError) -> Any:
+def problem_body(error: CarillonError) -> Any:
     return json.loads(problems.problem(RequestFactory().get("/"), error).content)
 
 
@@ -46,23 +46,23 @@ def told(error: CarillonError) -> Any:
 def test_each_error_has_its_own_type_and_status(
     error: CarillonError, status: int, code: str
 ) -> None:
-    found = answer(problems.problem(RequestFactory().get("/"), error))
-    assert found.is_problem(status, code)
-    assert found.headers["cache-control"] == "no-store"
-    assert found.body["detail"] == error.detail
+    response = answer(problems.problem(RequestFactory().get("/"), error))
+    assert response.is_problem(status, code)
+    assert response.headers["cache-control"] == "no-store"
+    assert response.body["detail"] == error.detail
 
 
 def test_no_two_errors_share_a_code() -> None:
     def tree(kind: type[CarillonError]) -> list[type[CarillonError]]:
-        return [kind, *(deeper for below in kind.__subclasses__() for deeper in tree(below))]
+        return [kind, *(kind for subclass in kind.__subclasses__() for kind in tree(subclass))]
 
     kinds = [kind for kind in tree(CarillonError) if kind.__module__ == errors.__name__]
     assert len({kind.code for kind in kinds}) == len(kinds) == len(ERRORS)
 
 
-def test_what_an_error_knows_is_in_the_problem() -> None:
-    assert told(Invalid("d", field="topic"))["field"] == "topic"
-    assert told(Unavailable("d", outcome="not_sent"))["outcome"] == "not_sent"
+def test_the_extensions_of_an_error_are_in_the_problem() -> None:
+    assert problem_body(Invalid("d", field="topic"))["field"] == "topic"
+    assert problem_body(Unavailable("d", outcome="not_sent"))["outcome"] == "not_sent"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_the_status_has_the_header_it_needs(error: CarillonError, header: str, v
 
 
 async def view_raising(error: Exception) -> HttpResponseBase:
-    @problems.tells_problems
+    @problems.problem_responses
     async def view(_: HttpRequest) -> HttpResponseBase:
         raise error
 
@@ -100,33 +100,33 @@ async def view_raising(error: Exception) -> HttpResponseBase:
         (MultiPartParserError("d"), 400, "bad-request"),
     ],
 )
-async def test_a_view_answers_what_was_raised_as_a_problem(
+async def test_an_error_in_a_view_is_answered_with_a_problem(
     error: Exception, status: int, code: str
 ) -> None:
     assert answer(await view_raising(error)).is_problem(status, code)
 
 
-async def test_a_view_leaves_what_is_nobodys_fault_to_django() -> None:
+async def test_an_unexpected_error_is_left_to_django() -> None:
     with pytest.raises(ZeroDivisionError):
         await view_raising(ZeroDivisionError())
 
 
-async def test_a_view_that_is_well_is_left_alone() -> None:
+async def test_a_response_without_an_error_is_unchanged() -> None:
     response = HttpResponse()
 
-    @problems.tells_problems
+    @problems.problem_responses
     async def view(_: HttpRequest) -> HttpResponseBase:
         return response
 
     assert await view(RequestFactory().get("/")) is response
 
 
-def test_atomic_requests_do_not_refuse_our_views() -> None:
-    @problems.tells_problems
+def test_atomic_requests_allow_our_views() -> None:
+    @problems.problem_responses
     async def view(_: HttpRequest) -> HttpResponseBase:
         return HttpResponse()
 
-    # What Django's handler looks at.
+    # The attribute that Django's handler reads.
     assert vars(view)["_non_atomic_requests"] == {"default"}
 
 
@@ -143,16 +143,14 @@ HANDLERS = [
 
 @pytest.mark.parametrize(("handler", "status", "code"), HANDLERS)
 @pytest.mark.parametrize("accept", [None, "*/*", "application/json", "application/problem+json"])
-def test_programs_are_told_problems(
-    handler: Any, status: int, code: str, accept: str | None
-) -> None:
+def test_programs_get_problems(handler: Any, status: int, code: str, accept: str | None) -> None:
     headers = {} if accept is None else {"Accept": accept}
     request = RequestFactory().get("/nowhere", headers=headers)
     assert answer(handler(request)).is_problem(status, code)
 
 
 @pytest.mark.parametrize(("handler", "status", "code"), HANDLERS)
-def test_people_are_shown_a_page(handler: Any, status: int, code: str) -> None:
+def test_browsers_get_a_page(handler: Any, status: int, code: str) -> None:
     accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
     response = handler(RequestFactory().get("/nowhere", headers={"Accept": accept}))
     assert response.status_code == status
@@ -160,7 +158,7 @@ def test_people_are_shown_a_page(handler: Any, status: int, code: str) -> None:
     assert str(status) in response.content.decode()
 
 
-def test_a_page_shows_what_was_asked_for_as_text() -> None:
+def test_a_page_escapes_the_path() -> None:
     request = RequestFactory().get("/<script>", headers={"Accept": "text/html"})
     response = problems.not_found(request, Exception())
     assert "/&lt;script&gt;" in response.content.decode()
@@ -177,7 +175,7 @@ def test_the_project_has_these_handlers(path: str, headers: dict[str, str], stat
     assert response.headers["Content-Type"] == "application/problem+json"
 
 
-def test_an_error_of_ours_is_a_problem_too(
+def test_an_error_in_the_settings_is_a_problem_too(
     settings: DjangoSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.CARILLON = {"LOG": "memory", "NOPE": 1}

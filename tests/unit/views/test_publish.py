@@ -1,4 +1,4 @@
-"""`POST /publish/`: who may, what is kept, what is answered, and what is refused."""
+"""`POST /publish/`: what is stored, what is answered, what is refused, and who may publish."""
 
 import asyncio
 import json
@@ -20,10 +20,10 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications.asgi import get_asgi_application
 from notifications.hub import runtime
-from notifications.views.bodies import Publications, publications_of
+from notifications.views.bodies import PublishRequest, parse_publish_request
 from tests.harness.django_client import (
     AUTHORIZED,
-    DEADLINE,
+    DEADLINE_SECONDS,
     FORM,
     JSON,
     NDJSON,
@@ -41,27 +41,27 @@ EVENT = {"topic": "demo.a", "data": "x"}
 ANOTHER_KEY = "another-key-for-the-tests"
 
 
-async def kept(client: AsyncClient, *topics: str) -> list[str]:
-    """The data of all that the log has of these topics, by publishing one more."""
+async def stored_data(client: AsyncClient, *topics: str) -> list[str]:
+    """The data of all events of these topics in the log. Publishes one more event."""
     await post(client, {"topic": topics[0], "data": "the end"})
-    found: list[str] = []
+    data: list[str] = []
     async with subscribed(client, *topics, parameters=[("since", "all")]) as stream:
-        while (found or [""])[-1] != "the end":
-            found += await stream.data(1)
-    return found[:-1]
+        while (data or [""])[-1] != "the end":
+            data += await stream.data(1)
+    return data[:-1]
 
 
 async def refused(
     client: AsyncClient, body: Any, status: int, code: str, **options: Any
 ) -> dict[str, Any]:
-    """The problem that the body is answered with."""
-    told = await post(client, body, **options)
-    assert told.is_problem(status, code), told
-    problem: dict[str, Any] = told.body
+    """The problem with which the body is refused."""
+    response = await post(client, body, **options)
+    assert response.is_problem(status, code), response
+    problem: dict[str, Any] = response.body
     return problem
 
 
-# What is kept
+# Stored events
 
 
 @pytest.mark.parametrize("path", ["/publish/", "/publish"])
@@ -77,16 +77,16 @@ async def refused(
         ),
     ],
 )
-async def test_an_event_is_kept_in_each_form(
+async def test_an_event_is_stored_from_each_content_type(
     async_client: AsyncClient, path: str, body: bytes, content_type: str
 ) -> None:
-    told = await post(async_client, body, content_type=content_type, path=path)
-    assert told.status == 201
-    assert told.headers["content-type"] == "application/json"
-    assert set(told.body) == {"id", "cursor", "topics"}
-    assert told.body["id"].startswith("urn:uuid:")
-    assert told.body["topics"] == ["demo.a"]
-    assert await kept(async_client, "demo.a") == ["x"]
+    response = await post(async_client, body, content_type=content_type, path=path)
+    assert response.status == 201
+    assert response.headers["content-type"] == "application/json"
+    assert set(response.body) == {"id", "cursor", "topics"}
+    assert response.body["id"].startswith("urn:uuid:")
+    assert response.body["topics"] == ["demo.a"]
+    assert await stored_data(async_client, "demo.a") == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -96,32 +96,32 @@ async def test_an_event_is_kept_in_each_form(
         (b'{"topic":"demo.a","data":"1"}\n{"topic":"demo.b","data":"2"}\n', NDJSON),
     ],
 )
-async def test_a_batch_is_kept_in_its_order_and_answered_in_it(
+async def test_a_batch_is_stored_and_answered_in_order(
     async_client: AsyncClient, body: bytes, content_type: str
 ) -> None:
-    told = await post(async_client, body, content_type=content_type)
-    assert told.status == 201
-    assert list(told.body) == ["events"]
-    assert [event["topics"] for event in told.body["events"]] == [["demo.a"], ["demo.b"]]
-    assert await kept(async_client, "demo.a", "demo.b") == ["1", "2"]
+    response = await post(async_client, body, content_type=content_type)
+    assert response.status == 201
+    assert list(response.body) == ["events"]
+    assert [event["topics"] for event in response.body["events"]] == [["demo.a"], ["demo.b"]]
+    assert await stored_data(async_client, "demo.a", "demo.b") == ["1", "2"]
 
 
-async def test_the_cursor_that_is_answered_is_the_one_that_streams_carry(
+async def test_the_receipt_has_the_cursor_that_streams_carry(
     async_client: AsyncClient,
 ) -> None:
     async with subscribed(async_client, "demo.a") as stream:
         await stream.next()
-        told = await post(async_client, {**EVENT, "type": "note", "id": "mine", "retry": 5000})
-        said = await stream.next()
-    assert (said.id, said.type, said.retry) == (told.body["cursor"], "note", 5000)
-    assert told.body["id"] == "mine"
+        response = await post(async_client, {**EVENT, "type": "note", "id": "mine", "retry": 5000})
+        event = await stream.next()
+    assert (event.id, event.type, event.retry) == (response.body["cursor"], "note", 5000)
+    assert response.body["id"] == "mine"
 
 
 async def test_an_event_of_several_topics_is_one_event(async_client: AsyncClient) -> None:
-    told = await post(async_client, {"topic": ["demo.a", "demo.b", "demo.a"], "data": "once"})
-    assert told.body["topics"] == ["demo.a", "demo.b"]
-    assert isinstance(told.body["cursor"], str)
-    assert await kept(async_client, "demo.a", "demo.b") == ["once"]
+    response = await post(async_client, {"topic": ["demo.a", "demo.b", "demo.a"], "data": "once"})
+    assert response.body["topics"] == ["demo.a", "demo.b"]
+    assert isinstance(response.body["cursor"], str)
+    assert await stored_data(async_client, "demo.a", "demo.b") == ["once"]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ async def test_data_is_sent_as_text_or_compact_json(
     async_client: AsyncClient, data: Any, sent: str
 ) -> None:
     assert (await post(async_client, {"topic": "demo.a", "data": data})).status == 201
-    assert await kept(async_client, "demo.a") == [sent]
+    assert await stored_data(async_client, "demo.a") == [sent]
 
 
 async def test_publishing_works_under_wsgi_too(client: Client) -> None:
@@ -150,16 +150,16 @@ async def test_publishing_works_under_wsgi_too(client: Client) -> None:
     assert (await asyncio.to_thread(publish)).status == 201
 
 
-async def test_a_large_batch_is_read_in_a_thread_and_leaves_the_loop_to_the_streams(
+async def test_a_large_batch_is_parsed_in_a_thread_and_leaves_the_loop_to_the_streams(
     async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[threading.Thread] = []
 
-    def reading(request: HttpRequest) -> Publications:
+    def parse(request: HttpRequest) -> PublishRequest:
         threads.append(threading.current_thread())
-        return publications_of(request)
+        return parse_publish_request(request)
 
-    monkeypatch.setattr("notifications.views.publish.publications_of", reading)
+    monkeypatch.setattr("notifications.views.publish.parse_publish_request", parse)
     await post(async_client, EVENT)
     assert (await post(async_client, [{**EVENT, "data": "x" * 40_000}] * 2)).status == 201
     small, large = threads
@@ -167,7 +167,7 @@ async def test_a_large_batch_is_read_in_a_thread_and_leaves_the_loop_to_the_stre
     assert large is not threading.current_thread()
 
 
-# What is refused
+# Refusals
 
 
 async def test_one_invalid_event_refuses_its_batch(async_client: AsyncClient) -> None:
@@ -179,7 +179,7 @@ async def test_one_invalid_event_refuses_its_batch(async_client: AsyncClient) ->
         (2, "type"),
     ]
     assert all(error["reason"] for error in problem["errors"])
-    assert await kept(async_client, "demo.a") == []
+    assert await stored_data(async_client, "demo.a") == []
 
 
 async def test_an_unknown_field_is_refused_by_its_name(async_client: AsyncClient) -> None:
@@ -190,9 +190,7 @@ async def test_an_unknown_field_is_refused_by_its_name(async_client: AsyncClient
 
 
 @pytest.mark.parametrize("type_", ["stream.cursor", "stream.x", "open", "error", "a\nb", "a\0b"])
-async def test_a_type_that_is_not_the_publishers_to_use_is_refused(
-    async_client: AsyncClient, type_: str
-) -> None:
+async def test_a_reserved_type_is_refused(async_client: AsyncClient, type_: str) -> None:
     problem = await refused(async_client, {**EVENT, "type": type_}, 422, "invalid")
     assert problem["errors"][0]["field"] == "type"
 
@@ -200,7 +198,7 @@ async def test_a_type_that_is_not_the_publishers_to_use_is_refused(
 @pytest.mark.parametrize(
     "body", [b" ", b"{", b"nonsense", b'{"topic": "demo.a", "data": NaN}', b"[" * 100_000]
 )
-async def test_what_is_no_json_is_a_bad_request(async_client: AsyncClient, body: bytes) -> None:
+async def test_invalid_json_is_a_bad_request(async_client: AsyncClient, body: bytes) -> None:
     await refused(async_client, body, 400, "bad-request")
 
 
@@ -234,14 +232,14 @@ async def test_an_event_over_the_limit_is_too_large(async_client: AsyncClient) -
 @pytest.mark.parametrize(
     "limits", [{"MAX_BATCH_EVENTS": 2}, {"MAX_BATCH_BYTES": 100}, {"MAX_EVENT_BYTES": 1}]
 )
-async def test_a_batch_over_a_limit_is_too_large_and_not_kept(
+async def test_a_batch_over_a_limit_is_too_large_and_not_stored(
     async_client: AsyncClient, settings: DjangoSettings, limits: dict[str, int]
 ) -> None:
     before = settings.CARILLON
     settings.CARILLON = {**before, **limits}
     await refused(async_client, [{**EVENT, "data": "xxx"}] * 3, 413, "too-large")
     settings.CARILLON = before
-    assert await kept(async_client, "demo.a") == []
+    assert await stored_data(async_client, "demo.a") == []
 
 
 async def test_a_form_over_djangos_limit_is_too_large(
@@ -260,11 +258,11 @@ async def test_only_a_post_publishes(async_client: AsyncClient, method: str) -> 
     assert response.headers["Content-Type"] == "application/problem+json"
 
 
-# Bodies in pieces
+# Chunked bodies
 
 
-async def in_pieces(*pieces: bytes) -> tuple[int, dict[str, Any]]:
-    """Publish a body of unknown length, as chunked transfer brings it."""
+async def publish_chunked(*chunks: bytes) -> tuple[int, dict[str, Any]]:
+    """Publish a body of unknown length, as chunked transfer coding sends it."""
     headers = [(b"content-type", JSON.encode()), (b"host", b"localhost")]
     headers.append((b"authorization", f"Bearer {PUBLISH_KEY}".encode()))
     scope = {
@@ -276,25 +274,25 @@ async def in_pieces(*pieces: bytes) -> tuple[int, dict[str, Any]]:
         "headers": headers,
     }
     application: Any = ApplicationCommunicator(get_asgi_application(), scope)
-    for piece in pieces:
-        await application.send_input({"type": "http.request", "body": piece, "more_body": True})
+    for chunk in chunks:
+        await application.send_input({"type": "http.request", "body": chunk, "more_body": True})
     await application.send_input({"type": "http.request", "body": b""})
-    start = await application.receive_output(DEADLINE)
-    body = await application.receive_output(DEADLINE)
+    start = await application.receive_output(DEADLINE_SECONDS)
+    body = await application.receive_output(DEADLINE_SECONDS)
     await application.send_input({"type": "http.disconnect"})
-    await application.wait(DEADLINE)
+    await application.wait(DEADLINE_SECONDS)
     return start["status"], json.loads(body["body"])
 
 
-async def test_a_body_may_come_in_pieces() -> None:
-    whole = json.dumps(EVENT).encode()
-    status, body = await in_pieces(*(whole[i : i + 1] for i in range(len(whole))))
+async def test_a_body_may_come_in_chunks() -> None:
+    body_sent = json.dumps(EVENT).encode()
+    status, body = await publish_chunked(*(body_sent[i : i + 1] for i in range(len(body_sent))))
     assert (status, body["topics"]) == (201, ["demo.a"])
 
 
-async def test_a_body_in_pieces_has_the_same_limit(settings: DjangoSettings) -> None:
+async def test_a_chunked_body_has_the_same_limit(settings: DjangoSettings) -> None:
     settings.CARILLON = {**settings.CARILLON, "MAX_BATCH_BYTES": 100}
-    status, body = await in_pieces(*([b" " * 50] * 3), json.dumps(EVENT).encode())
+    status, body = await publish_chunked(*([b" " * 50] * 3), json.dumps(EVENT).encode())
     assert (status, body["type"]) == (413, "urn:carillon:problem:too-large")
 
 
@@ -316,13 +314,13 @@ async def by_field(
 
 
 @pytest.mark.parametrize("publish", [by_header, by_field])
-async def test_a_repeated_key_keeps_nothing_and_answers_what_it_did(
+async def test_a_repeated_key_stores_nothing_and_gets_the_same_receipt(
     async_client: AsyncClient, publish: Any
 ) -> None:
     first, again = [await publish(async_client, EVENT, "k") for _ in range(2)]
     assert (first.status, again.status) == (201, 200)
     assert again.body == {**first.body, "duplicate": True}
-    assert await kept(async_client, "demo.a") == ["x"]
+    assert await stored_data(async_client, "demo.a") == ["x"]
 
 
 @pytest.mark.parametrize("publish", [by_header, by_field])
@@ -336,40 +334,42 @@ async def test_a_repeated_key_keeps_nothing_and_answers_what_it_did(
         {**EVENT, "id": "mine"},
     ],
 )
-async def test_a_key_that_was_used_for_something_else_is_a_conflict(
+async def test_a_key_that_was_used_for_another_event_is_a_conflict(
     async_client: AsyncClient, publish: Any, other: dict[str, Any]
 ) -> None:
     await publish(async_client, EVENT, "k")
-    told = await publish(async_client, other, "k")
-    assert told.is_problem(422, "idempotency-conflict")
-    assert await kept(async_client, "demo.a", "demo.b") == ["x"]
+    response = await publish(async_client, other, "k")
+    assert response.is_problem(422, "idempotency-conflict")
+    assert await stored_data(async_client, "demo.a", "demo.b") == ["x"]
 
 
 @pytest.mark.parametrize("publish", [by_header, by_field])
-async def test_a_key_is_the_publishers_own(
+async def test_two_publishers_may_use_the_same_key(
     async_client: AsyncClient, settings: DjangoSettings, publish: Any
 ) -> None:
     settings.CARILLON = {**settings.CARILLON, "PUBLISH_KEYS": [PUBLISH_KEY, ANOTHER_KEY]}
     for publisher in PUBLISH_KEY, ANOTHER_KEY:
         assert (await publish(async_client, EVENT, "k", publisher)).status == 201
-    assert await kept(async_client, "demo.a") == ["x", "x"]
+    assert await stored_data(async_client, "demo.a") == ["x", "x"]
 
 
-async def test_a_key_of_a_request_is_not_one_of_an_event(async_client: AsyncClient) -> None:
+async def test_a_key_of_a_request_differs_from_the_same_key_of_an_event(
+    async_client: AsyncClient,
+) -> None:
     assert (await by_header(async_client, EVENT, "k")).status == 201
     assert (await by_field(async_client, EVENT, "k")).status == 201
 
 
 async def test_in_one_batch_a_repeated_key_is_a_duplicate(async_client: AsyncClient) -> None:
     event = {**EVENT, "idempotency_key": "k"}
-    told = await post(async_client, [event, event])
-    first, second = told.body["events"]
-    assert told.status == 201
+    response = await post(async_client, [event, event])
+    first, second = response.body["events"]
+    assert response.status == 201
     assert second == {**first, "duplicate": True}
-    assert await kept(async_client, "demo.a") == ["x"]
+    assert await stored_data(async_client, "demo.a") == ["x"]
 
 
-async def test_of_a_mixed_batch_the_rest_is_kept(async_client: AsyncClient) -> None:
+async def test_the_new_events_of_a_mixed_batch_are_stored(async_client: AsyncClient) -> None:
     old = {**EVENT, "idempotency_key": "old"}
     new = {"topic": "demo.a", "data": "new", "idempotency_key": "new"}
     (first,) = (await post(async_client, [old])).body["events"]
@@ -378,7 +378,7 @@ async def test_of_a_mixed_batch_the_rest_is_kept(async_client: AsyncClient) -> N
     assert "duplicate" not in mixed.body["events"][0]
     assert mixed.body["events"][1] == {**first, "duplicate": True}
     assert (await post(async_client, [old, new])).status == 200
-    assert await kept(async_client, "demo.a") == ["x", "new"]
+    assert await stored_data(async_client, "demo.a") == ["x", "new"]
 
 
 async def test_a_conflict_in_a_batch_refuses_it_by_index(async_client: AsyncClient) -> None:
@@ -388,17 +388,17 @@ async def test_a_conflict_in_a_batch_refuses_it_by_index(async_client: AsyncClie
         async_client, [other, {**other, "idempotency_key": "k"}], 422, "idempotency-conflict"
     )
     assert problem["index"] == 1
-    assert await kept(async_client, "demo.a") == ["x"]
+    assert await stored_data(async_client, "demo.a") == ["x"]
 
 
-async def test_a_repeated_batch_is_answered_whole(async_client: AsyncClient) -> None:
+async def test_a_repeated_batch_gets_all_its_receipts(async_client: AsyncClient) -> None:
     batch = [EVENT, {**EVENT, "data": "y"}]
     first, again = [await by_header(async_client, batch, "k") for _ in range(2)]
     assert (first.status, again.status) == (201, 200)
     assert again.body["events"] == [{**event, "duplicate": True} for event in first.body["events"]]
     for other in batch[:1], [*batch, EVENT], batch[::-1]:
         assert (await by_header(async_client, other, "k")).is_problem(422, "idempotency-conflict")
-    assert await kept(async_client, "demo.a") == ["x", "y"]
+    assert await stored_data(async_client, "demo.a") == ["x", "y"]
 
 
 async def test_a_repeated_form_is_a_duplicate(async_client: AsyncClient) -> None:
@@ -411,11 +411,11 @@ async def test_a_repeated_form_is_a_duplicate(async_client: AsyncClient) -> None
     assert statuses == [201, 200]
 
 
-async def test_a_key_of_the_request_and_of_an_event_do_not_go_together(
+async def test_keys_of_the_request_and_of_an_event_exclude_each_other(
     async_client: AsyncClient,
 ) -> None:
-    told = await by_header(async_client, {**EVENT, "idempotency_key": "k"}, "k")
-    assert told.is_problem(422, "invalid")
+    response = await by_header(async_client, {**EVENT, "idempotency_key": "k"}, "k")
+    assert response.is_problem(422, "invalid")
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256])
@@ -445,13 +445,13 @@ async def test_without_a_key_nothing_is_published(
 ) -> None:
     settings.DEBUG = True  # in development too
     headers = {} if authorization is None else {"Authorization": authorization}
-    told = await post(async_client, EVENT, headers=headers)
-    assert told.is_problem(401, "unauthenticated")
-    assert told.headers["www-authenticate"].startswith("Bearer ")
-    assert await kept(async_client, "demo.a") == []
+    response = await post(async_client, EVENT, headers=headers)
+    assert response.is_problem(401, "unauthenticated")
+    assert response.headers["www-authenticate"].startswith("Bearer ")
+    assert await stored_data(async_client, "demo.a") == []
 
 
-async def test_who_may_not_publish_is_not_told_what_is_wrong_with_the_body(
+async def test_a_client_without_permission_does_not_learn_what_is_wrong_with_the_body(
     async_client: AsyncClient,
 ) -> None:
     await refused(async_client, b"nonsense", 401, "unauthenticated", headers={})
@@ -478,7 +478,7 @@ async def test_a_user_with_the_permission_publishes() -> None:
     assert (await post(client, EVENT, headers=WITH_TOKEN)).status == 201
     form = b"topic=demo.a&data=y&csrfmiddlewaretoken=" + TOKEN.encode()
     assert (await post(client, form, content_type=FORM, headers={})).status == 201
-    assert await kept(client, "demo.a") == ["x", "y"]
+    assert await stored_data(client, "demo.a") == ["x", "y"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -494,11 +494,11 @@ async def test_a_session_without_its_token_does_not_publish() -> None:
     for headers in {}, {"X-CSRFToken": "u" * 32}:
         problem = await refused(client, EVENT, 403, "forbidden", headers=headers)
         assert "CSRF" in problem["detail"]
-    assert await kept(client, "demo.a") == []
+    assert await stored_data(client, "demo.a") == []
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_form_that_the_csrf_check_cannot_read_is_refused_as_any_other(
+async def test_a_form_that_the_csrf_check_cannot_read_gets_the_same_problem(
     settings: DjangoSettings,
 ) -> None:
     client = await logged_in(may_publish=True)
@@ -515,7 +515,7 @@ async def test_while_sessions_cannot_be_read_publishing_is_unavailable(
     async def away(*_: Any) -> None:
         raise OperationalError("the database is away")
 
-    monkeypatch.setattr("notifications.access.identities.session.by_session", away)
+    monkeypatch.setattr("notifications.access.identities.session.authenticate_session", away)
     problem = await refused(async_client, EVENT, 503, "unavailable", headers={})
     assert problem["outcome"] == "not_sent"
     assert (await post(async_client, EVENT)).status == 201
@@ -524,8 +524,8 @@ async def test_while_sessions_cannot_be_read_publishing_is_unavailable(
 # While the log is away
 
 
-# With a runtime the event goes through its log, and otherwise through a thread's.
-SOMEHOW = pytest.mark.parametrize("runs", [True, False], ids=["by the loop's log", "by a thread"])
+# With a runtime, the event goes through the log of the event loop; otherwise through a thread.
+BOTH_WAYS = pytest.mark.parametrize("runs", [True, False], ids=["by the loop's log", "by a thread"])
 
 
 async def publish_to(
@@ -539,29 +539,29 @@ async def publish_to(
     }
     if runs:
         runtime.start()
-    told = await post(client, EVENT)
-    assert told.is_problem(503, "unavailable")
-    assert int(told.headers["retry-after"]) > 0
-    return told
+    response = await post(client, EVENT)
+    assert response.is_problem(503, "unavailable")
+    assert int(response.headers["retry-after"]) > 0
+    return response
 
 
-@SOMEHOW
-async def test_where_nothing_listens_nothing_was_sent(
+@BOTH_WAYS
+async def test_if_no_redis_listens_the_outcome_is_not_sent(
     async_client: AsyncClient, settings: DjangoSettings, *, runs: bool
 ) -> None:
     url = f"redis://127.0.0.1:{free_port()}/0"
-    told = await publish_to(async_client, settings, url, runs=runs)
-    assert told.body["outcome"] == "not_sent"
+    response = await publish_to(async_client, settings, url, runs=runs)
+    assert response.body["outcome"] == "not_sent"
 
 
-@SOMEHOW
+@BOTH_WAYS
 async def test_without_an_acknowledgement_the_outcome_is_unknown(
     async_client: AsyncClient, settings: DjangoSettings, *, runs: bool
 ) -> None:
     with silent_redis() as url:
-        told = await publish_to(async_client, settings, url, runs=runs)
+        response = await publish_to(async_client, settings, url, runs=runs)
         await runtime.stop()
-    assert told.body["outcome"] == "unknown"
+    assert response.body["outcome"] == "unknown"
 
 
 # In Redis
@@ -579,7 +579,7 @@ async def in_redis(
 
 
 @pytest.mark.usefixtures("in_redis")
-async def test_redis_keeps_a_batch_and_answers_its_duplicates(async_client: AsyncClient) -> None:
+async def test_redis_stores_a_batch_and_reports_its_duplicates(async_client: AsyncClient) -> None:
     batch = [{"topic": "demo.a", "data": str(n), "idempotency_key": str(n)} for n in range(3)]
     first, again = await post(async_client, batch[:2]), await post(async_client, batch)
     assert (first.status, again.status) == (201, 201)
@@ -591,26 +591,26 @@ async def test_redis_keeps_a_batch_and_answers_its_duplicates(async_client: Asyn
     conflict = await post(async_client, [EVENT, {**batch[0], "data": "other"}])
     assert conflict.is_problem(422, "idempotency-conflict")
     assert conflict.body["index"] == 1
-    assert await kept(async_client, "demo.a") == ["0", "1", "2"]
+    assert await stored_data(async_client, "demo.a") == ["0", "1", "2"]
 
 
 @pytest.mark.usefixtures("in_redis")
-async def test_redis_keeps_any_data_as_it_is(async_client: AsyncClient) -> None:
+async def test_redis_stores_any_data_unchanged(async_client: AsyncClient) -> None:
     text = "a\0b\r\nc ünïcødé \N{BELL}"
     assert (await post(async_client, {"topic": "demo.ü ü", "data": text, "id": "ü"})).status == 201
-    assert await kept(async_client, "demo.ü ü") == [text.replace("\r\n", "\n")]
+    assert await stored_data(async_client, "demo.ü ü") == [text.replace("\r\n", "\n")]
 
 
-# Anything at all
+# Arbitrary requests
 
 
 async def status_of(body: bytes, content_type: str, headers: dict[str, str]) -> int:
-    told = await AsyncClient().post(
+    response = await AsyncClient().post(
         "/publish/", data=body, content_type=content_type, headers=headers
     )
-    if told.status_code >= 400:
-        assert told.headers["Content-Type"] == "application/problem+json"
-    return told.status_code
+    if response.status_code >= 400:
+        assert response.headers["Content-Type"] == "application/problem+json"
+    return response.status_code
 
 
 HEADER = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=20)
@@ -624,7 +624,7 @@ BODY = st.binary(max_size=100) | st.sampled_from([json.dumps(EVENT).encode(), b"
     key=st.none() | HEADER,
 )
 @hypothesis_settings(max_examples=150, deadline=None)
-def test_no_request_is_an_error_of_ours(
+def test_no_request_causes_a_server_error(
     body: bytes, content_type: str, authorization: str, key: str | None
 ) -> None:
     headers = {"Authorization": authorization}

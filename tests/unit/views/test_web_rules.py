@@ -1,4 +1,4 @@
-"""What holds for every answer over the web."""
+"""Rules for every response of the HTTP interface."""
 
 import pytest
 from django.test import AsyncClient, Client
@@ -11,7 +11,7 @@ EVENT = b'{"topic": "demo.a", "data": "x"}'
 
 
 @pytest.mark.parametrize("path", ["/events/?topic=demo.a", "/publish/", "/openapi.json"])
-async def test_a_host_that_is_not_ours_is_refused(async_client: AsyncClient, path: str) -> None:
+async def test_an_unknown_host_is_refused(async_client: AsyncClient, path: str) -> None:
     headers = {"Host": "evil.example", **AUTHORIZED}
     for method in ("get", "post"):
         response = await getattr(async_client, method)(path, headers=headers)
@@ -31,7 +31,7 @@ async def test_a_host_that_is_not_ours_is_refused(async_client: AsyncClient, pat
         ("/nowhere", 404),
     ],
 )
-async def test_nothing_is_kept_by_whoever_passes_it_on(
+async def test_no_proxy_or_cache_stores_a_response(
     async_client: AsyncClient, path: str, status: int
 ) -> None:
     response = await async_client.get(path)
@@ -39,7 +39,7 @@ async def test_nothing_is_kept_by_whoever_passes_it_on(
     assert "no-store" in response.headers["Cache-Control"]
 
 
-async def test_no_receipt_is_kept_either(async_client: AsyncClient) -> None:
+async def test_no_proxy_or_cache_stores_a_receipt(async_client: AsyncClient) -> None:
     response = await async_client.post(
         "/publish/", data=EVENT, content_type=JSON, headers=AUTHORIZED
     )
@@ -47,6 +47,6 @@ async def test_no_receipt_is_kept_either(async_client: AsyncClient) -> None:
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_whatever_is_answered_is_not_sniffed() -> None:
+def test_no_content_type_is_sniffed() -> None:
     for path in ("/events/", "/publish/", "/health/live", "/openapi.json", "/nowhere"):
         assert Client().get(path).headers["X-Content-Type-Options"] == "nosniff"

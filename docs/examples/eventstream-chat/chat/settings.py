@@ -35,7 +35,7 @@ DATABASES = {
 }
 
 REDIS_PORT = int(os.environ.get("REDIS_PORT", "6379"))
-# While this is set, processes that still stream with django-eventstream are told of every event.
+# With this setting, processes that still stream with django-eventstream get every event too.
 EVENTSTREAM_REDIS = {"host": "127.0.0.1", "port": REDIS_PORT, "db": 0}
 EVENTSTREAM_CHANNELMANAGER_CLASS = "chat.channels.ChannelManager"
 EVENTSTREAM_ALLOW_ORIGINS = ["https://elsewhere.example"]

@@ -1,10 +1,9 @@
-"""What was verified a moment ago: for a while, so many, and not after it was forgotten."""
+"""The cache of verified credentials: its age, its size, and subjects that are forgotten."""
 
 import pytest
 
-from notifications.access.identities import cache
 from notifications.access.identities.base import Identity, Kind
-from notifications.access.identities.cache import AGE, Verified
+from notifications.access.identities.cache import MAX_AGE_SECONDS, CredentialCache
 
 
 class Clock:
@@ -25,39 +24,45 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def known(clock: Clock) -> Verified:
-    return Verified(clock)
+def cache(clock: Clock) -> CredentialCache:
+    return CredentialCache(clock=clock)
 
 
-def test_it_is_found_for_a_while_and_then_not(known: Verified, clock: Clock) -> None:
-    known.add("a", ADA, generation=known.generation)
-    clock.now += AGE - 0.1
-    assert known.get("a") is ADA
+def test_an_identity_is_cached_for_a_while_and_then_not(
+    cache: CredentialCache, clock: Clock
+) -> None:
+    cache.add("a", ADA, generation=cache.generation)
+    clock.now += MAX_AGE_SECONDS - 0.1
+    assert cache.get("a") is ADA
     clock.now += 0.2
-    assert known.get("a") is None
+    assert cache.get("a") is None
 
 
-def test_what_was_never_there_is_not_found_at_any_time(known: Verified, clock: Clock) -> None:
+def test_unknown_credentials_are_not_found_at_any_time(
+    cache: CredentialCache, clock: Clock
+) -> None:
     clock.now = 0.0
-    assert known.get("a") is None
+    assert cache.get("a") is None
 
 
-def test_only_the_subject_that_is_named_is_forgotten(known: Verified) -> None:
-    known.add("a", ADA, generation=known.generation)
-    known.add("e", EVE, generation=known.generation)
-    known.forget("key:1")
-    assert (known.get("a"), known.get("e")) == (None, EVE)
+def test_only_the_named_subject_is_forgotten(cache: CredentialCache) -> None:
+    cache.add("a", ADA, generation=cache.generation)
+    cache.add("e", EVE, generation=cache.generation)
+    cache.forget("key:1")
+    assert (cache.get("a"), cache.get("e")) == (None, EVE)
 
 
-def test_what_was_looked_up_before_something_was_forgotten_is_not_added(known: Verified) -> None:
-    generation = known.generation
-    known.forget("key:1")
-    known.add("a", ADA, generation=generation)
-    assert known.get("a") is None
+def test_an_identity_that_was_looked_up_before_a_forget_is_not_added(
+    cache: CredentialCache,
+) -> None:
+    generation = cache.generation
+    cache.forget("key:1")
+    cache.add("a", ADA, generation=generation)
+    assert cache.get("a") is None
 
 
-def test_the_oldest_of_too_many_goes(known: Verified, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "SIZE", 2)
+def test_a_full_cache_drops_its_oldest_entry() -> None:
+    cache = CredentialCache(max_entries=2)
     for name in "abac":
-        known.add(name, ADA, generation=known.generation)
-    assert [name for name in "abc" if known.get(name)] == ["a", "c"]
+        cache.add(name, ADA, generation=cache.generation)
+    assert [name for name in "abc" if cache.get(name)] == ["a", "c"]

@@ -1,4 +1,4 @@
-"""Signed links: what they grant, for how long, to whom, and what becomes of a forged one."""
+"""Signed links: their topics, expiry and user, and the refusal of forged links."""
 
 import secrets
 import time
@@ -19,7 +19,11 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications.access.identities import signed_links
 from notifications.access.identities.base import Kind, Scope, Verb
-from notifications.access.identities.signed_links import by_link, events_url, renewed
+from notifications.access.identities.signed_links import (
+    authenticate_link,
+    events_url,
+    reauthenticate,
+)
 from notifications.errors import Forbidden, Invalid, Unauthenticated, Unavailable
 
 database = pytest.mark.django_db(transaction=True)
@@ -31,22 +35,22 @@ def link_of(url: str) -> str:
     return link
 
 
-def made(*topics: str, **options: Any) -> str:
+def make_link(*topics: str, **options: Any) -> str:
     return link_of(events_url(*(topics or ("orders.42",)), **options))
 
 
 async def refusal(text: str) -> str:
     with pytest.raises(Unauthenticated) as caught:
-        await by_link(text)
+        await authenticate_link(text)
     assert not text or text not in caught.value.detail
     return caught.value.detail
 
 
-# What a link is
+# Topics
 
 
-async def test_a_link_grants_exactly_its_topics_and_nothing_beneath() -> None:
-    identity = await by_link(made("orders.42", "news"))
+async def test_a_link_grants_exactly_its_topics_and_none_below_them() -> None:
+    identity = await authenticate_link(make_link("orders.42", "news"))
     assert identity.kind is Kind.LINK
     assert identity.scope is not None
     assert identity.scope.allows(Verb.SUBSCRIBE, "orders.42")
@@ -56,7 +60,7 @@ async def test_a_link_grants_exactly_its_topics_and_nothing_beneath() -> None:
     assert not identity.scope.allows(Verb.PUBLISH, "news")
 
 
-def test_the_url_is_that_of_the_stream_with_what_else_it_knows() -> None:
+def test_the_url_opens_the_stream_with_its_options() -> None:
     url = urlsplit(events_url("news", since="10m", envelope=True))
     assert url.path == "/events/"
     query = parse_qs(url.query)
@@ -67,7 +71,7 @@ def test_the_url_is_that_of_the_stream_with_what_else_it_knows() -> None:
 
 async def test_any_topic_survives_the_url() -> None:
     topics = ("a b&c=d", "ü.é", "+%23#?")
-    identity = await by_link(made(*topics))
+    identity = await authenticate_link(make_link(*topics))
     assert identity.scope == Scope(topics=topics)
 
 
@@ -78,51 +82,51 @@ def test_many_topics_are_compressed_and_too_many_are_refused() -> None:
 
 
 @pytest.mark.parametrize("topics", [(), ("",), ("a\nb",), tuple(map(str, range(101)))])
-def test_what_is_no_topic_has_no_link(topics: tuple[str, ...]) -> None:
+def test_invalid_topics_get_no_link(topics: tuple[str, ...]) -> None:
     with pytest.raises(Invalid):
         events_url(*topics)
 
 
-# For how long
+# Expiry
 
 
-async def test_a_link_ends_after_the_setting_unless_it_says(settings: DjangoSettings) -> None:
+async def test_a_link_expires_after_the_setting_or_its_own_time(settings: DjangoSettings) -> None:
     settings.CARILLON = {**settings.CARILLON, "LINK_AGE": 100}
     for option, seconds in ((None, 100), (60, 60), (timedelta(minutes=5), 300)):
-        identity = await by_link(made(expires_in=option))
+        identity = await authenticate_link(make_link(expires_in=option))
         assert identity.until is not None
         assert abs(identity.until - time.time() - seconds) < 5
 
 
 async def test_an_expired_link_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = made(expires_in=60)
+    text = make_link(expires_in=60)
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now + 61)
     assert "expired" in await refusal(text)
 
 
 @pytest.mark.parametrize("never", [0, -1, timedelta(0)])
-def test_a_link_that_would_never_work_is_not_made(never: Any) -> None:
+def test_a_link_that_would_never_work_is_an_error(never: Any) -> None:
     with pytest.raises(Invalid, match="cannot expire"):
         events_url("news", expires_in=never)
 
 
-# Forged
+# Forged links
 
 
 async def test_a_forged_or_changed_link_is_refused() -> None:
-    text = made()
+    text = make_link()
     body, _, signature = text.rpartition(":")
-    other, _, _ = made("other").rpartition(":")
-    whole = [1, int(time.time()) + 60, ["secret"], "", ""]
+    other, _, _ = make_link("other").rpartition(":")
+    content = [1, int(time.time()) + 60, ["secret"], "", ""]
     forged = [
         *(f"{other}:{signature}", body, f"{body}:", signature, f"{text}a", f"{text}="),
-        Signer(key="guessed", salt=signed_links.SALT).sign_object(whole),
-        Signer(salt="another.salt").sign_object(whole),
-        Signer().sign_object(whole),
+        Signer(key="guessed", salt=signed_links.SALT).sign_object(content),
+        Signer(salt="another.salt").sign_object(content),
+        Signer().sign_object(content),
     ]
-    for each in forged:
-        assert "not made here" in await refusal(each)
+    for link in forged:
+        assert "not made here" in await refusal(link)
 
 
 async def test_a_link_of_a_later_version_is_refused() -> None:
@@ -130,13 +134,15 @@ async def test_a_link_of_a_later_version_is_refused() -> None:
     assert "another version" in await refusal(later)
 
 
-async def test_a_link_of_before_the_secret_key_was_changed_holds(settings: DjangoSettings) -> None:
-    text = made()
+async def test_a_link_stays_valid_after_the_secret_key_was_changed(
+    settings: DjangoSettings,
+) -> None:
+    text = make_link()
     before = settings.SECRET_KEY
     settings.SECRET_KEY = "another key, as good as the first, for the tests of links"
     await refusal(text)
     settings.SECRET_KEY_FALLBACKS = [before]
-    assert await by_link(text)
+    assert await authenticate_link(text)
 
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -146,112 +152,114 @@ async def test_a_link_of_before_the_secret_key_was_changed_holds(settings: Djang
 @example(".eJw:" + "A" * 43)
 def test_any_text_is_refused_and_nothing_else_happens(text: str) -> None:
     with pytest.raises(Unauthenticated):
-        async_to_sync(by_link)(text)
+        async_to_sync(authenticate_link)(text)
 
 
-# For whom
+# Users
 
 
 @database
-async def test_a_link_of_a_user_is_the_users() -> None:
+async def test_a_bound_link_has_the_identity_of_its_user() -> None:
     ada = await make_user("ada", password="sesame")
-    identity = await by_link(made(user=ada))
+    identity = await authenticate_link(make_link(user=ada))
     assert identity.user == ada
     assert f"user:{ada.pk}" in identity.subjects
-    assert await renewed(identity) == identity
+    assert await reauthenticate(identity) == identity
 
 
-async def test_a_link_of_nobody_asks_no_database_and_is_nobodys() -> None:
+async def test_an_unbound_link_needs_no_query_and_has_no_user() -> None:
     for user in None, AnonymousUser(), SimpleLazyObject(AnonymousUser):
-        identity = await by_link(made(user=user))
+        identity = await authenticate_link(make_link(user=user))
         assert not identity.user.is_authenticated
         [subject] = identity.subjects
         assert subject.startswith("link:")
-        assert await renewed(identity) is not None
+        assert await reauthenticate(identity) is not None
 
 
 @database
-async def test_a_lazy_user_is_a_user() -> None:
+async def test_a_link_can_be_bound_to_a_lazy_user() -> None:
     ada = await make_user("ada")
     lazy = SimpleLazyObject(lambda: ada)
-    assert (await by_link(made(user=lazy))).user == ada
+    assert (await authenticate_link(make_link(user=lazy))).user == ada
 
 
 @database
 async def test_a_link_of_a_user_whose_password_changed_is_refused() -> None:
     ada = await make_user("ada", password="sesame")
-    text = made(user=ada)
-    identity = await by_link(text)
+    text = make_link(user=ada)
+    identity = await authenticate_link(text)
     ada.set_password("another")
     await ada.asave()
     assert "password" in await refusal(text)
-    assert await renewed(identity) is None
-    assert await by_link(made(user=ada))
+    assert await reauthenticate(identity) is None
+    assert await authenticate_link(make_link(user=ada))
 
 
 @database
-async def test_a_link_of_a_user_who_was_deactivated_is_refused() -> None:
+async def test_a_link_of_a_deactivated_user_is_refused() -> None:
     ada = await make_user("ada", password="sesame")
-    text = made(user=ada)
-    identity = await by_link(text)
+    text = make_link(user=ada)
+    identity = await authenticate_link(text)
     ada.is_active = False
     await ada.asave()
     await refusal(text)
-    assert await renewed(identity) is None
+    assert await reauthenticate(identity) is None
 
 
 @database
-async def test_a_link_of_a_user_who_is_gone_is_refused() -> None:
+async def test_a_link_of_a_deleted_user_is_refused() -> None:
     ada = await make_user("ada", password="sesame")
-    text = made(user=ada)
+    text = make_link(user=ada)
     await ada.adelete()
     await refusal(text)
     no_key = signed_links.Link(int(time.time()) + 60, ("news",), "a-uuid-of-another-model", "x")
-    await refusal(no_key.signed())
+    await refusal(no_key.sign())
 
 
 @database
-async def test_a_link_of_a_user_holds_while_the_secret_key_is_changed(
+async def test_a_bound_link_stays_valid_after_the_secret_key_was_changed(
     settings: DjangoSettings,
 ) -> None:
     ada = await make_user("ada", password="sesame")
-    text = made(user=ada)
+    text = make_link(user=ada)
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "another key, as good as the first, for the tests of links"
-    assert (await by_link(text)).user == ada
+    assert (await authenticate_link(text)).user == ada
 
 
 @database
 async def test_a_bound_link_on_the_session_of_another_user_is_refused() -> None:
     ada, eve = await make_user("ada"), await make_user("eve")
-    text = made(user=ada)
+    text = make_link(user=ada)
     with pytest.raises(Forbidden, match="another user"):
-        await by_link(text, visitor=eve)
-    assert await by_link(text, visitor=ada)
-    assert await by_link(text, visitor=AnonymousUser())
-    assert await by_link(made(), visitor=eve)
+        await authenticate_link(text, visitor=eve)
+    assert await authenticate_link(text, visitor=ada)
+    assert await authenticate_link(text, visitor=AnonymousUser())
+    assert await authenticate_link(make_link(), visitor=eve)
 
 
 @database
-async def test_a_link_tells_nothing_that_opens_a_session() -> None:
+async def test_a_link_contains_nothing_that_opens_a_session() -> None:
     ada = await make_user("ada", password="sesame")
-    text = made(user=ada)
+    text = make_link(user=ada)
     payload = repr(Signer(salt=signed_links.SALT).unsign_object(text))
     auth_hash = ada.get_session_auth_hash()
     assert ada.password not in payload
     assert not any(auth_hash[i : i + 8] in payload for i in range(len(auth_hash) - 8))
-    identity = await by_link(text)
+    identity = await authenticate_link(text)
     assert text not in repr(identity)
 
 
 @database
-async def test_a_database_that_is_away_is_not_a_wrong_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*_: Any, **__: Any) -> Any:
+async def test_a_link_is_not_refused_while_the_database_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
         raise DatabaseError("gone")
 
-    text = made(user=await make_user("ada"))
-    identity = await by_link(text)
-    monkeypatch.setattr(User.objects, "filter", away)
-    for asking in by_link(text), renewed(identity):
+    text = make_link(user=await make_user("ada"))
+    identity = await authenticate_link(text)
+    monkeypatch.setattr(User.objects, "filter", fail)
+    for attempt in authenticate_link(text), reauthenticate(identity):
         with pytest.raises(Unavailable):
-            await asking
+            await attempt

@@ -25,7 +25,7 @@ SQLITE = {
     "transaction_mode": "IMMEDIATE",
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
 }
-LEASE = 1.0
+LEASE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Database:
 
 
 @contextmanager
-def known(alias: str, url: str, options: dict[str, object]) -> Iterator[Database]:
-    """A database that Django knows besides those in its settings."""
-    given = parsed(url)
-    given["OPTIONS"] = {**given.get("OPTIONS", {}), **options}
-    whole = connections.configure_settings({"default": {}, alias: given})
-    connections.settings[alias] = whole[alias]
+def added_database(alias: str, url: str, options: dict[str, object]) -> Iterator[Database]:
+    """A database that Django knows in addition to those in its settings."""
+    parameters = parsed(url)
+    parameters["OPTIONS"] = {**parameters.get("OPTIONS", {}), **options}
+    configured = connections.configure_settings({"default": {}, alias: parameters})
+    connections.settings[alias] = configured[alias]
     try:
         yield Database(alias, url)
     finally:
@@ -66,7 +66,10 @@ def sqlite(
     tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Database]:
     file: Path = tmp_path_factory.mktemp("outbox") / "db.sqlite3"
-    with django_db_blocker.unblock(), known("sqlite", f"sqlite:///{file}", SQLITE) as database:
+    with (
+        django_db_blocker.unblock(),
+        added_database("sqlite", f"sqlite:///{file}", SQLITE) as database,
+    ):
         call_command("migrate", database=database.alias, verbosity=0)
         connections[database.alias].close()
         yield database
@@ -74,7 +77,11 @@ def sqlite(
 
 @pytest.fixture(scope="session")
 def postgres(django_db_blocker: DjangoDbBlocker) -> Iterator[Database]:
-    with postgresql() as url, django_db_blocker.unblock(), known("postgres", url, {}) as database:
+    with (
+        postgresql() as url,
+        django_db_blocker.unblock(),
+        added_database("postgres", url, {}) as database,
+    ):
         call_command("migrate", database=database.alias, verbosity=0)
         connections[database.alias].close()
         yield database
@@ -84,37 +91,37 @@ def postgres(django_db_blocker: DjangoDbBlocker) -> Iterator[Database]:
 def database(
     request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Database]:
-    """With nothing in its outbox, and nobody who relays it."""
-    found: Database = request.getfixturevalue(request.param)
+    """A database with an empty outbox and without a relay."""
+    database: Database = request.getfixturevalue(request.param)
     with django_db_blocker.unblock():
-        OutboxEvent.objects.using(found.alias).all().delete()
-        OutboxLease.objects.using(found.alias).all().delete()
-        yield found
-        connections[found.alias].close()
+        OutboxEvent.objects.using(database.alias).all().delete()
+        OutboxLease.objects.using(database.alias).all().delete()
+        yield database
+        connections[database.alias].close()
 
 
 @pytest.fixture
 def published(redis: RedisServer, settings: DjangoSettings, database: Database) -> Published:
-    """The log, in a Redis with nothing in it."""
+    """The events in the log, which is in an empty Redis."""
     settings.CARILLON = {
         "REDIS_URL": redis.url,
         "OUTBOX_DATABASES": [database.alias],
-        "OUTBOX_LEASE": LEASE,
+        "OUTBOX_LEASE": LEASE_SECONDS,
         "OUTBOX_POLL": 0.05,
     }
     return Published()
 
 
 @pytest.fixture
-def of_another_process(redis: RedisServer, database: Database, tmp_path: Path) -> dict[str, str]:
+def process_environment(redis: RedisServer, database: Database, tmp_path: Path) -> dict[str, str]:
     """The environment of a process with this database and this log."""
-    given: dict[str, Any] = {"OUTBOX_LEASE": LEASE, "OUTBOX_POLL": 0.05}
+    outbox_settings: dict[str, Any] = {"OUTBOX_LEASE": LEASE_SECONDS, "OUTBOX_POLL": 0.05}
     return environment(
         redis.url,
         tmp_path,
         {
             "DJANGO_SETTINGS_MODULE": "tests.unit.publishing.outbox.site_settings",
             "DATABASE_URL": database.url,
-            "OUTBOX_SETTINGS": json.dumps(given),
+            "OUTBOX_SETTINGS": json.dumps(outbox_settings),
         },
     )

@@ -1,4 +1,4 @@
-"""A process that dies at the worst of moments.
+"""A process that kills itself at a chosen moment.
 
 python -m tests.unit.publishing.outbox.crashing MOMENT
 """
@@ -33,11 +33,12 @@ def after_commit() -> None:
 
 
 def after_publishing() -> None:
-    """A relay that has published, and has not said so."""
+    """A relay that has published a batch, and has not deleted its rows."""
     table.delete = die
     relay.Relay("default", get_settings()).run()
 
 
 if __name__ == "__main__":
     django.setup()
-    {each.__name__: each for each in (before_commit, after_commit, after_publishing)}[sys.argv[1]]()
+    moments = (before_commit, after_commit, after_publishing)
+    {moment.__name__: moment for moment in moments}[sys.argv[1]]()

@@ -1,29 +1,25 @@
-"""What is in the log, read by whoever wants to know, and waited for."""
+"""Writes into the outbox, runs relays in this process, and waits for events in the log."""
 
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
+from typing import Any
 
+from notifications import Event, publish_outbox_many
 from notifications.conf import get_settings
-from notifications.log.base import Entry
-from notifications.log.factory import open_log
-from notifications.publishing.outbox import Relays
+from notifications.log.entries import Entry
+from notifications.publishing.outbox import Relay, RelayThreads
+from tests.harness.published import read_published
 
-DEADLINE = 30.0
+DEADLINE_SECONDS = 30.0
 
 
 class Published:
-    """The log of the settings, whatever they are when it is asked."""
+    """The events in the log of the current settings."""
 
     def entries(self) -> list[Entry]:
-        async def read() -> list[Entry]:
-            async with open_log(get_settings()) as log:
-                state = await log.state()
-                async with aclosing(log.read(until=state.position)) as history:
-                    return [entry async for batch in history for entry in batch.entries]
-
-        return asyncio.run(read())
+        return asyncio.run(read_published())
 
     def data(self, topic: str | None = None) -> list[str]:
         return [
@@ -33,24 +29,30 @@ class Published:
         ]
 
     def until(self, number: int) -> list[str]:
-        """The data of all there are, once there are so many."""
+        """The data of all events, once there are at least `number`."""
         wait_until(lambda: len(self.data()) >= number)
         return self.data()
 
 
-def wait_until(condition: Callable[[], bool], *, deadline: float = DEADLINE) -> None:
-    limit = time.monotonic() + deadline
+def wait_until(condition: Callable[[], bool], *, deadline: float = DEADLINE_SECONDS) -> None:
+    end = time.monotonic() + deadline
     while not condition():
-        assert time.monotonic() < limit, "It did not come to pass."
+        assert time.monotonic() < end, "The condition did not become true."
         time.sleep(0.01)
 
 
 @contextmanager
-def relaying(using: str) -> Iterator[Relays]:
-    """A relay in this process."""
-    relays = Relays([using], get_settings())
-    relays.start()
+def relaying(using: str, **options: Any) -> Iterator[Relay]:
+    """A relay in a thread of this process."""
+    relay = Relay(using, get_settings(), **options)
+    threads = RelayThreads([relay])
+    threads.start()
     try:
-        yield relays
+        yield relay
     finally:
-        relays.stop()
+        threads.stop()
+
+
+def write(using: str, topic: str, *data: str) -> None:
+    events = [Event(topics=[topic], data=text) for text in data]
+    publish_outbox_many(events, using=using)

@@ -1,4 +1,4 @@
-"""The project's settings, with what a test says of the outbox."""
+"""The project's settings, with a test's settings of the outbox."""
 
 import json
 import os
@@ -6,5 +6,5 @@ import os
 from config.settings import *  # noqa: F403
 
 CARILLON |= json.loads(os.environ["OUTBOX_SETTINGS"])  # noqa: F405
-# What relays and writes serves nobody, and starts faster without.
+# The processes of these tests serve no requests, and start faster without these.
 INSTALLED_APPS = [app for app in INSTALLED_APPS if app not in ("daphne", "channels")]  # noqa: F405

@@ -1,4 +1,4 @@
-"""Processes that are killed at the worst of moments lose nothing, and repeat nothing."""
+"""A publisher or a relay that is killed at any moment loses nothing and repeats nothing."""
 
 import signal
 import sqlite3
@@ -13,17 +13,17 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications import publish_outbox, publish_outbox_many
 from notifications.events import Event
-from notifications.publishing.outbox.relay import RELEASED
-from tests.harness.manage import served
+from notifications.publishing.outbox.relay import RELEASED_KEY_SECONDS
+from tests.harness.manage import carillon_process
 from tests.harness.servers import ROOT, RedisServer
-from tests.unit.publishing.outbox.conftest import LEASE, Database
-from tests.unit.publishing.outbox.reading import DEADLINE, Published, relaying, wait_until
+from tests.unit.publishing.outbox.conftest import LEASE_SECONDS, Database
+from tests.unit.publishing.outbox.reading import DEADLINE_SECONDS, Published, relaying, wait_until
 
-A_BUSY_MACHINE = 10.0
+BUSY_MACHINE_SECONDS = 10.0
 
 
 def crash(environment: dict[str, str], *moments: str) -> None:
-    """A process for each moment, all at once."""
+    """Run a process for each moment, all at the same time."""
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.unit.publishing.outbox.crashing", moment],
@@ -34,30 +34,30 @@ def crash(environment: dict[str, str], *moments: str) -> None:
         for moment in moments
     ]
     for process in processes:
-        _, said = process.communicate(timeout=DEADLINE)
-        assert process.returncode == -signal.SIGKILL, said.decode()
+        _, errors = process.communicate(timeout=DEADLINE_SECONDS)
+        assert process.returncode == -signal.SIGKILL, errors.decode()
 
 
 def test_a_publisher_killed_after_its_commit_loses_nothing_and_before_it_publishes_nothing(
-    database: Database, published: Published, of_another_process: dict[str, str]
+    database: Database, published: Published, process_environment: dict[str, str]
 ) -> None:
-    crash(of_another_process, "before_commit", "after_commit")
+    crash(process_environment, "before_commit", "after_commit")
     assert published.data() == []
     with relaying(database.alias):
         assert published.until(1) == ["committed"]
         wait_until(lambda: not database.waiting)
 
 
-def test_a_relay_killed_between_publishing_and_deleting_repeats_nothing_however_late_it_is_back(
+def test_a_relay_killed_between_publishing_and_deleting_repeats_nothing_also_later(
     database: Database,
     published: Published,
-    of_another_process: dict[str, str],
+    process_environment: dict[str, str],
     redis: RedisServer,
     settings: DjangoSettings,
 ) -> None:
     events = [Event(topics=["t"], data=str(number)) for number in range(5)]
     publish_outbox_many(events, using=database.alias)
-    crash(of_another_process, "after_publishing")
+    crash(process_environment, "after_publishing")
     assert published.data() == ["0", "1", "2", "3", "4"]
     assert database.waiting == 5
     with redis.client() as client:
@@ -70,11 +70,11 @@ def test_a_relay_killed_between_publishing_and_deleting_repeats_nothing_however_
             wait_until(lambda: not database.waiting)
         keys = list(client.scan_iter("{carillon}:once:*"))
         assert len(keys) == 6
-        assert max(map(client.ttl, keys)) <= RELEASED
+        assert max(map(client.ttl, keys)) <= RELEASED_KEY_SECONDS
 
 
 def stop(process: "subprocess.Popen[str]", database: Database) -> None:
-    """Not in the middle of a write to SQLite: nobody could write as long as it is stopped."""
+    """Stop the process, but not while it writes to SQLite: then no other process could write."""
     while True:
         process.send_signal(signal.SIGSTOP)
         if database.alias != "sqlite":
@@ -90,8 +90,8 @@ def stop(process: "subprocess.Popen[str]", database: Database) -> None:
                 return
 
 
-def test_of_two_relays_one_is_at_work_and_the_other_takes_over(
-    database: Database, published: Published, of_another_process: dict[str, str]
+def test_of_two_relays_one_is_active_and_the_other_takes_over(
+    database: Database, published: Published, process_environment: dict[str, str]
 ) -> None:
     """One is stopped, comes back, and is killed, while events are written all the time."""
     stopping = threading.Event()
@@ -106,30 +106,30 @@ def test_of_two_relays_one_is_at_work_and_the_other_takes_over(
         connections[database.alias].close()
 
     with ExitStack() as stack:
-        first = stack.enter_context(served("relay", environment=of_another_process))
-        first.says(r"(relay\.active)")
-        second = stack.enter_context(served("relay", environment=of_another_process))
-        second.says(r"(Relaying from default)")
+        first = stack.enter_context(carillon_process("relay", environment=process_environment))
+        first.wait_for(r"(relay\.active)")
+        second = stack.enter_context(carillon_process("relay", environment=process_environment))
+        second.wait_for(r"(Relaying from default)")
         thread = threading.Thread(target=writer)
         thread.start()
         try:
             stop(first.popen, database)
             stopped = time.monotonic()
-            second.says(r"(relay\.active)")
-            assert time.monotonic() - stopped < LEASE + A_BUSY_MACHINE
+            second.wait_for(r"(relay\.active)")
+            assert time.monotonic() - stopped < LEASE_SECONDS + BUSY_MACHINE_SECONDS
             first.popen.send_signal(signal.SIGCONT)
-            first.says(r"(relay\.lost)")
-            seen = len(published.data())
-            published.until(seen + 20)
-            assert "relay.active" not in first.said.split("relay.lost")[-1]
+            first.wait_for(r"(relay\.lost)")
+            count = len(published.data())
+            published.until(count + 20)
+            assert "relay.active" not in first.output.split("relay.lost")[-1]
             second.popen.kill()
             killed = time.monotonic()
-            first.says(r"(relay\.active)")
-            assert time.monotonic() - killed < LEASE + A_BUSY_MACHINE
+            first.wait_for(r"(relay\.active)")
+            assert time.monotonic() - killed < LEASE_SECONDS + BUSY_MACHINE_SECONDS
             published.until(len(published.data()) + 20)
         finally:
             stopping.set()
-            thread.join(DEADLINE)
+            thread.join(DEADLINE_SECONDS)
         assert published.until(written) == [str(number) for number in range(written)]
         wait_until(lambda: not database.waiting)
         assert database.relayed

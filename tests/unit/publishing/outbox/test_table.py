@@ -1,4 +1,4 @@
-"""Writing into the outbox: what cannot be an event never gets there."""
+"""Writing into the outbox: only events get there, and a relay in the process is woken."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from tests.unit.publishing.outbox.reading import Published, relaying
 pytestmark = pytest.mark.usefixtures("published")
 
 
-def test_what_cannot_be_an_event_is_refused_where_it_is_written(
+def test_arguments_that_make_no_event_are_refused_when_written(
     database: Database, settings: DjangoSettings
 ) -> None:
     settings.CARILLON = {**settings.CARILLON, "MAX_EVENT_BYTES": 10}
@@ -33,20 +33,20 @@ def test_what_cannot_be_an_event_is_refused_where_it_is_written(
     assert database.waiting == 0
 
 
-def test_all_of_an_event_has_its_place_however_large(database: Database) -> None:
+def test_the_columns_hold_the_longest_topics_type_and_id(database: Database) -> None:
     topics = [f"{number:03}" + "ü" * 126 for number in range(100)]
     publish_outbox(topics, "x", type="y" * 255, id="é" * 127, using=database.alias)
     assert database.waiting == 1
 
 
-def test_a_database_that_nobody_relays_is_refused(database: Database) -> None:
-    with pytest.raises(ValueError, match=f"Nobody relays .* 'default'.*{database.alias}"):
+def test_a_database_without_a_relay_is_refused(database: Database) -> None:
+    with pytest.raises(ValueError, match=f"No relay reads .* 'default'.*{database.alias}"):
         publish_outbox("t", "x")
 
 
 def test_writing_needs_no_redis(database: Database, settings: DjangoSettings) -> None:
-    nobody = f"redis://127.0.0.1:{free_port()}/0"
-    settings.CARILLON = {**settings.CARILLON, "REDIS_URL": nobody}
+    nowhere = f"redis://127.0.0.1:{free_port()}/0"
+    settings.CARILLON = {**settings.CARILLON, "REDIS_URL": nowhere}
     publish_outbox("t", "x", using=database.alias)
     with pytest.raises(Unavailable):
         relay_outbox(database.alias)
@@ -55,13 +55,13 @@ def test_writing_needs_no_redis(database: Database, settings: DjangoSettings) ->
 
 @contextmanager
 def commit_hooks(database: Database) -> Iterator[list[object]]:
-    found: list[object] = []
+    hooks: list[object] = []
     with transaction.atomic(database.alias):
-        yield found
-        found += connections[database.alias].run_on_commit
+        yield hooks
+        hooks += connections[database.alias].run_on_commit
 
 
-def test_it_waits_for_the_commit_only_where_a_relay_of_this_process_is_to_be_told(
+def test_a_commit_hook_is_added_only_if_this_process_has_a_relay_to_wake(
     database: Database,
 ) -> None:
     with commit_hooks(database) as hooks:
@@ -72,7 +72,7 @@ def test_it_waits_for_the_commit_only_where_a_relay_of_this_process_is_to_be_tol
     assert len(hooks) == 1
 
 
-def test_a_relay_of_this_process_is_told_at_the_commit(
+def test_a_relay_of_this_process_is_woken_by_the_commit(
     database: Database, settings: DjangoSettings, published: Published
 ) -> None:
     settings.CARILLON = {**settings.CARILLON, "OUTBOX_POLL": 60, "OUTBOX_LEASE": 300}
@@ -84,7 +84,7 @@ def test_a_relay_of_this_process_is_told_at_the_commit(
             published.until(number + 1)
 
 
-def test_without_the_table_the_application_is_told(database: Database) -> None:
+def test_without_the_table_the_application_gets_the_error(database: Database) -> None:
     with transaction.atomic(database.alias), connections[database.alias].cursor() as cursor:
         cursor.execute("DROP TABLE carillon_outboxevent")
         with pytest.raises(DatabaseError), transaction.atomic(database.alias):

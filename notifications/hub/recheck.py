@@ -1,0 +1,117 @@
+"""Rechecks: whether a grant in use still holds, by one set of rules for streams and exports."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from notifications.hub.grants import Grant, topic_subject
+from notifications.hub.scheduling import Randomness
+from notifications.hub.subscribers import CloseReason
+from notifications.log.entries import EVERYONE, ControlAction, ControlEntry
+
+logger = logging.getLogger("carillon")
+
+JITTER = 0.25
+"""A grant is rechecked up to this part of its maximum age earlier, so that rechecks spread out."""
+RETRY_SECONDS = 5.0, 15.0
+"""The range of the pause after a recheck that got no answer."""
+
+
+@dataclass(slots=True)
+class HeldGrant:
+    """A grant in use by a stream or an export, and when its database last confirmed it."""
+
+    grant: Grant
+    confirmed: float
+
+
+@dataclass(frozen=True, slots=True)
+class GrantEnd:
+    """Why a grant in use has ended, and the topics that the reason is about, if not all of them."""
+
+    reason: CloseReason
+    topics: Collection[str] = ()
+
+
+class RecheckPolicy:
+    """When a grant is rechecked and what follows from the answer.
+
+    The policy has no timer: it returns seconds, and the caller waits for them.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_age: float,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float] = time.time,
+        random: Randomness = random,
+        jitter: float = JITTER,
+        retry_seconds: tuple[float, float] = RETRY_SECONDS,
+    ) -> None:
+        self._max_age = max_age
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._random = random
+        self._jitter = jitter
+        self._retry_seconds = retry_seconds
+
+    def seconds_until_recheck(self, held: HeldGrant) -> float:
+        """How long a grant that has just been confirmed is believed."""
+        return self._capped(held, self._max_age * self._random.uniform(1 - self._jitter, 1))
+
+    def _capped(self, held: HeldGrant, seconds: float) -> float:
+        """The time until the grant expires, if that is less."""
+        if held.grant.until is None:
+            return seconds
+        return min(seconds, max(0.0, held.grant.until - self._wall_clock()))
+
+    def has_expired(self, held: HeldGrant) -> bool:
+        return held.grant.until is not None and self._wall_clock() >= held.grant.until
+
+    async def recheck(self, held: HeldGrant) -> GrantEnd | float:
+        """Ask for the grant anew: why it has ended, or the seconds until the next recheck."""
+        assert held.grant.renew is not None
+        try:
+            grant = await held.grant.renew()
+        except Exception:
+            logger.exception("grant.unknown subjects=%s", ",".join(held.grant.subjects))
+            return self._unanswered(held)
+        if grant is None or not grant.still_covers(held.grant):
+            lost = set(held.grant.topics).difference(grant.topics if grant else ())
+            return GrantEnd(CloseReason.PERMISSION_ENDED, sorted(lost))
+        # Control entries find the grant under the subjects with which it was first held.
+        held.grant = replace(grant, subjects=held.grant.subjects)
+        held.confirmed = self._clock()
+        return self.seconds_until_recheck(held)
+
+    def _unanswered(self, held: HeldGrant) -> GrantEnd | float:
+        """A database that cannot be reached denies nothing, but the grant cannot last for ever."""
+        if self._clock() - held.confirmed > 2 * self._max_age:
+            return GrantEnd(CloseReason.USER_UNKNOWN)
+        pause = min(self._random.uniform(*self._retry_seconds), self._max_age)
+        return self._capped(held, pause)
+
+
+def concerns(control: ControlEntry, grant: Grant) -> bool:
+    """Whether the control entry names a subject of the grant, or one of its topics."""
+    subjects = (EVERYONE, *grant.subjects, *map(topic_subject, grant.topics))
+    return not set(control.subjects).isdisjoint(subjects) and applies_to(control, grant.topics)
+
+
+def applies_to(control: ControlEntry, topics: Collection[str]) -> bool:
+    """A control entry with topics is only about streams and exports that have one of them."""
+    return not control.topics or any(topic in topics for topic in control.topics)
+
+
+def ordered_end(control: ControlEntry, topics: Collection[str]) -> GrantEnd | None:
+    """How the control entry ends a grant of these topics; None if it only orders a recheck."""
+    if control.action is ControlAction.RECHECK:
+        return None
+    reason = CloseReason.PERMISSION_ENDED
+    with suppress(ValueError):
+        reason = CloseReason(control.reason)
+    return GrantEnd(reason, [topic for topic in control.topics if topic in topics])

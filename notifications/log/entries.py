@@ -1,0 +1,124 @@
+"""What the log holds and what it is given: events, control entries, batches, gaps, receipts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from notifications.events import Event
+from notifications.log.cursors import START, Cursor, Position
+
+
+class ResetReason(StrEnum):
+    """Why the log cannot say which events follow a cursor."""
+
+    UNKNOWN = "unknown"
+    """The cursor cannot be read, or it is ahead of the log."""
+    TRIMMED = "trimmed"
+    """Retention has removed events that followed the cursor."""
+    LOG_LOST = "log_lost"
+    """The log lost its contents: the cursor belongs to an earlier epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much the log keeps for replay: events, bytes, and an age in seconds.
+
+    `idempotency_age` is how many seconds it remembers an idempotency key.
+    """
+
+    events: int
+    bytes: int
+    age: int
+    idempotency_age: int = 600
+
+
+@dataclass(slots=True)
+class Entry:
+    """An event as the log holds it. Not frozen: a window holds 100,000, and freezing costs time.
+
+    `skip`: the subjects that do not get this event, although they subscribe to one of its topics.
+    """
+
+    position: Position
+    topics: tuple[str, ...]
+    id: bytes
+    type: bytes | None
+    data: bytes
+    is_text: bool
+    retry: int | None
+    skip: frozenset[str] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes, as retention counts them."""
+        return len(self.data) + len(self.id) + sum(map(len, self.topics))
+
+
+class ControlAction(StrEnum):
+    """What every process does with the streams of a control entry's subjects."""
+
+    END = "end"
+    RECHECK = "recheck"
+
+
+EVERYONE = "*"
+"""The subject of every stream that needed a permission."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlEntry:
+    """An entry that is no event: it reaches every process, and no subscriber.
+
+    Subjects are names such as `user:5`, `key:3` or `topic:news`. `reason` is the close reason that
+    the ended streams give to their clients. With `topics`, the entry concerns only streams that
+    subscribe to at least one of them.
+    """
+
+    action: ControlAction
+    subjects: tuple[str, ...]
+    reason: str
+    position: Position = START
+    topics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Everything in the log after `prev` and up to `last`; that may include no event at all."""
+
+    prev: Position
+    last: Position
+    entries: Sequence[Entry]
+    controls: Sequence[ControlEntry] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The log cannot say for certain what follows. A tail ends with a gap; open the log anew."""
+
+    reason: ResetReason
+
+
+@dataclass(slots=True)
+class Draft:
+    """An event on its way into the log. Not frozen, as there are many.
+
+    With a `key`, the event is appended unless that key was used in the last `IDEMPOTENCY_AGE`
+    seconds; the `fingerprint` distinguishes a repetition from another event under the same key.
+    `named` is false where the event's id was generated for it, so that no other event ever has that
+    id. `skip` as in `Entry`.
+    """
+
+    event: Event
+    key: str | None = None
+    fingerprint: str = ""
+    named: bool = True
+    skip: Sequence[str] = ()
+
+
+@dataclass(slots=True)
+class Receipt:
+    """The log has the event `id` at `cursor`; `duplicate` if it had it before this call."""
+
+    id: str
+    cursor: Cursor
+    duplicate: bool = False
