@@ -14,7 +14,8 @@ python=$(for each in python3.13 python3.12 "$HOME"/.pyenv/versions/3.1[23]*/bin/
   "$each" -c 'print()' >/dev/null 2>&1 && { command -v "$each"; break; }
 done)
 "$python" -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check django==6.1.3
+"$work/venv/bin/pip" install --quiet --disable-pip-version-check django==6.1.3 ||
+  { echo 'The packages cannot be installed.'; exit 2; }
 cat >"$work/seen.py" <<'PY'
 import asyncio
 from django.conf import settings

@@ -11,7 +11,8 @@ work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 command -v redis-server >/dev/null || { echo 'This needs redis-server (Debian: redis-server).'; exit 2; }
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check redis==8.1.0
+"$work/venv/bin/pip" install --quiet --disable-pip-version-check redis==8.1.0 ||
+  { echo 'The packages cannot be installed.'; exit 2; }
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 redis-server --port "$port" --dir "$work" --save '' --maxclients 2 --daemonize no >/dev/null &
 cat >"$work/seen.py" <<'PY'

@@ -10,7 +10,8 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check uvicorn==0.54.0 httptools==0.9.0 h11==0.16.0
+"$work/venv/bin/pip" install --quiet --disable-pip-version-check uvicorn==0.54.0 httptools==0.9.0 h11==0.16.0 ||
+  { echo 'The packages cannot be installed.'; exit 2; }
 cat >"$work/app.py" <<'PY'
 async def app(scope, receive, send):
     if scope["type"] != "http":
