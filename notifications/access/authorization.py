@@ -38,7 +38,9 @@ MAX_LISTED_TOPICS = 3
 
 
 async def authorize_subscribe(request: HttpRequest, topics: Sequence[str]) -> Grant:
-    """A grant for the topics that the request may subscribe to. Raises `Forbidden` if it is none.
+    """A grant for the topics that the request may subscribe to.
+
+    Raises `Forbidden` if the request may subscribe to none of them.
 
     A request that names no topic gets the topics of its link, or else the user's own topic. The
     session is read only if the answer depends on the user.

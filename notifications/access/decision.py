@@ -93,9 +93,10 @@ async def decide(
 async def history_limits(
     identity: Identity, topics: Sequence[str], *, access: Access | None = None
 ) -> dict[str, int]:
-    """For each topic that may not be replayed in full: from when on, in ms since 1970.
+    """The time (ms since 1970) from which each topic may be replayed.
 
-    Credentials with a scope have no such limit, because the rules are about users.
+    The result has only the topics whose history is limited. Credentials with a scope have no such
+    limit, because the rules are about users.
     """
     access = access or active_rules()
     if identity.scope is not None or type(access).history_since is Access.history_since:
@@ -116,7 +117,7 @@ def _is_yes(answer: Answer | None, now: datetime) -> bool:
 
 
 def _answer_without_user(access: Access, identity: Identity, verb: Verb, topic: str) -> bool | None:
-    """The answer where it does not depend on the user; None where the rules have to be called."""
+    """The answer if it does not depend on the user; None if the rules have to be called."""
     if verb is Verb.SUBSCRIBE and access.is_public(topic):
         return True
     if identity.scope is None:

@@ -125,7 +125,7 @@ def group(name: str, *patterns: str) -> Rule:
 
 
 def own(*patterns: str) -> Rule:
-    """The user whose own topic it is: `user.{id}`, or by another field, `team.{team_id}`."""
+    """Only the user whose own topic it is: `user.{id}`; with another field, `team.{team_id}`."""
 
     async def allows(user: User, captured: Captured) -> Answer:
         return user.is_authenticated and all(

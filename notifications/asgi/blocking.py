@@ -72,7 +72,7 @@ def _messages_are_custom(*_: Any) -> bool:
 
 
 def _messages_are_stored(request: HttpRequest) -> bool:
-    # What `messages.get_messages` returns, but None where no middleware has set it.
+    # What `messages.get_messages` returns, but None if no middleware has set it.
     messages = getattr(request, "_messages", None)
     return messages is not None and (messages.used or messages.added_new or _messages_are_custom())
 

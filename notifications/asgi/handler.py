@@ -233,7 +233,8 @@ async def send_request_started(sender: type, scope: object) -> None:
 
 async def finish_request(sender: type, response: HttpResponseBase) -> None:
     """Close the response, which sends `request_finished`."""
-    # `close` calls these; nothing public lists them. One is Django's, for the request itself.
+    # `close` calls these functions, and no public attribute lists them. One of them is Django's
+    # own, and closes the request.
     closers = response._resource_closers  # type: ignore[attr-defined]  # noqa: SLF001
     may_block = len(closers) > 1 or type(response).close is not HttpResponseBase.close
     if may_block or _has_other_receivers(request_finished, sender):

@@ -24,7 +24,8 @@ from notifications.transport.uvicorn import is_connection_closed
 
 
 class Handoff:
-    """The `send` that Django gets. It also holds the stream that the request has led to, if any."""
+    """The `send` that Django gets. It also keeps the stream of the response, once `take` has found
+    one."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -34,8 +35,8 @@ class Handoff:
         try:
             await self._send(message)
         except RuntimeError:
-            # uvloop raises it where uvicorn has closed the connection because of what the client
-            # pipelined. Nobody is left to receive the message.
+            # uvloop raises `RuntimeError` if uvicorn has closed the connection, which it does for
+            # some pipelined requests. Nobody is left to receive the message.
             if not is_connection_closed(self._send):
                 raise
 

@@ -130,7 +130,9 @@ class _LazyAttribute(SimpleLazyObject):  # type: ignore[type-arg]
 
 
 def _merge(adapters: Sequence[AsyncAdapter], bottom: Handler) -> Handler:
-    """`MiddlewareMixin.__acall__` of each middleware around the next, in one coroutine.
+    """One coroutine that runs several middleware, each around the next.
+
+    It does what `MiddlewareMixin.__acall__` of each of them would do.
 
     An exception becomes a response for the middleware above the one that raised it, as it does in
     Django, where `convert_exception_to_response` wraps each layer.

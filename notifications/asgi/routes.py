@@ -29,7 +29,7 @@ def leads_to_nonblocking_view(scope: Mapping[str, Any]) -> bool:
 
 
 def cached_match(path: str) -> ResolverMatch | None:
-    """The match of a path, where it is the same for every request and holds nothing mutable.
+    """The match of a path, if it is the same for every request and holds nothing mutable.
 
     A path with a language prefix depends on the active language, and a match with keyword arguments
     holds a dict that a view could change.

@@ -1,8 +1,8 @@
 """Warnings about options of the running server that harm streams.
 
 No system check runs under `daphne …`, `uvicorn …` or gunicorn, and each of them takes its options
-from arguments, environment variables, files and code. The options that result are attributes of
-the server's own objects, which the first stream of the process leads to.
+from arguments, environment variables, files and code. The final options are attributes of the
+server's objects, which can be reached from the `send` of the first stream.
 
 Those attributes are undocumented: `docs/extend.md` lists them.
 """

@@ -28,8 +28,9 @@ MAX_WAITING = 2_000
 GROWTH_SECONDS = 0.02
 """How long a request waits for one of the pool's threads before the pool starts another."""
 CLEANUP_SECONDS = 1.0
-"""How often a thread lets Django close unusable connections, if only this service has used them
-since; and how long a thread is idle before it ends."""
+"""How often a thread lets Django close unusable connections, unless other code has used them."""
+THREAD_IDLE_SECONDS = 1.0
+"""How long a thread waits for work before it cleans up and ends."""
 
 type Work = Callable[[], None]
 type Inbox = SimpleQueue[RequestExecutor]
@@ -56,6 +57,7 @@ class ThreadPool:
         max_waiting: int = MAX_WAITING,
         growth_seconds: float = GROWTH_SECONDS,
         cleanup_seconds: float = CLEANUP_SECONDS,
+        idle_seconds: float = THREAD_IDLE_SECONDS,
         clean_up: Callable[[], None] = close_unusable_connections,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,6 +65,7 @@ class ThreadPool:
         self._max_waiting = max_waiting
         self._growth_seconds = growth_seconds
         self._cleanup_seconds = cleanup_seconds
+        self._idle_seconds = idle_seconds
         self._clean_up = clean_up
         self._clock = clock
         self._lock = threading.Lock()
@@ -130,13 +133,13 @@ class ThreadPool:
                 return
 
     def _next_executor(self, inbox: "Inbox") -> "RequestExecutor | None":
-        """The next executor, or None after `cleanup_seconds` without one."""
+        """The next executor, or None after `idle_seconds` without one."""
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()[1]
             self._idle.append(inbox)
         try:
-            return inbox.get(timeout=self._cleanup_seconds)
+            return inbox.get(timeout=self._idle_seconds)
         except Empty:
             with self._lock:
                 if inbox in self._idle:
@@ -166,8 +169,8 @@ class RequestExecutor(Executor):
     """Runs what one request does in threads, one call at a time and in order.
 
     With `keep_thread` all calls run in the same thread, and the executor occupies it until it is
-    closed. Code that keeps something in its thread or on a connection expects that. Without it, the
-    executor occupies a thread only while it has something to run.
+    closed. Use `keep_thread` for code that keeps something in its thread or on a connection.
+    Without `keep_thread`, the executor occupies a thread only while it has something to run.
     """
 
     def __init__(self, thread_pool: ThreadPool, *, keep_thread: bool) -> None:

@@ -56,7 +56,7 @@ type Network = Annotated[
     IPv4Network | IPv6Network, BeforeValidator(lambda text: ip_network(text, strict=False))
 ]
 
-type Several[T] = Annotated[tuple[T, ...], Field(strict=False)]
+type TupleOf[T] = Annotated[tuple[T, ...], Field(strict=False)]
 
 
 class Settings(BaseModel):
@@ -78,11 +78,11 @@ class Settings(BaseModel):
     KEY_PREFIX: Annotated[str, StringConstraints(pattern=r"^[\w.:-]{1,64}$")] = "carillon"
     """The prefix of all our keys in Redis, so that several services can share a server."""
 
-    PUBLISH_KEYS: Several[BearerKey] = ()
+    PUBLISH_KEYS: TupleOf[BearerKey] = ()
     """Bearer keys that may publish to every topic; each has at least 16 characters of visible
     ASCII."""
 
-    PUBLIC_TOPICS: Several[TopicPattern] = ()
+    PUBLIC_TOPICS: TupleOf[TopicPattern] = ()
     """Patterns of topics to which anyone may subscribe, unless `ACCESS` decides that: `news` covers
     `news` and `news.…`; `demo.` covers `demo.…`."""
 
@@ -101,7 +101,7 @@ class Settings(BaseModel):
     LINK_AGE: Annotated[int, Field(ge=1)] = 12 * 60 * 60
     """Seconds for which a link made by `events_url` is valid, unless its caller gives a time."""
 
-    CORS_ALLOWED_ORIGINS: Several[Origin] = ()
+    CORS_ALLOWED_ORIGINS: TupleOf[Origin] = ()
     """Origins (`https://app.example.com`) whose pages may read streams with credentials."""
 
     HISTORY_EVENTS: Annotated[int, Field(ge=1)] = 100_000
@@ -115,7 +115,7 @@ class Settings(BaseModel):
     quarter."""
 
     WRITE_DEADLINE: Annotated[float, Field(gt=0)] = 30
-    """Seconds that a subscriber may take to accept one chunk before its stream is closed."""
+    """Seconds that a subscriber may take to accept one payload before its stream is closed."""
 
     DRAIN_SECONDS: Annotated[float, Field(ge=0, le=300)] = 5
     """Seconds over which a process of `carillon serve` closes its streams before it exits, so that
@@ -145,7 +145,7 @@ class Settings(BaseModel):
     PUBLISH_RATE: Annotated[float, Field(ge=0)] = 0
     """Events a second that each publisher may publish through a process."""
 
-    TRUSTED_PROXIES: Several[Network] = ()
+    TRUSTED_PROXIES: TupleOf[Network] = ()
     """Addresses and networks of the proxies whose `X-Forwarded-For` is trusted."""
 
     REQUEST_TIMEOUT: Annotated[float, Field(gt=0, le=300)] = 15
@@ -155,7 +155,7 @@ class Settings(BaseModel):
     MAX_REQUEST_BYTES: Annotated[int, Field(ge=64 * KIB)] = 64 * MIB
     """Bytes of the largest request body that `carillon serve` accepts."""
 
-    METRICS_KEYS: Several[BearerKey] = ()
+    METRICS_KEYS: TupleOf[BearerKey] = ()
     """Bearer keys that may read `/metrics`. Without keys nobody may, except with `DEBUG`."""
 
     MAX_EVENT_BYTES: Annotated[int, Field(ge=1)] = 64 * KIB
@@ -178,7 +178,7 @@ class Settings(BaseModel):
     """Which processes relay the outbox: `manage.py carillon relay` alone (`off`), or the serving
     processes as well (`in-process`)."""
 
-    OUTBOX_DATABASES: Annotated[Several[str], Field(min_length=1)] = ("default",)
+    OUTBOX_DATABASES: Annotated[TupleOf[str], Field(min_length=1)] = ("default",)
     """The names in `DATABASES` of the databases whose outbox is relayed."""
 
     OUTBOX_LEASE: Annotated[float, Field(ge=1, le=300)] = 10

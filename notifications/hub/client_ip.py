@@ -28,7 +28,7 @@ def client_address(scope: Mapping[str, Any]) -> str | None:
 
 
 def nearest(scope: Mapping[str, Any], trusted: Collection[Network]) -> Address | None:
-    """The nearest address that is in no trusted network; None where the server knows no peer.
+    """The nearest address that is in no trusted network; None if the server knows no peer.
 
     `X-Forwarded-For` is read from the right: the first untrusted address from there may have
     invented all that is left of it.

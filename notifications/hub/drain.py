@@ -19,7 +19,7 @@ async def drain(
     poll_seconds: float = POLL_SECONDS,
     grace_seconds: float = GRACE_SECONDS,
 ) -> None:
-    """Close every stream in random order, evenly spread over so many seconds.
+    """Close every stream in random order, spread evenly over `over` seconds.
 
     A busy transport takes no closing block: such a stream has until `grace_seconds` after the end
     to become free, and is then aborted.

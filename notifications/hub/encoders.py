@@ -32,8 +32,11 @@ class Encoder(ABC):
     depends_on_topics: ClassVar[bool] = True
     opens_with_cursor: ClassVar[bool] = True
 
-    def starting_at(self, since: Mapping[str, Position]) -> "Encoder":
-        """The encoder for a backlog whose topics start at different positions."""
+    def for_limited_history(self, since: Mapping[str, Position]) -> "Encoder":
+        """The encoder for a backlog of which some topics have only a part.
+
+        `since`: for each of these topics, the first position that is sent.
+        """
         del since
         return self
 
@@ -48,11 +51,11 @@ class Encoder(ABC):
 
     @abstractmethod
     def cursor(self, at: Cursor) -> bytes:
-        """The opening of a stream, and its keep-alive: the position that the stream has reached."""
+        """The keep-alive, and the usual opening: the position that the stream has reached."""
 
     @abstractmethod
     def reset(self, at: Cursor, reason: ResetReason) -> bytes:
-        """Events before `at` may be missing: the client fetches its state anew, then goes on."""
+        """Events before `at` may be missing: the client fetches its state again, then goes on."""
 
     @abstractmethod
     def denied(self, at: Cursor, topics: Collection[str]) -> bytes:

@@ -35,7 +35,10 @@ class _StreamGrant(HeldGrant):
 
 
 class Enforcement:
-    """Knows the grant of each subscriber that has one. Lives in one event loop, beside its hub."""
+    """Knows the grant of each subscriber that has one. Lives in one event loop, beside its hub.
+
+    A grant without `renew` never ends by itself; only a kick of its topic ends its stream.
+    """
 
     def __init__(self, hub: Hub, *, max_age: float, tick_seconds: float = TICK_SECONDS) -> None:
         timing = hub.timing
@@ -59,7 +62,7 @@ class Enforcement:
         hub.on_leave.append(self._forget)
 
     def add(self, subscriber: Subscriber, grant: Grant) -> None:
-        """Hold a subscriber to its grant, and apply what was ordered since that was requested."""
+        """Hold a subscriber to its grant, and apply the control entries that came after `as_of`."""
         if not subscriber.open or grant.renew is None:
             return
         held = self._held[subscriber] = _StreamGrant(grant, self._timing.clock())
@@ -73,8 +76,9 @@ class Enforcement:
         if as_of is None or as_of.epoch != self._hub.head.epoch:
             self._recheck_soon(subscriber)
             return
-        since = takewhile(lambda control: control.position > as_of.position, reversed(self._recent))
-        for control in reversed(list(since)):
+        newest_first = reversed(self._recent)
+        missed = takewhile(lambda control: control.position > as_of.position, newest_first)
+        for control in reversed(list(missed)):
             if concerns(control, grant):
                 self._apply_to(subscriber, control)
 

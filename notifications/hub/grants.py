@@ -15,9 +15,9 @@ class Grant:
     `since`: the time (ms since 1970) from which a topic may be replayed, for topics whose whole
     history the client may not have. `subjects`: the names under which a control entry concerns the
     grant. `until`: when it ends, in seconds since 1970. `as_of`: the head of this process before
-    the permissions were read, so that no permission that ends meanwhile is missed. `renew` reads
-    the permissions anew: it returns the present grant, or None if there is none any more, and
-    raises what its database raises.
+    the permissions were read. Control entries after it are applied to the grant. `renew` reads the
+    permissions again: it returns the present grant, or None if there is none any more, and raises
+    what its database raises.
     """
 
     topics: tuple[str, ...]

@@ -13,7 +13,7 @@ from itertools import batched
 from notifications.hub.audiences import Audiences
 from notifications.hub.encoders import PLAIN, Encoder
 from notifications.hub.payloads import MAX_CHUNK_BYTES, Chunk, KeepAliveCache, pack
-from notifications.hub.resume import resolve_per_topic, resolve_start, take_backlog, take_opening
+from notifications.hub.resume import resolve_start, resolve_topic_starts, take_backlog, take_opening
 from notifications.hub.scheduling import FairQueue, Timing
 from notifications.hub.subscribers import CloseReason, SlowSubscribers, Start, Subscriber
 from notifications.hub.window import Window
@@ -26,7 +26,7 @@ logger = logging.getLogger("carillon")
 
 
 class Hub:
-    """All methods are called in the event loop in which the hub was made."""
+    """Brings batches to subscribers. Use it only in the event loop in which it was made."""
 
     def __init__(self, epoch: str, window: Window, *, timing: Timing | None = None) -> None:
         self.timing = timing or Timing()
@@ -81,7 +81,7 @@ class Hub:
         first = {topic: make_position(ms) for topic, ms in since.items()} if since else {}
         lost: Collection[str] = topics
         if start.cursors:
-            position, later, lost = resolve_per_topic(start.cursors, self.head, window.floor)
+            position, later, lost = resolve_topic_starts(start.cursors, self.head, window.floor)
             first |= later
             reset = ResetReason.UNKNOWN if lost else None
         audience = self._audiences.of(topics, encoder)
@@ -102,7 +102,7 @@ class Hub:
         """Forget a stream that is over, without touching its transport. The first reason counts."""
         if not subscriber.open:
             return
-        subscriber.leave()
+        subscriber.mark_closed()
         self._slow.discard(subscriber)
         self._audiences.leave(subscriber)
         for callback in self.on_leave:
@@ -123,7 +123,10 @@ class Hub:
     # Fan-out
 
     async def deliver(self, batch: Batch) -> None:
-        """Bring a batch of the tail to every subscriber that it concerns, before the next batch."""
+        """Write a batch of the tail to the subscribers of its topics.
+
+        Call it again only after it has returned.
+        """
         self._window.append(batch)
         before = process_counters.delivered
         time_slice = self.timing.time_slice()
@@ -141,9 +144,9 @@ class Hub:
             process_counters.record_latency(position_ms(batch.entries[0].position))
 
     def _fan_out(self, members: Sequence[Subscriber], chunk: Chunk) -> None:
-        """Write the chunk to the members that have everything before it and nothing of it.
+        """Write the chunk to the members that have everything before it and none of its events.
 
-        The other ones catch up from the window.
+        A member that has all of it is left alone; any other member catches up from the window.
         """
         first, last, payload = chunk.first, chunk.last, chunk.payload
         written = 0
@@ -158,7 +161,7 @@ class Hub:
         process_counters.delivered += written * chunk.count
 
     def _defer_skipped(self, members: Sequence[Subscriber], skip: frozenset[str]) -> None:
-        """A member that an event of a chunk skips gets the other events from the window."""
+        """If an event of the chunk skips a member, it gets the other events from the window."""
         for member in members:
             if member.open and not member.behind and member.has_subject_in(skip):
                 self._fall_behind(member)
@@ -226,7 +229,8 @@ class Hub:
     def continuation_of(self, subscriber: Subscriber) -> Start:
         """The start of a stream that replaces this one in the same step of the event loop."""
         if subscriber.pending_reset:
-            return Start(cursor="")  # It cannot be read, so the new stream gets the reset.
+            # An empty cursor cannot be parsed, so the new stream begins with a reset.
+            return Start(cursor="")
         return Start(cursor=Cursor(self._epoch, subscriber.reached(self._settled)))
 
     async def close_slow_subscribers(self, *, deadline: float) -> None:
@@ -236,7 +240,8 @@ class Hub:
             if subscriber.open:
                 self.close(subscriber, CloseReason.TOO_SLOW)
             else:
-                subscriber.transport.abort()  # the closing block has not been sent either
+                # The stream is closed already, and its closing block is still not sent.
+                subscriber.transport.abort()
             if time_slice.expired:
                 await time_slice.pause()
 

@@ -1,4 +1,4 @@
-"""What happens to streams without events: keep-alives, write deadlines, and a maximum age."""
+"""What happens on a clock: keep-alives, write deadlines, maximum ages, trimming of the window."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from notifications.hub.subscribers import CloseReason, Subscriber
 TICK_SECONDS = 0.1
 JITTER = 0.25
 BUSY_SECONDS = 1.0
-"""When a stream that has reached its maximum age, but whose transport is busy, is visited again."""
+"""The pause before another visit to a stream that is too old but whose transport is busy."""
 
 
 class KeepAlive:

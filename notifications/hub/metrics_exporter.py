@@ -11,7 +11,7 @@ from notifications.telemetry.counters import process_counters
 
 EXPORT_SECONDS = 1.0
 LAG_CHECK_SECONDS = 5.0
-SETTLE_SECONDS = 0.1
+CATCH_UP_SECONDS = 0.1
 """A tail that does not lag has read within this time what the log held before."""
 
 
@@ -23,10 +23,10 @@ def is_available() -> bool:
 class MetricsExporter:
     """Lives in the event loop of its hub."""
 
-    def __init__(self, hub: Hub, log: Log, *, settle_seconds: float = SETTLE_SECONDS) -> None:
+    def __init__(self, hub: Hub, log: Log, *, catch_up_seconds: float = CATCH_UP_SECONDS) -> None:
         self._hub = hub
         self._log = log
-        self._settle_seconds = settle_seconds
+        self._catch_up_seconds = catch_up_seconds
         self._last_complete = hub.timing.clock()
         self._lags = False
 
@@ -70,7 +70,7 @@ class MetricsExporter:
         except Unavailable:
             return False
         if not self._has_reached(state):
-            await asyncio.sleep(self._settle_seconds)
+            await asyncio.sleep(self._catch_up_seconds)
         return self._has_reached(state)
 
     def _has_reached(self, state: Cursor) -> bool:

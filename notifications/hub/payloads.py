@@ -11,7 +11,7 @@ from notifications.log.entries import Entry
 from notifications.transport.base import Payload
 
 MAX_CHUNK_BYTES = 64 * 1024
-"""The most that a transport is handed at once, unless a single event is larger."""
+"""The most that a transport gets at once, unless a single event is larger."""
 MAX_CACHED_ENCODERS = 100
 
 
@@ -19,7 +19,8 @@ MAX_CACHED_ENCODERS = 100
 class Chunk:
     """The blocks of `count` events, from the one at `first` to the one at `last`.
 
-    `skip`: the subjects that one of the events skips. The chunk is not for their subscribers.
+    `skip`: the subjects that at least one of the events skips. The chunk is not for their
+    subscribers.
     """
 
     first: Position
@@ -30,7 +31,7 @@ class Chunk:
 
 
 def pack(entries: Sequence[Entry], audience: Audience, epoch: str) -> Iterator[Chunk]:
-    """Encode at least one entry for an audience, in as few chunks as hold them."""
+    """Encode the entries for an audience, in as few chunks as possible. `entries` is not empty."""
     encoder, topics = audience.encoder, audience.topics
     blocks: list[bytes] = []
     size = 0

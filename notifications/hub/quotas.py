@@ -77,9 +77,10 @@ class Quotas:
         *,
         replacing: Subscriber | None = None,
     ) -> tuple[str, ...] | CloseReason:
-        """The names for `take`, or why no stream may open now, or none in place of another one.
+        """The names to pass to `take`, or the reason why no stream may open now.
 
-        Nothing is reserved: call `take` in the same step of the event loop.
+        `replacing`: a stream that ends as this one opens, and so is not counted. Nothing is
+        reserved: call `take` in the same step of the event loop.
         """
         names = self.names(address, grant)
         return self._refusal(names, replacing) or names

@@ -64,7 +64,7 @@ class RecheckPolicy:
         return self._capped(held, self._max_age * self._random.uniform(1 - self._jitter, 1))
 
     def _capped(self, held: HeldGrant, seconds: float) -> float:
-        """The time until the grant expires, if that is less."""
+        """`seconds`, or the time until the grant expires if it is shorter."""
         if held.grant.until is None:
             return seconds
         return min(seconds, max(0.0, held.grant.until - self._wall_clock()))
@@ -73,7 +73,7 @@ class RecheckPolicy:
         return held.grant.until is not None and self._wall_clock() >= held.grant.until
 
     async def recheck(self, held: HeldGrant) -> GrantEnd | float:
-        """Ask for the grant anew: why it has ended, or the seconds until the next recheck."""
+        """Ask for the grant again: why it has ended, or the seconds until the next recheck."""
         assert held.grant.renew is not None
         try:
             grant = await held.grant.renew()
@@ -91,7 +91,7 @@ class RecheckPolicy:
     def _unanswered(self, held: HeldGrant) -> GrantEnd | float:
         """A database that cannot be reached denies nothing, but the grant cannot last for ever."""
         if self._clock() - held.confirmed > 2 * self._max_age:
-            return GrantEnd(CloseReason.USER_UNKNOWN)
+            return GrantEnd(CloseReason.DATABASE_AWAY)
         pause = min(self._random.uniform(*self._retry_seconds), self._max_age)
         return self._capped(held, pause)
 

@@ -12,9 +12,10 @@ from notifications.telemetry.counters import process_counters
 
 
 def resolve_start(start: Start, window: Window, epoch: str) -> tuple[Position, ResetReason | None]:
-    """The position after which a stream starts, and why that is a reset, if it is one.
+    """The position after which a stream starts; and the reason of a reset, or None.
 
-    A cursor ahead of this process is accepted: another process has read further.
+    A cursor ahead of this process is accepted for now, since another process may have read further;
+    `Runtime._verify_cursor` asks the log.
     """
     head = window.head
     if start.since_ms is not None:
@@ -34,16 +35,18 @@ def resolve_start(start: Start, window: Window, epoch: str) -> tuple[Position, R
     return cursor.position, None
 
 
-def resolve_per_topic(
+def resolve_topic_starts(
     cursors: Mapping[str, Cursor | None], head: Cursor, floor: Position
 ) -> tuple[Position, dict[str, Position], list[str]]:
-    """As `resolve_start`, for a stream whose topics bring one cursor each.
+    """As `resolve_start`, for a stream that has a cursor for each topic.
 
     Returns the position after which the stream starts, the first position of each topic that starts
-    later, and the topics that are lost. A topic is lost, and starts at the head, where the events
-    after its cursor are not known. A cursor ahead of this process is accepted only if all topics
-    have the same one: a stream has a single position, so the events of one topic up to its cursor
-    could otherwise neither be left out nor be held back for the sake of the other topics.
+    later, and the topics that are lost. A topic is lost, and starts at the head, if the events
+    after its cursor are not known.
+
+    A cursor ahead of this process is accepted only if all topics have the same cursor. A stream has
+    one position: if that were ahead for one topic, the other topics would miss events; if it were
+    not, this topic's events would be sent twice.
     """
     same_for_all = len(set(cursors.values())) == 1
     known = {
@@ -73,7 +76,7 @@ def take_opening(
     """The opening blocks, and as much of the backlog as fits into the same payload."""
     at = Cursor(epoch, subscriber.position)
     encoder = subscriber.audience.encoder
-    opening = encoder.starting_at(subscriber.since or {}).opening(at, reset, lost)
+    opening = encoder.for_limited_history(subscriber.since or {}).opening(at, reset, lost)
     if denied:
         opening += encoder.denied(at, denied)
     if reset:
@@ -88,7 +91,7 @@ def take_backlog(subscriber: Subscriber, window: Window, epoch: str, *, room: in
     """The events after the subscriber's position: at most `room` bytes, or one larger event.
 
     The subscriber moves on as if it had them already: the caller hands them over in the same step
-    of the event loop. Where nothing is left, the subscriber has caught up.
+    of the event loop. If nothing is left, the subscriber has caught up.
     """
     topics, encoder, since = (
         subscriber.audience.topics,
@@ -96,7 +99,7 @@ def take_backlog(subscriber: Subscriber, window: Window, epoch: str, *, room: in
         subscriber.since,
     )
     if since:
-        encoder = encoder.starting_at(since)
+        encoder = encoder.for_limited_history(since)
     position = subscriber.position
     blocks: list[bytes] = []
     for entry in window.following(topics, position):

@@ -1,4 +1,4 @@
-"""The runtime: what a process runs to serve streams, which is the tail, the hub and their company.
+"""The runtime: what a process runs to serve streams: the tail, the hub, and what runs beside them.
 
 Each event loop has its own. A runtime starts when the server starts (ASGI lifespan) or when the
 first request needs it, because not every server implements lifespan. It ends with `stop` or with
@@ -36,7 +36,8 @@ RETRY_SECONDS = 0.5
 """The pause before the log is asked again, give or take a half."""
 
 control_observers: list[Callable[[ControlEntry], object]] = []
-"""Called with each control entry of the log, before that ends streams."""
+"""Called before each control entry is applied: possibly twice, once at once in its own process and
+once from the log."""
 
 services: list[Callable[[Settings], Coroutine[None, None, None]]] = []
 """What runs beside the hub of each event loop, from the runtime's start to its end.
@@ -128,7 +129,7 @@ class Runtime:
         return subscriber
 
     async def _verify_cursor(self, subscriber: Subscriber, cursor: Cursor) -> None:
-        """Send a reset where the log has not reached a cursor that is ahead of this process."""
+        """Send a reset if the log has not reached a cursor that is ahead of this process."""
         while subscriber.open and self.hub.head.epoch == cursor.epoch:
             try:
                 state = await self.log.state()
@@ -147,7 +148,7 @@ class Runtime:
     # Ending
 
     async def drain(self, *, over: float) -> None:
-        """Open no new stream, and close all, spread over so many seconds.
+        """Open no new stream, and close all, spread over `over` seconds.
 
         Everything else goes on: publishing, and the requests that are under way.
         """

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 STRIDE = 16
-"""A loop over small steps, such as writes to a socket, reads the clock once in so many steps."""
+"""A loop over small steps, such as writes to a socket, reads the clock only after each `STRIDE`
+steps."""
 SLICE_SECONDS = 0.002
 
 

@@ -22,7 +22,7 @@ type EndNotice = Callable[[], Awaitable[object]]
 class EventStream:
     """The topics of a stream and where it starts. It joins the hub when it is opened.
 
-    Iterating over it opens it too, wherever the stream is not handed off.
+    Iterating over it opens it too, if the stream is not handed off.
     """
 
     def __init__(
@@ -61,7 +61,10 @@ class EventStream:
         return None
 
     def open(self, transport: Transport) -> tuple[Hub, Subscriber]:
-        """Join the hub of the running loop. Raises `RuntimeError` if that has no window yet."""
+        """Join the hub of the running loop.
+
+        Raises `RuntimeError` if this process has not loaded its window yet.
+        """
         running = runtime.start()
         subscriber = running.subscribe(
             self._grant,

@@ -17,12 +17,13 @@ logger = logging.getLogger("carillon")
 
 
 class CloseReason(StrEnum):
-    """Why a stream ended, or did not begin."""
+    """Why a stream or an export ended, or did not begin."""
 
     CLIENT_LEFT = "client_left"
     WRITE_FAILED = "write_failed"
     TOO_SLOW = "too_slow"
-    """The client took longer than the write deadline to accept one payload."""
+    """The client took longer than the write deadline to accept one payload, or acknowledged nothing
+    for as long."""
     FELL_BEHIND = "fell_behind"
     """The window no longer holds the next event for this client."""
     STOPPING = "stopping"
@@ -33,24 +34,24 @@ class CloseReason(StrEnum):
     """This process has not loaded its window yet."""
     LOG_AWAY = "log_away"
     """The log cannot be reached, so the rest of an export cannot be read."""
-    USER_UNKNOWN = "user_unknown"
+    DATABASE_AWAY = "user_unknown"
     """The database that holds sessions and permissions cannot be reached."""
     SIGNED_OUT = "signed_out"
     """The user logged out of the session that opened this stream."""
     PERMISSION_ENDED = "permission_ended"
-    """The user may no longer subscribe to all of these topics, or no longer exists."""
+    """The user may no longer subscribe to at least one of these topics, or no longer exists."""
     EXPIRED = "expired"
-    """The permission had an end in time, and that has come."""
+    """The permission was limited in time, and the time is over."""
     KICKED = "kicked"
     """An operator or the application ended the streams of this user or topic."""
     TOO_OLD = "too_old"
     """The stream reached the maximum age: its browser reconnects, perhaps to another process."""
     TOO_MANY_STREAMS = "too_many_streams"
-    """This process has its maximum of streams."""
+    """This process already has the maximum number of streams."""
     TOO_MANY_OF_ADDRESS = "too_many_of_address"
-    """The client's address has its maximum of streams in this process."""
+    """The client's address already has the maximum number of streams in this process."""
     TOO_MANY_OF_USER = "too_many_of_user"
-    """The user has their maximum of streams in this process."""
+    """The user already has the maximum number of streams in this process."""
 
     @property
     def level(self) -> int:
@@ -68,15 +69,15 @@ _USUAL_REASONS = frozenset(
 )
 
 _HANG_UP = frozenset({CloseReason.FELL_BEHIND, CloseReason.TOO_OLD})
-"""A client that fell behind may never read the rest of its response, and one whose stream is too
-old would use the same connection again and so come back to the same process."""
+"""The connection is closed for these reasons. `FELL_BEHIND`: the client may never read the rest.
+`TOO_OLD`: the client would use the same connection again, and reach the same process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """Where a stream starts: after a cursor, at a time (ms since 1970), or, with neither, now.
 
-    Or after one cursor per topic, where None stands for a cursor that cannot be read.
+    Or after a cursor for each topic: None is a cursor that cannot be read.
     """
 
     cursor: str | Cursor | None = None
@@ -84,7 +85,7 @@ class Start:
     cursors: Mapping[str, Cursor | None] = field(default_factory=dict)
 
 
-class SubscriberOwner(Protocol):
+class SubscriberCallbacks(Protocol):
     """The hub, as a subscriber knows it."""
 
     def drained(self, subscriber: "Subscriber") -> None: ...
@@ -105,27 +106,27 @@ class Subscriber:
     """One open stream: a cursor into the window, and the transport to fill from there.
 
     Only its own methods change it. `behind`: the window may hold more for it after `position`.
-    `pending_reset`: the reset to report before anything else. `since`: the position from which the
-    history of a topic may be replayed, where that is not all of it. `subjects`: the names by which
+    `pending_reset`: the reset to report before anything else. `since`: for each topic whose history
+    is limited, the first position that may be replayed. `subjects`: the names by which
     an event may skip it. `quota_names`: the names under which the quotas count it. `expires_at`:
     when it reaches its maximum age, by the event loop's clock.
     """
 
     __slots__ = (
-        *("_owner", "audience", "behind", "expires_at", "open", "pending_reset", "position"),
+        *("_callbacks", "audience", "behind", "expires_at", "open", "pending_reset", "position"),
         *("quota_names", "since", "subjects", "transport"),
     )
 
     def __init__(
         self,
-        owner: SubscriberOwner,
+        callbacks: SubscriberCallbacks,
         audience: Audience,
         transport: Transport,
         position: Position,
         *,
         subjects: tuple[str, ...] = (),
     ) -> None:
-        self._owner = owner
+        self._callbacks = callbacks
         self.audience = audience
         self.transport = transport
         self.position = position
@@ -137,20 +138,20 @@ class Subscriber:
         self.expires_at = inf
         self.open = True
         audience.members[self] = None
-        transport.owner = self
+        transport.callbacks = self
 
     # Its position in the log
 
     def send(self, payload: Payload, position: Position) -> None:
         """Hand over a payload with which the subscriber has everything up to `position`.
 
-        Both steps are one method because this is the hot path of a fan-out.
+        The position and the write are one method, because fan-out calls it for every delivery.
         """
         self.position = position
         self.transport.write(payload)
 
     def reached(self, settled: Position) -> Position:
-        """The position up to which it has everything, where the last fan-out ended at `settled`."""
+        """The position up to which it has everything. `settled`: where the last fan-out ended."""
         return self.position if self.behind else max(self.position, settled)
 
     def advance(self, position: Position) -> None:
@@ -173,7 +174,7 @@ class Subscriber:
         self.behind = True
 
     def reset_to(self, head: Position) -> None:
-        """The pending reset is being reported: what came before `head` no longer concerns it."""
+        """The reset is sent now: the subscriber continues after `head`."""
         self.pending_reset = None
         self.position = head
         self.behind = False
@@ -187,7 +188,11 @@ class Subscriber:
         self.since = {topic: min(first, live) for topic, first in since.items()} or None
 
     def may_receive(self, entry: Entry) -> bool:
-        """Whether the entry does not skip it, and one of its topics may be replayed from there."""
+        """Whether this subscriber may get the entry.
+
+        The entry must not skip it, and the history of at least one of its topics must reach back to
+        the entry.
+        """
         if entry.skip and self.has_subject_in(entry.skip):
             return False
         since = self.since
@@ -207,14 +212,14 @@ class Subscriber:
     def count_under(self, quota_names: tuple[str, ...] | None) -> None:
         self.quota_names = quota_names
 
-    def leave(self) -> None:
+    def mark_closed(self) -> None:
         self.open = False
 
     def end(self, reason: CloseReason, topics: Collection[str]) -> bool:
         """Write the closing block, with the `topics` that the reason is about.
 
-        A transport that is busy takes no closing block, so it is aborted. Returns whether the
-        closing block is still being sent.
+        A busy transport takes no closing block: it is aborted, as it also is for `WRITE_FAILED` and
+        `TOO_SLOW`. Returns whether the closing block is still being sent.
         """
         transport = self.transport
         if transport.busy or reason in (CloseReason.WRITE_FAILED, CloseReason.TOO_SLOW):
@@ -232,27 +237,28 @@ class Subscriber:
     # What the transport reports
 
     def drained(self) -> None:
-        self._owner.drained(self)
+        self._callbacks.drained(self)
 
     def lost(self) -> None:
-        self._owner.lost(self)
+        self._callbacks.lost(self)
 
 
 class SlowSubscribers:
-    """The subscribers whose transport is still busy with a payload, in the order of their waits."""
+    """The subscribers whose transport is still busy with a payload: the one that has waited longest
+    first."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._since: dict[Subscriber, float] = {}
+        self._waiting_since: dict[Subscriber, float] = {}
         self._clock = clock
 
     def __len__(self) -> int:
-        return len(self._since)
+        return len(self._waiting_since)
 
     def add(self, subscriber: Subscriber) -> None:
-        self._since[subscriber] = self._clock()
+        self._waiting_since[subscriber] = self._clock()
 
     def discard(self, subscriber: Subscriber) -> None:
-        self._since.pop(subscriber, None)
+        self._waiting_since.pop(subscriber, None)
 
     def overdue(self, deadline: float) -> Iterator[Subscriber]:
         """Take out, one by one, the subscribers that have waited for `deadline` seconds.
@@ -260,8 +266,8 @@ class SlowSubscribers:
         Other subscribers may come and go between two steps of the iteration.
         """
         oldest = self._clock() - deadline
-        waited = takewhile(lambda wait: wait[1] <= oldest, self._since.items())
-        for subscriber, since in list(waited):
-            if self._since.get(subscriber) == since:
-                del self._since[subscriber]
+        waited = takewhile(lambda wait: wait[1] <= oldest, self._waiting_since.items())
+        for subscriber, waiting_since in list(waited):
+            if self._waiting_since.get(subscriber) == waiting_since:
+                del self._waiting_since[subscriber]
                 yield subscriber

@@ -10,8 +10,11 @@ from operator import attrgetter
 from notifications.log.cursors import START, Position, make_position, position_ms
 from notifications.log.entries import Batch, Entry, Retention
 
-STEP = 1_000
-"""The most entries that are removed in one step, so that no step holds the event loop for long."""
+REMOVED_PER_STEP = 1_000
+"""The entries that one step removes at most, besides twice as many as it adds.
+
+So no step holds the event loop for long.
+"""
 _by_position = attrgetter("position")
 _REMOVED = Entry(START, (), b"", None, b"", is_text=True, retry=None)
 
@@ -20,8 +23,8 @@ class Window:
     """Every event after `floor` and up to `head`, oldest first.
 
     Entries are numbered in the order in which they came, and the index of a topic holds the numbers
-    of its entries. The number of a removed entry stays in an index until that is next compacted,
-    which happens at most once per entry.
+    of its entries. An index still holds the numbers of some removed entries. They are deleted by
+    halves of the index, so the cost for each entry is constant.
     """
 
     def __init__(
@@ -56,7 +59,10 @@ class Window:
     # What comes and goes
 
     def append(self, batch: Batch) -> None:
-        """Add a batch. One that does not follow the head restarts the window: there is a hole."""
+        """Add a batch.
+
+        A batch that does not follow the head comes after a hole, and restarts the window.
+        """
         if batch.prev != self.head:
             self.restart(batch.prev)
         for entry in batch.entries:
@@ -69,9 +75,9 @@ class Window:
                 index.append(number)
             self.size += entry.size
         self.head = batch.last
-        self.trim(now_ms=position_ms(self.head), most=STEP + 2 * len(batch.entries))
+        self.trim(now_ms=position_ms(self.head), most=REMOVED_PER_STEP + 2 * len(batch.entries))
 
-    def trim(self, *, now_ms: int, most: int = STEP) -> bool:
+    def trim(self, *, now_ms: int, most: int = REMOVED_PER_STEP) -> bool:
         """Remove up to `most` events that retention does not keep. Returns whether more are left.
 
         `now_ms` is a time by the clock of the log.
@@ -89,7 +95,7 @@ class Window:
             surplus -= 1
             most -= 1
             more = self._first < len(self._entries)
-        if self._first > len(self) + STEP:
+        if self._first > len(self) + REMOVED_PER_STEP:
             del self._entries[: self._first]
             self._base += self._first
             self._first = 0
@@ -100,8 +106,8 @@ class Window:
 
         To free the whole of a long history at once would hold the event loop for too long.
         """
-        del self._entries[-STEP:]
-        for _ in range(min(STEP, len(self._topics))):
+        del self._entries[-REMOVED_PER_STEP:]
+        for _ in range(min(REMOVED_PER_STEP, len(self._topics))):
             self._topics.popitem()
         return bool(self._entries or self._topics)
 
@@ -121,7 +127,10 @@ class Window:
     # What it answers
 
     def position_before(self, ms: int) -> Position:
-        """The position before the first event of that time or later; the floor, if that is all."""
+        """The position after which the events from `ms` on follow.
+
+        It is that of the last earlier event, or the floor if the window has no earlier event.
+        """
         index = self._index_after(Position(make_position(ms) - 1))
         if index == self._first:
             return self.floor
@@ -137,7 +146,7 @@ class Window:
         for topic in topics:
             index = self._topics.get(topic)
             if index is not None and index[-1] >= start:
-                runs.append(_tail_of(index, bisect_left(index, start)))
+                runs.append(_from_index(index, bisect_left(index, start)))
         numbers = runs[0] if len(runs) == 1 else merge(*runs)
         previous = -1
         for number in numbers:
@@ -146,8 +155,9 @@ class Window:
                 yield self._entries[number - self._base]
 
     def estimate_following(self, topics: Iterable[str], after: Position) -> int:
-        """How many events `following` yields, where one with several of the topics counts for each.
+        """An upper bound of what `following` yields.
 
+        An event is counted once for each of these topics that it has.
         The exact number would need the merge that `following` does.
         """
         start = self._base + self._index_after(after)
@@ -158,6 +168,6 @@ class Window:
         return bisect_right(self._entries, position, lo=self._first, key=_by_position)
 
 
-def _tail_of(index: "array[int]", first: int) -> Iterator[int]:
+def _from_index(index: "array[int]", first: int) -> Iterator[int]:
     """A slice without a copy: a slow subscriber takes one chunk of what may be a long history."""
     return (index[i] for i in range(first, len(index)))

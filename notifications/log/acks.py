@@ -74,8 +74,8 @@ class AppendRetry:
     def pause_after(self, error: Unavailable) -> float:
         """Prepare `command` for another attempt, and return the pause before it in seconds.
 
-        Raises the error for the publisher where there is no doubt about the outcome, or no time
-        left. An outcome that was in doubt once stays in doubt, whatever a later attempt brings.
+        Raises the error for the publisher if the log certainly kept nothing, or if no time is left.
+        An outcome that was in doubt once stays in doubt, whatever a later attempt brings.
         """
         if self._doubt is None:
             if error.outcome == "not_sent":

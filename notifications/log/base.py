@@ -10,7 +10,9 @@ from notifications.log.entries import Batch, ControlEntry, Draft, Gap, Receipt
 
 
 class Log(ABC):
-    """The log, for one event loop. Entering it neither connects nor fails; leaving it closes all.
+    """The log, for one event loop.
+
+    Entering the log neither connects nor fails. Leaving it closes all its connections.
 
     `Unavailable` means that the log could not be reached within a bounded time.
     """
@@ -37,29 +39,29 @@ class Log(ABC):
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         """Append all drafts, adjacent and in order, or none; return a receipt for each, in order.
 
-        Where an acknowledgement is lost on its way, the log itself finds out what became of the
-        drafts, if it can be reached again in time. Raises `Unavailable`, whose text says whether
-        that is known, and `Conflict` (extension `index`) where a key was used with another
-        fingerprint.
+        If an acknowledgement is lost, this asks the log whether the drafts were appended, as long
+        as there is time. Raises `Unavailable`, whose text says whether the outcome is known. Raises
+        `Conflict` if a key was used with another fingerprint; its `extensions["index"]` is the
+        number of that draft.
         """
 
     @abstractmethod
     def read(self, *, until: Position, after: Position = START) -> AsyncGenerator[Batch]:
         """Yield the log after one position and up to another, oldest first.
 
-        Each batch joins the batch before it: its `prev` is the `last` of that batch. Where the log
-        has a hole, the batch after the hole begins a new run, so its `prev` differs. A hole at the
-        end shows in the last batch, which ends before `until`. Batches are small: a few hundred
-        events, or half a MiB. Raises `Unavailable`.
+        Each batch joins the batch before it: its `prev` is the `last` of that batch, or `after` for
+        the first batch. `prev` of the batch after a hole is not that position. If the hole is at
+        the end, the last batch ends before `until`. Batches are small: a few hundred events, or
+        half a MiB. Raises `Unavailable`.
         """
 
     @abstractmethod
     def tail(self, after: Cursor) -> AsyncGenerator[Batch | Gap]:
-        """Yield everything appended after a cursor, as it comes, for ever, or until a `Gap`.
+        """Yield everything appended after a cursor, as it comes.
 
-        A log that cannot be reached raises nothing here: the tail waits, and then continues from
-        its last position. Events that it cannot account for (trimmed, flushed, lost in a failover,
-        another epoch) are a `Gap`, never silence.
+        Only a `Gap` ends the tail, and it is the last item. A log that cannot be reached raises
+        nothing here: the tail waits, and then continues from its last position. If events are
+        missing (trimmed, flushed, lost in a failover, another epoch), the tail yields a `Gap`.
         """
 
     @abstractmethod
@@ -72,24 +74,20 @@ class SyncLog(ABC):
 
     @abstractmethod
     def state(self) -> Cursor:
-        """Do as `Log.state`."""
+        """As `Log.state`."""
 
     @abstractmethod
     def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        """Do as `Log.append`."""
+        """As `Log.append`."""
 
     @abstractmethod
     def append_control(self, control: ControlEntry) -> Cursor:
         """Append a control entry and return its position. Raises `Unavailable`."""
 
     @abstractmethod
-    def release(self, keys: Sequence[str], *, after: int) -> None:
-        """Forget these idempotency keys `after` so many seconds at most. Raises `Unavailable`."""
+    def release(self, keys: Sequence[str], *, seconds: int) -> None:
+        """Forget these idempotency keys within `seconds` seconds. Raises `Unavailable`."""
 
     @abstractmethod
-    def read(self, *, after: Position, until: Position) -> Iterator[Batch]:
-        """Yield the log after one position and up to another, oldest first.
-
-        A batch whose `prev` is not the `last` of the batch before it (or, for the first batch, not
-        `after`) comes after a hole. Raises `Unavailable`.
-        """
+    def read(self, *, until: Position, after: Position = START) -> Iterator[Batch]:
+        """As `Log.read`, but batches may be larger."""

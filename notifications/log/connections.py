@@ -1,4 +1,4 @@
-"""Pools of connections to the log, which discover its address where Sentinel or a cluster has it.
+"""Pools of connections to the log, which discover its address if Sentinel or a cluster has it.
 
 Everything of redis-py that is private or undocumented is used in this module alone.
 """
@@ -40,15 +40,15 @@ from notifications.log.script import Command, Keys, as_eval
 type AsyncConnection = aio_connection.AbstractConnection
 type SyncConnection = AbstractConnection
 
-AWAY = (RedisError, OSError, TimeoutError)
+UNAVAILABLE_ERRORS = (RedisError, OSError, TimeoutError)
 """What redis-py and its sockets raise when the server cannot be reached or does not answer."""
-ELSEWHERE = (ReadOnlyError, MovedError, ClusterDownError)
+LOG_MOVED_ERRORS = (ReadOnlyError, MovedError, ClusterDownError)
 """This server does not have the log any more: drop the connection, and discover the log again."""
-REDIRECTED = (MovedError, AskError, TryAgainError)
+REDIRECTED_ERRORS = (MovedError, AskError, TryAgainError)
 """Another node of the cluster has the log, or is about to get it. The command had no effect."""
 REDIRECTED_PAUSE_SECONDS = 0.02
 QUERY_TIMEOUT_SECONDS = 2.0
-"""For all servers that are asked for the log's address, where no connect timeout is set."""
+"""For all servers that are asked for the log's address, if no connect timeout is set."""
 
 
 class Vetting:
@@ -76,7 +76,7 @@ async def roundtrip(connection: AsyncConnection, command: Command) -> Any:
     except NoScriptError:
         await _send(connection, as_eval(command))
         return await connection.read_response()
-    except ELSEWHERE:
+    except LOG_MOVED_ERRORS:
         # The server was the master, and another is now, perhaps at the same address.
         await connection.disconnect()
         raise
@@ -95,7 +95,7 @@ async def _send(connection: AsyncConnection, command: Command) -> None:
         # redis-py's own way to pack a command takes several times as long.
         await connection.send_packed_command(pack_command(tuple(command)))
     except (AttributeError, RuntimeError) as error:
-        # `writelines` of asyncio and of uvloop raise these where the connection has just been lost.
+        # `writelines` of asyncio and of uvloop raise these if the connection has just been lost.
         raise ConnectionError("The connection was lost.") from error
 
 
@@ -107,7 +107,7 @@ def sync_roundtrip(connection: SyncConnection, command: Command, *, timeout: flo
     except NoScriptError:
         connection.send_command(*as_eval(command))
         return connection.read_response(timeout=timeout)
-    except ELSEWHERE:
+    except LOG_MOVED_ERRORS:
         connection.disconnect()
         raise
 
@@ -147,7 +147,7 @@ class DiscoveringConnection(aio_connection.Connection):
         for server in self._discovery.candidates():
             try:
                 return await self._query(server)
-            except AWAY as error:
+            except UNAVAILABLE_ERRORS as error:
                 failure = error
         raise self._discovery.failure(failure)
 
@@ -202,7 +202,7 @@ class DiscoveringSyncConnection(Connection):
         for server in self._discovery.candidates():
             try:
                 return self._query(server)
-            except AWAY as error:
+            except UNAVAILABLE_ERRORS as error:
                 failure = error
         raise self._discovery.failure(failure)
 

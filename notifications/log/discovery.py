@@ -39,7 +39,7 @@ class Discovery:
     def read_reply(self, server: Address, reply: Any) -> Address:
         """The log's address, in a server's reply to `query`.
 
-        Raises the same error as a connection that fails where the reply names no address.
+        If the reply names no address, raises the error that a failed connection raises.
         """
         address = self._of_service(reply) if self.is_sentinel else self._of_slot(server, reply)
         if address is None:

@@ -1,4 +1,4 @@
-"""The bundled Valkey server that keeps the log where no Redis is configured: one per data folder.
+"""The bundled Valkey server that keeps the log if no Redis is configured: one per data folder.
 
 Three lock files coordinate the processes; the kernel drops a lock when its holder dies, however it
 dies. `gate`: only one process at a time starts or stops the server. `users`: all processes that
@@ -55,7 +55,7 @@ def running(
     """Keep the server of this folder running, and yield its URL.
 
     The first user starts it, or adopts an orphan; the last user stops it. A thread starts it again
-    if it dies meanwhile. Raises `ImproperlyConfigured` where the server cannot run.
+    if it dies meanwhile. Raises `ImproperlyConfigured` if the server cannot run.
     """
     server = _Server(data_dir, clock, deadline_seconds, watch_seconds)
     with closing(server.client), server.open("users") as users:

@@ -12,7 +12,10 @@ class ResetReason(StrEnum):
     """Why the log cannot say which events follow a cursor."""
 
     UNKNOWN = "unknown"
-    """The cursor cannot be read, or it is ahead of the log."""
+    """The cursor cannot be read, or it is ahead of the log.
+
+    Also the reason for a stream with a cursor for each topic, whatever happened to its cursors.
+    """
     TRIMMED = "trimmed"
     """Retention has removed events that followed the cursor."""
     LOG_LOST = "log_lost"
@@ -34,9 +37,11 @@ class Retention:
 
 @dataclass(slots=True)
 class Entry:
-    """An event as the log holds it. Not frozen: a window holds 100,000, and freezing costs time.
+    """An event as the log holds it.
 
-    `skip`: the subjects that do not get this event, although they subscribe to one of its topics.
+    The class is not frozen, because a window holds 100,000 entries and a frozen object takes longer
+    to make. `skip`: the subjects that do not get this event, although they subscribe to one of its
+    topics.
     """
 
     position: Position
@@ -55,7 +60,7 @@ class Entry:
 
 
 class ControlAction(StrEnum):
-    """What every process does with the streams of a control entry's subjects."""
+    """What a control entry orders every process to do with some streams."""
 
     END = "end"
     RECHECK = "recheck"
@@ -93,19 +98,22 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The log cannot say for certain what follows. A tail ends with a gap; open the log anew."""
+    """The log cannot say for certain what follows.
+
+    The tail ends here; its reader has to load the log again.
+    """
 
     reason: ResetReason
 
 
 @dataclass(slots=True)
 class Draft:
-    """An event on its way into the log. Not frozen, as there are many.
+    """An event on its way into the log. Not frozen, for the reason of `Entry`.
 
-    With a `key`, the event is appended unless that key was used in the last `IDEMPOTENCY_AGE`
-    seconds; the `fingerprint` distinguishes a repetition from another event under the same key.
-    `named` is false where the event's id was generated for it, so that no other event ever has that
-    id. `skip` as in `Entry`.
+    With a `key`, the event is appended unless that key was used before; that holds for as long as
+    the log remembers keys. The `fingerprint` distinguishes a repetition from another event under
+    the same key. `named`: whether another draft may have the same id, as when the publisher chose
+    it. False if the id was generated for this draft alone. `skip`: as in `Entry`.
     """
 
     event: Event
@@ -117,7 +125,7 @@ class Draft:
 
 @dataclass(slots=True)
 class Receipt:
-    """The log has the event `id` at `cursor`; `duplicate` if it had it before this call."""
+    """The log has the event `id` at `cursor`. `duplicate`: the log had it before this call."""
 
     id: str
     cursor: Cursor

@@ -10,7 +10,7 @@ ENTRY_FIELDS = ("kind", "prev", "at", "topics", "id", "type", "data", "form", "r
 """The fields of an event's entry, in the order in which the script writes them."""
 
 OPTIONAL_FIELDS = ("mark", "skip")
-"""Fields that follow those of an event, where they are not empty."""
+"""Fields that follow those of an event, if they are not empty."""
 
 OTHER_FIELDS = ("body", "epoch")
 """The field of a control entry, and the field of an entry that begins an epoch."""
@@ -21,7 +21,10 @@ class CanaryArguments(NamedTuple):
 
 
 class StateArguments(NamedTuple):
-    """The acknowledged cursor; both are empty where nothing was acknowledged."""
+    """The epoch and the position of the acknowledged cursor.
+
+    Both are empty texts if nothing was acknowledged.
+    """
 
     epoch: str
     position: str

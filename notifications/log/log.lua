@@ -78,7 +78,8 @@ end
 local PAGE = 100
 
 -- Redis itself cuts by number and by age. To cut by bytes, this reads the oldest entries: mostly
--- one. It cuts at most twice as many as were appended, so a lowered limit is reached in steps.
+-- one. It stops at the first page after twice as many as were appended, so a lowered limit is
+-- reached in steps.
 local function trim(max_events, max_bytes, max_age_ms, appended)
   redis.call('XTRIM', stream, 'MAXLEN', '=', max_events)
   local oldest_ms = math.max(0, split(last) - max_age_ms)

@@ -122,8 +122,8 @@ class MemoryStore:
         self._wake()
         return cursor
 
-    def release(self, keys: Sequence[str], *, after: int) -> None:
-        deadline = self._clock() + after
+    def release(self, keys: Sequence[str], *, seconds: int) -> None:
+        deadline = self._clock() + seconds
         with self.lock:
             for key in self._keys.keys() & set(keys):
                 self._keys[key].deadline = min(self._keys[key].deadline, deadline)
@@ -190,13 +190,13 @@ class MemorySyncLog(SyncLog):
     def append_control(self, control: ControlEntry) -> Cursor:
         return self._store.append_control(control)
 
-    def release(self, keys: Sequence[str], *, after: int) -> None:
-        self._store.release(keys, after=after)
+    def release(self, keys: Sequence[str], *, seconds: int) -> None:
+        self._store.release(keys, seconds=seconds)
 
     def state(self) -> Cursor:
         return Cursor(self._store.epoch, self._store.last)
 
-    def read(self, *, after: Position, until: Position) -> Iterator[Batch]:
+    def read(self, *, until: Position, after: Position = START) -> Iterator[Batch]:
         return self._store.read(after, until)
 
 

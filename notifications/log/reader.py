@@ -17,10 +17,10 @@ NAMES = [name.encode() for name in ENTRY_FIELDS]
 KIND, PREV, AT, TOPICS, ID, TYPE, DATA, FORM, RETRY = range(1, 2 * len(NAMES), 2)
 END = 2 * len(NAMES)
 
-FEWEST, FIRST, MOST = 8, 100, 500
+MIN_READ_ENTRIES, FIRST_READ_ENTRIES, MAX_READ_ENTRIES = 8, 100, 500
 """Entries of one read."""
 MAX_READ_BYTES = 4 * 1024 * 1024
-SAMPLE = 32
+SAMPLED_ENTRIES = 32
 """How many entries of a read are measured: measuring all of them would cost too much."""
 
 
@@ -36,7 +36,8 @@ class Reader:
     def batch(self, raw: Iterable[Raw]) -> Iterable[Batch]:
         """Yield a batch for each run of entries that name each other as predecessors.
 
-        Entries of unknown kinds only join a run. Entries that others wrote (no `prev`) are skipped.
+        An entry of an unknown kind belongs to its batch, but is neither an event nor a control
+        entry. Entries that others wrote (no `prev`) are skipped.
         """
         prev = last = START
         before = b""
@@ -83,7 +84,7 @@ class Reader:
 
 
 def _in_order(pairs: Sequence[bytes]) -> list[Any]:
-    """The fields of any entry at the indexes of an event's fields; a missing field is None."""
+    """The fields of an entry, in the order that an event's fields have; None for a missing one."""
     values = dict(zip(pairs[::2], pairs[1::2], strict=True))
     return [part for name in NAMES for part in (name, values.get(name))]
 
@@ -97,7 +98,7 @@ def _skip(pairs: Sequence[bytes]) -> frozenset[str] | None:
 
 
 def _control(position: Position, pairs: Sequence[bytes]) -> ControlEntry:
-    """An entry that this version does not understand must have an effect: it rechecks everyone."""
+    """An entry that this version cannot read is treated as an order to recheck everyone."""
     try:
         body = json.loads(pairs[pairs.index(b"body") + 1])
         return ControlEntry(
@@ -119,19 +120,19 @@ class ReadSize:
     full and small, fewer if it was large.
     """
 
-    def __init__(self, *, first: int = FIRST, max_bytes: int = MAX_READ_BYTES) -> None:
+    def __init__(self, *, first: int = FIRST_READ_ENTRIES, max_bytes: int = MAX_READ_BYTES) -> None:
         self.count = first
         self._max_bytes = max_bytes
 
     def adapt(self, raw: Sequence[Raw]) -> None:
         """Adapt to the entries of the last read, which may be fewer than it asked for."""
         if len(raw) < self.count:
-            self.count = min(self.count, max(FIRST, 2 * len(raw)))
+            self.count = min(self.count, max(FIRST_READ_ENTRIES, 2 * len(raw)))
             return
-        sample = raw[:: max(1, len(raw) // SAMPLE)]
+        sample = raw[:: max(1, len(raw) // SAMPLED_ENTRIES)]
         measured = sum(len(part) for _, pairs in sample for part in pairs)
         size = measured * len(raw) // len(sample)
         if size * 2 <= self._max_bytes:
-            self.count = min(MOST, 2 * self.count)
+            self.count = min(MAX_READ_ENTRIES, 2 * self.count)
         elif size > self._max_bytes:
-            self.count = max(FEWEST, self.count * self._max_bytes // size)
+            self.count = max(MIN_READ_ENTRIES, self.count * self._max_bytes // size)

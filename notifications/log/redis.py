@@ -18,9 +18,9 @@ from notifications.log.acks import AppendRetry, HighWaterMarks
 from notifications.log.backoff import Backoff, Uniform
 from notifications.log.base import Log
 from notifications.log.connections import (
-    AWAY,
-    REDIRECTED,
+    REDIRECTED_ERRORS,
     REDIRECTED_PAUSE_SECONDS,
+    UNAVAILABLE_ERRORS,
     AsyncConnection,
     Vetting,
     async_pool,
@@ -40,7 +40,7 @@ BLOCK_MARGIN_SECONDS = 3.0
 GATHER_BELOW_ENTRIES = 100
 GATHER_PAUSE_SECONDS = 0.001
 MAX_CONNECTIONS = 16
-FIRST_HISTORY_READ, MAX_HISTORY_READ_BYTES = 16, 512 * 1024
+FIRST_HISTORY_READ_ENTRIES, MAX_HISTORY_READ_BYTES = 16, 512 * 1024
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 
 
@@ -124,7 +124,7 @@ class RedisLog(Log):
     async def read(self, *, until: Position, after: Position = START) -> AsyncGenerator[Batch]:
         reader = Reader()
         last, end = format_position(after), format_position(until)
-        read_size = ReadSize(first=FIRST_HISTORY_READ, max_bytes=MAX_HISTORY_READ_BYTES)
+        read_size = ReadSize(first=FIRST_HISTORY_READ_ENTRIES, max_bytes=MAX_HISTORY_READ_BYTES)
         while True:
             raw: list[Raw] = await self._call(
                 ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", read_size.count]
@@ -160,7 +160,7 @@ class RedisLog(Log):
                             self._reached = cursor = Cursor(cursor.epoch, batch.last)
                 finally:
                     await self._pool.release(connection)
-            except AWAY as error:
+            except UNAVAILABLE_ERRORS as error:
                 if not away:
                     logger.warning("log.away error=%r", str(error) or type(error).__name__)
                     away = True
@@ -252,7 +252,7 @@ class RedisLog(Log):
     ) -> Any:
         """Send a command on a connection of the pool; return the reply once `replicas` have it.
 
-        Raises `Unavailable`, with the outcome where it is known. A node of a cluster that redirects
+        Raises `Unavailable`, with the outcome if it is known. A node of a cluster that redirects
         us has not executed the command, so this sends it again.
         """
         timeout = self._timeout if timeout is None else timeout
@@ -265,18 +265,18 @@ class RedisLog(Log):
                         await self._vet(connection)
                         sent = True
                         return await _call_with_wait(connection, command, timeout, replicas)
-                    except REDIRECTED:
+                    except REDIRECTED_ERRORS:
                         sent = False
                     finally:
                         await self._pool.release(connection)
                     await asyncio.sleep(REDIRECTED_PAUSE_SECONDS)
-        except AWAY as error:
+        except UNAVAILABLE_ERRORS as error:
             raise script.unavailable(error, sent=sent) from error
 
     async def _vet(self, connection: AsyncConnection) -> None:
         """Vet a new connection before its first use: its server may lack acknowledged entries.
 
-        The script ends the epoch there.
+        If one is missing, the script ends the epoch.
         """
         if self._vetting.has(connection):
             return

@@ -14,15 +14,15 @@ from notifications.log.acks import AppendRetry, HighWaterMarks
 from notifications.log.backoff import Uniform
 from notifications.log.base import SyncLog
 from notifications.log.connections import (
-    AWAY,
-    REDIRECTED,
+    REDIRECTED_ERRORS,
     REDIRECTED_PAUSE_SECONDS,
+    UNAVAILABLE_ERRORS,
     SyncConnection,
     Vetting,
     sync_pool,
     sync_roundtrip,
 )
-from notifications.log.cursors import Cursor, Position, format_position
+from notifications.log.cursors import START, Cursor, Position, format_position
 from notifications.log.entries import Batch, ControlEntry, Draft, Receipt, Retention
 from notifications.log.reader import Raw, Reader, ReadSize
 from notifications.log.script import SLACK, Command, Slack
@@ -94,13 +94,13 @@ class RedisSyncLog(SyncLog):
         command = script.control(self._keys, self._retention, control, slack=self._slack)
         return script.read_state(self._call(command))
 
-    def release(self, keys: Sequence[str], *, after: int) -> None:
-        self._call(script.release(self._keys, keys, after=after))
+    def release(self, keys: Sequence[str], *, seconds: int) -> None:
+        self._call(script.release(self._keys, keys, seconds=seconds))
 
     def state(self) -> Cursor:
         return script.read_state(self._call(script.state(self._keys)))
 
-    def read(self, *, after: Position, until: Position) -> Iterator[Batch]:
+    def read(self, *, until: Position, after: Position = START) -> Iterator[Batch]:
         reader = Reader()
         last, end = format_position(after), format_position(until)
         read_size = ReadSize()
@@ -118,7 +118,7 @@ class RedisSyncLog(SyncLog):
         self._pool.disconnect()
 
     def _call(self, command: Command, *, timeout: float | None = None, replicas: int = 0) -> Any:
-        """Do as `RedisLog._call`."""
+        """As `RedisLog._call`."""
         timeout = self._timeout if timeout is None else timeout
         sent = False
         deadline = self._clock() + timeout
@@ -129,18 +129,18 @@ class RedisSyncLog(SyncLog):
                     self._vet(connection)
                     sent = True
                     return _call_with_wait(connection, command, timeout, replicas)
-                except REDIRECTED:
+                except REDIRECTED_ERRORS:
                     sent = False
                     if self._clock() >= deadline:
                         raise
                 finally:
                     self._pool.release(connection)
                 time.sleep(REDIRECTED_PAUSE_SECONDS)
-        except AWAY as error:
+        except UNAVAILABLE_ERRORS as error:
             raise script.unavailable(error, sent=sent) from error
 
     def _vet(self, connection: SyncConnection) -> None:
-        """Do as `RedisLog._vet`."""
+        """As `RedisLog._vet`."""
         if self._vetting.has(connection):
             return
         mark = self._marks.mark(self._identity)

@@ -61,16 +61,19 @@ class Keys:
         self.stream = f"{{{prefix}}}:log"
         self.meta = f"{{{prefix}}}:meta"
         self.canary = f"{{{prefix}}}:canary"
-        self._once = f"{{{prefix}}}:once:"
-        self._again = f"{{{prefix}}}:again:"
+        self._idempotency = f"{{{prefix}}}:once:"
+        self._replaced_call = f"{{{prefix}}}:again:"
 
-    def once(self, key: str) -> str:
+    def idempotency(self, key: str) -> str:
         """The key that remembers an idempotency key."""
-        return self._once + key
+        return self._idempotency + key
 
-    def again(self, mark: str) -> str:
-        """The key that exists once a repetition has replaced the call with this mark."""
-        return self._again + mark
+    def replaced_call(self, mark: str) -> str:
+        """The key that a repetition sets if it did not find what the call had appended.
+
+        If the first attempt arrives later, it appends nothing. `mark`: that of the call.
+        """
+        return self._replaced_call + mark
 
 
 def _evalsha(keys: Sequence[str], arguments: Arguments, drafts: Iterable[Any] = ()) -> list[Any]:
@@ -108,7 +111,7 @@ def append(
 ) -> list[Any]:
     """`touch`: write to Redis in any case, so that `WAIT` has a write to wait for."""
     marks = _marks(drafts)
-    names = [keys.stream, keys.meta, keys.again(marks[0] or drafts[0].event.id)]
+    names = [keys.stream, keys.meta, keys.replaced_call(marks[0] or drafts[0].event.id)]
     numbers: dict[str, int] = {}
     arguments: list[Any] = []
     for draft, mark in zip(drafts, marks, strict=True):
@@ -116,7 +119,7 @@ def append(
         if draft.key is not None:
             number = numbers.get(draft.key, 0)
             if not number:
-                names.append(keys.once(draft.key))
+                names.append(keys.idempotency(draft.key))
                 number = numbers[draft.key] = len(names)
         event = draft.event
         arguments += (  # In the order of `DRAFT_ARGUMENTS`.
@@ -150,7 +153,10 @@ _AFTER = _KEY_COUNT + 1 + len(COMMON_ARGUMENTS) + AppendArguments._fields.index(
 
 
 def repetition(command: Command, before: Cursor | None) -> list[Any]:
-    """The same `append`, after an attempt with an unknown outcome that was sent after `before`."""
+    """The same `append`, sent again because an attempt's outcome is unknown.
+
+    `before`: a cursor that the log had reached before the first attempt.
+    """
     after = command[_KEY_COUNT] + _AFTER
     cursor = "- 0-0" if before is None else " ".join(_split(before))
     return [*command[:after], cursor, *command[after + 1 :]]
@@ -169,13 +175,13 @@ def control(
     return _evalsha([keys.stream, keys.meta], arguments)
 
 
-def release(keys: Keys, idempotency_keys: Iterable[str], *, after: int) -> list[Any]:
-    names = [keys.stream, keys.meta, *map(keys.once, idempotency_keys)]
-    return _evalsha(names, ReleaseArguments(after))
+def release(keys: Keys, idempotency_keys: Iterable[str], *, seconds: int) -> list[Any]:
+    names = [keys.stream, keys.meta, *map(keys.idempotency, idempotency_keys)]
+    return _evalsha(names, ReleaseArguments(seconds))
 
 
 def wait(replicas: int, timeout: float) -> list[Any]:
-    """`WAIT` for so many replicas, for most of a timeout in seconds: its reply needs the rest."""
+    """`WAIT` for this many replicas, for most of a timeout in seconds: its reply needs the rest."""
     return ["WAIT", replicas, int(timeout * 800)]
 
 
@@ -231,7 +237,7 @@ def unavailable(error: BaseException, *, sent: bool) -> Unavailable:
 
 
 def check_replicas(confirmed: int, required: int) -> None:
-    """Raise `Unavailable` where too few replicas have confirmed a write."""
+    """Raise `Unavailable` if too few replicas have confirmed a write."""
     if confirmed < required:
         raise Unavailable(
             f"The log has it, and {confirmed} of {required} replicas confirmed in time.",

@@ -1,8 +1,8 @@
 """Control entries: this process ends or rechecks streams at once, and every other one soon.
 
 Code that logs a user out must neither wait for Redis nor fail with it. So this process applies a
-control entry itself, and a thread appends it to the log, for as long as that takes. In the log it
-reaches every process, in order with the events.
+control entry itself, and a thread appends it to the log, for as long as that takes. From the log
+it reaches every process; the control entries of a batch are applied before its events.
 """
 
 import atexit
@@ -87,12 +87,12 @@ def flush(timeout: float) -> bool:
 class _Pending:
     entry: ControlEntry
     settings: Settings
-    since: float
+    added_at: float
 
     @property
     def is_obsolete(self) -> bool:
         """Whether every grant has been rechecked since, so that no stream needs the entry."""
-        return time.monotonic() - self.since > self.settings.GRANT_MAX_AGE
+        return time.monotonic() - self.added_at > self.settings.GRANT_MAX_AGE
 
 
 class ControlPublisher:

@@ -19,7 +19,10 @@ from notifications.publishing import outbox
 from notifications.telemetry.counters import process_counters
 
 CODE_PUBLISHER = "code"
-"""The publisher of events that Python code publishes, as idempotency keys are scoped by it."""
+"""The publisher's name for events published by Python code.
+
+Each publisher has its own idempotency keys.
+"""
 
 
 def publish(
@@ -94,10 +97,11 @@ def publish_on_commit(
     id: str | None = None,
     using: str | None = None,
 ) -> None:
-    """Publish when the database's transaction commits, at once outside of one, on rollback never.
+    """Publish when the transaction commits, or at once if there is no transaction.
 
-    Arguments that make no event raise at once. The event is published after the transaction, so a
-    failure of the log goes to Django's logger and not to the caller.
+    If the transaction is rolled back, nothing is published. Arguments that make no event raise at
+    once. The event is published after the transaction, so a failure of the log goes to Django's
+    logger and not to the caller.
     """
     event = build_event(topic, data, type=type, id=id)
 

@@ -28,8 +28,11 @@ class _Bucket:
 
 
 class RateLimit:
-    """A bucket for each publisher. With `max_buckets`, the full ones are dropped: they hold no
-    debt, so a publisher that comes back gets the same."""
+    """A bucket for each publisher.
+
+    If there are `max_buckets`, full buckets are dropped. A new bucket is full too, so a publisher
+    that comes back notices nothing.
+    """
 
     def __init__(
         self,

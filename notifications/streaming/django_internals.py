@@ -47,9 +47,10 @@ class QueryShape:
     fields: tuple[str, ...]
     """The arguments of `values()` or `values_list()`."""
     has_named_fields: bool
-    """Whether rows are model instances, or of `values()` or `values_list(named=True)`.
+    """Whether the fields of a row have names.
 
-    Only the class that makes the rows shows whether `values_list()` was called without names.
+    They do in model instances, `values()`, and `values_list(named=True)`. Only the class that makes
+    the rows shows whether `values_list()` was called without names.
     """
 
 

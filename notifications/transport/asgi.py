@@ -60,15 +60,15 @@ class AsgiTransport(Transport):
 
     def _fail(self) -> None:
         self.busy = True
-        self._loop.call_soon(self.owner.lost)
+        self._loop.call_soon(self.callbacks.lost)
 
     def _on_sent(self, task: asyncio.Task[None]) -> None:
         self._sending = None
         self.busy = False
         if task.cancelled() or task.exception() is not None:
-            self.owner.lost()
+            self.callbacks.lost()
         else:
             self._on_drained()
 
     def _on_drained(self) -> None:
-        self.owner.drained()
+        self.callbacks.drained()

@@ -15,7 +15,7 @@ type Send = Callable[[Message], Awaitable[None]]
 
 
 class Payload:
-    """Bytes in both forms in which transports send them, made once for all their receivers.
+    """A body in both forms that transports send. It is made once for many clients.
 
     `raw` is the body itself. `coded` is the same body as one chunk of HTTP's chunked transfer
     coding (RFC 9112 §7.1), for transports that write to the socket behind the server's back.
@@ -28,36 +28,36 @@ class Payload:
         self.coded = b"%x\r\n%b\r\n" % (len(raw), raw)
 
 
-class Owner(Protocol):
-    """The subscriber to which a transport reports.
+class TransportCallbacks(Protocol):
+    """The subscriber, as a transport knows it.
 
     A transport calls these methods on the event loop, and never from inside `write` or `end`: the
-    owner need not expect a call while it writes.
+    subscriber need not expect a call while it writes.
     """
 
     def drained(self) -> None:
-        """The last payload is sent, and the transport takes the next one; or its `end` is sent."""
+        """The last payload is sent: the transport takes another, or, after `end`, is finished."""
 
     def lost(self) -> None:
         """The connection failed, and the transport can send nothing more.
 
-        A transport that was busy when it was aborted may report this too.
+        This may also come after `abort`, if the transport was busy.
         """
 
 
 class Transport(ABC):
-    """The way to one client. Set `owner` before the first `write`.
+    """The way to one client. Set `callbacks` before the first `write`.
 
     The calls are any number of `write`, then at most one `end`; `abort` may come at any time.
     """
 
-    __slots__ = ("busy", "owner")
+    __slots__ = ("busy", "callbacks")
 
-    owner: Owner
+    callbacks: TransportCallbacks
 
     def __init__(self) -> None:
         self.busy = False
-        """Whether the last payload is still being sent, or never will be.
+        """Whether a payload is not sent yet. It stays true if the connection fails.
 
         A plain attribute and not a property, because the hub reads it for every delivery.
         """
@@ -67,7 +67,7 @@ class Transport(ABC):
         """Send a payload, which is not empty. Call it only while the transport is not `busy`.
 
         Either the payload is sent when `write` returns, or the transport is then busy, and the
-        owner's `drained` or `lost` follows. A failure is reported by `lost`, not raised.
+        callback `drained` or `lost` follows. A failure is reported by `lost`, not raised.
         """
 
     @abstractmethod
@@ -75,12 +75,12 @@ class Transport(ABC):
         """Send the last payload and finish the response. Call it only while not `busy`.
 
         The response ends properly, so an HTTP connection can serve another request. With `hang_up`
-        the connection is closed instead, where the server offers a way to do so.
+        the connection is closed instead, if the server offers a way to do so.
         """
 
     @abstractmethod
     def abort(self) -> None:
-        """Drop the connection and free its memory at once, whatever the client has not read yet.
+        """Drop the connection and free its memory at once, even if the client has not read all.
 
         Idempotent: calling it again has no effect.
         """
@@ -88,6 +88,6 @@ class Transport(ABC):
     def is_unresponsive(self, seconds: float) -> bool:
         """Whether bytes are on their way and the client has acknowledged nothing for `seconds`.
 
-        False where the transport cannot know.
+        False if the transport cannot know.
         """
         return False

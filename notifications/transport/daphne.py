@@ -133,7 +133,7 @@ class DaphneTransport(DirectTransport):
     def stopProducing(self) -> None:  # noqa: N802
         # The connection is gone, and `receive` reports that the client left. If nobody awaits
         # `receive`, this call frees the stream: Daphne's `send` would never fail.
-        self._loop.call_later(DISCONNECT_SECONDS, self.owner.lost)
+        self._loop.call_later(DISCONNECT_SECONDS, self.callbacks.lost)
 
 
 def daphne_backpressure(send: Send) -> "DaphneBackpressure | None":

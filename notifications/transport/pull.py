@@ -34,7 +34,7 @@ class PullTransport(Transport):
         if self._chunk is None and self.busy:
             self.busy = False
             if not self._ended:
-                self.owner.drained()
+                self.callbacks.drained()
         while self._chunk is None:
             if self._ended:
                 return None

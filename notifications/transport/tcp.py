@@ -16,7 +16,7 @@ _TCP_INFO = struct.Struct("24xI28xI")  # linux/tcp.h: tcpi_unacked, tcpi_last_ac
 
 
 def limit_unsent(connection: socket.socket | None) -> None:
-    """Set TCP_NOTSENT_LOWAT, where the platform has it."""
+    """Set TCP_NOTSENT_LOWAT, if the platform has it."""
     option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
     if connection is not None and option is not None:
         with suppress(OSError):  # a UNIX socket, or a socket that has just been closed

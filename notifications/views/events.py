@@ -88,7 +88,7 @@ async def _stream(request: HttpRequest) -> HttpResponseBase:
         end_notice = await requested_end_notice(request)
     except (DatabaseError, Unavailable):
         logger.exception("subscribe.user_unknown")
-        return closing_response(CloseReason.USER_UNKNOWN)
+        return closing_response(CloseReason.DATABASE_AWAY)
     response = EventStreamResponse(grant, start=start, envelope=envelope, end_notice=end_notice)
     response.stream.set_client(scope)
     return response

@@ -28,7 +28,7 @@ async def live(request: HttpRequest) -> HttpResponseBase:
 async def ready(request: HttpRequest) -> HttpResponseBase:
     """This process accepts new streams. Redis does not matter once the window has been loaded.
 
-    Otherwise a load balancer would end every browser's stream during an outage of Redis.
+    If it did matter, a load balancer would end every browser's stream during an outage of Redis.
     """
     if not await runtime.start().wait_ready(timeout=PROBE_TIMEOUT_SECONDS):
         raise NotReady("The window of the log has not been loaded, or this process is stopping.")

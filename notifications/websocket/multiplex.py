@@ -10,8 +10,8 @@ from notifications.websocket.protocol import closing_reason, encode_frame
 TOO_SLOW = 4408, "too_slow"
 
 
-class Session(Protocol):
-    """What sends the closing message of a subscription that the hub ends."""
+class SubscriptionCallbacks(Protocol):
+    """The session, as its transports know it. It sends the closing message of a subscription."""
 
     def subscription_ended(self, transport: "WebSocketTransport", reason: str) -> None: ...
 
@@ -49,7 +49,7 @@ class Multiplexer:
 
     __slots__ = ("_close_after", "_transports", "_waiter", "closed", "connection", "session")
 
-    session: Session
+    session: SubscriptionCallbacks
 
     def __init__(self, connection: WebSocketConnection) -> None:
         self._transports: dict[WebSocketTransport, None] = {}
@@ -59,7 +59,7 @@ class Multiplexer:
         self.connection = connection
         self.closed = False
         """Whether nothing more is sent: the connection is closed, or about to close."""
-        connection.owner = self
+        connection.callbacks = self
 
     def transport(self, id: str, prelude: bytes) -> WebSocketTransport:
         transport = WebSocketTransport(self, id, prelude)
@@ -149,16 +149,16 @@ class Multiplexer:
         for transport in transports:
             transport.busy = False
         for transport in transports:
-            transport.owner.drained()
+            transport.callbacks.drained()
 
     def lost(self) -> None:
         self.closed = True
         for transport in list(self._transports):
-            transport.owner.lost()
+            transport.callbacks.lost()
         self._wake_waiter()
 
     def _wake_waiter(self) -> bool:
-        """Whether a caller waited in `wait_until_free`."""
+        """Let the caller of `wait_until_free` go on. Returns whether there was one."""
         waiter, self._waiter = self._waiter, None
         if waiter is None or waiter.done():
             return False

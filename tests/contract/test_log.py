@@ -297,11 +297,11 @@ async def test_a_released_key_is_remembered_for_the_time_of_its_release(
 ) -> None:
     sync_log, (sender, _) = makers[1], logs
     [first] = await sender.append([Draft(event(), "k", "1" * 32)])
-    await asyncio.to_thread(sync_log.release, ["k", "unknown"], after=60)
+    await asyncio.to_thread(sync_log.release, ["k", "unknown"], seconds=60)
     [again] = await sender.append([Draft(event(), "k", "1" * 32)])
     assert (again.duplicate, again.cursor) == (True, first.cursor)
     assert await sender.state() == first.cursor
-    await asyncio.to_thread(sync_log.release, ["k"], after=0)
+    await asyncio.to_thread(sync_log.release, ["k"], seconds=0)
     [fresh] = await sender.append([Draft(event(), "k", "2" * 32)])
     assert not fresh.duplicate
     assert fresh.cursor.position > first.cursor.position

@@ -14,7 +14,7 @@ class Owner:
     """Records what the transport reports."""
 
     def __init__(self, transport: Transport) -> None:
-        transport.owner = self
+        transport.callbacks = self
         self.reports: list[str] = []
         self.reported = asyncio.Event()
 

@@ -57,7 +57,7 @@ class FakeTransport(Transport):
         """The client has read everything that it was sent."""
         if self.busy:
             self.busy = False
-            self.owner.drained()
+            self.callbacks.drained()
 
     @property
     def chunks(self) -> list[bytes]:

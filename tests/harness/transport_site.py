@@ -34,7 +34,7 @@ class Writer:
         self.end: Callable[[], None] | None = None
         self.reports: list[str] = []
         self.buffered = 0
-        transport.owner = self
+        transport.callbacks = self
 
     def start(self) -> None:
         """Write which transport this is and whether it has a socket, and then the payloads."""

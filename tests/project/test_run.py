@@ -242,7 +242,7 @@ def test_a_fresh_checkout_starts_for_real(machine: Machine, installer: str) -> N
         uv = shutil.which("uv")
         needs("uv", found=uv)
         machine.has("uv", f'exec {shlex.quote(str(uv))} "$@"')
-    for name in ("config", "notifications", "templates"):
+    for name in ("config", "demo", "notifications", "templates"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, machine.checkout / name, ignore=ignore, dirs_exist_ok=True)
     for name in ("manage.py", "pyproject.toml", "uv.lock"):

@@ -30,7 +30,10 @@ async def authenticate_session(request: HttpRequest) -> Identity:
 
 
 async def reauthenticate(identity: Identity) -> Identity | None:
-    """The same identity, if its session or user still is; raises what the database raises."""
+    """The same identity, or None if its session has ended or its user is no longer active.
+
+    Raises what the database raises.
+    """
     current = await sync_to_async(_read_identity)(identity.credentials or "")
     return current if current.name == identity.name else None
 

@@ -28,7 +28,7 @@ from notifications.topics import parse_topics
 VERSION = 1
 SALT = "carillon.link"
 PARAMETER = "link"
-# Below the limit of the view, so that a client can append its cursor.
+# Shorter than the longest target that the view accepts, so that a client can append its cursor.
 MAX_CHARACTERS = 7_500
 
 

@@ -29,7 +29,7 @@ class EventstreamEncoder(Encoder):
     def __post_init__(self) -> None:
         object.__setattr__(self, "_prefixes", tuple(map(id_prefix, self.reliable)))
 
-    def starting_at(self, since: Mapping[str, Position]) -> "EventstreamEncoder":
+    def for_limited_history(self, since: Mapping[str, Position]) -> "EventstreamEncoder":
         by_prefix = {id_prefix(channel): first for channel, first in since.items()}
         return EventstreamEncoder(self.channels, self.reliable, by_prefix)
 
@@ -59,7 +59,8 @@ class EventstreamEncoder(Encoder):
         raise AssertionError("A request with a forbidden channel gets no stream.")
 
     def closing(self, reason: str) -> bytes:
-        # django-eventstream has no such event: a comment. The client resumes from its last id.
+        # django-eventstream has no event for this, so a comment is sent. The client resumes from
+        # its last id.
         return b": %b\n\n" % reason.encode()
 
     def forbidden(self, reason: str, topics: Collection[str]) -> bytes:

@@ -69,8 +69,8 @@ def id_prefix(channel: str) -> bytes:
 def format_id(prefixes: tuple[bytes, ...], at: Cursor, since: Mapping[bytes, Position]) -> bytes:
     """The id of an event: how far each channel has been sent.
 
-    `since` has the first position that is sent of a channel, where the client has the events before
-    that position already.
+    `since`: for each channel of which the client already has some events, the first position that
+    it still needs.
     """
     if since:
         positions = (max(at.position, since.get(prefix, START) - 1) for prefix in prefixes)

@@ -70,7 +70,7 @@ async def _stream(request: HttpRequest, view_kwargs: dict[str, Any]) -> HttpResp
         return problem(request, BadRequest(f"The request cannot be read: {error}"))
     except (DatabaseError, Unavailable):
         logger.exception("subscribe.user_unknown")
-        return _closing(CloseReason.USER_UNKNOWN)
+        return _closing(CloseReason.DATABASE_AWAY)
     if forbidden := stream_request.forbidden:
         audit.log_event(logging.WARNING, "subscribe.denied", topics=forbidden)
         return HttpResponse(encoder.forbidden_block(forbidden), headers=STREAM_HEADERS)

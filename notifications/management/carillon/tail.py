@@ -106,7 +106,10 @@ async def _entries(log: Log, start: Start) -> AsyncGenerator[Entry | Gap]:
 
 
 def _start_position(start: Start, state: Cursor) -> Position | None:
-    """The position to go on from; None for a cursor of another epoch, which names none here."""
+    """The position to go on from; None for a cursor of another epoch.
+
+    Such a cursor names no position of this epoch.
+    """
     if start.since_ms is not None:
         return Position(make_position(start.since_ms) - 1)
     if start.cursor is None:

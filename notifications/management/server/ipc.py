@@ -16,7 +16,10 @@ from enum import Enum
 
 
 class WorkerCommand(Enum):
-    """A supervisor may be older than the workers that SIGHUP started: the bytes are permanent."""
+    """A supervisor may be older than the workers that SIGHUP started: the bytes are permanent.
+
+    That is also why `f` is not the first letter of `STOP`: the command was called `FINISH`.
+    """
 
     ACCEPT = b"a"
     """Accept connections."""
@@ -30,7 +33,10 @@ class WorkerCommand(Enum):
 
 
 class Report(Enum):
-    """What a worker reports; the bytes are as permanent as those of the commands."""
+    """What a worker reports. The bytes are as permanent as those of the commands.
+
+    `b` and `l` come from earlier names: `BOOTED` and `LEAVING`.
+    """
 
     STARTED = b"b"
     READY = b"r"

@@ -22,7 +22,7 @@ logger = logging.getLogger("carillon")
 POLL_SECONDS = 0.02
 LINGER_SECONDS = 0.2
 """A client that was accepted a moment ago may be about to send its request."""
-SETTLE_SECONDS = 5.0
+FINISH_SECONDS = 5.0
 """For requests in progress, and for clients to read their responses."""
 READY_TIMEOUT_SECONDS = 86_400.0
 
@@ -91,7 +91,7 @@ class Lifecycle:
             await self.commands.wait(WorkerCommand.STOP)
             await self._serve_queue()
             server.stop_accepting()
-        await self._settle(server)
+        await self._finish_responses(server)
 
     async def _drain(self, hub_runtime: Runtime) -> None:
         """Take `DRAIN_SECONDS` even without streams: a load balancer has to notice, and requests
@@ -111,10 +111,10 @@ class Lifecycle:
         """Serve until the socket's queue is empty: connections in it would be reset."""
         poll = select.poll()
         poll.register(self.listener, select.POLLIN)
-        await _wait_until(lambda: not poll.poll(0), _now() + SETTLE_SECONDS)
+        await _wait_until(lambda: not poll.poll(0), _now() + FINISH_SECONDS)
 
-    async def _settle(self, server: ManagedServer) -> None:
-        deadline = _now() + SETTLE_SECONDS
+    async def _finish_responses(self, server: ManagedServer) -> None:
+        deadline = _now() + FINISH_SECONDS
         linger_until = _now() + LINGER_SECONDS
         await _wait_until(lambda: _now() > linger_until and not server.is_responding, deadline)
         server.close_idle()

@@ -21,7 +21,7 @@ MIN_BODY_BYTES_PER_SECOND = 500
 
 
 class Awaited(Enum):
-    """What a connection is expected to send, where that is not part of a known request."""
+    """What a connection is expected to send next, if not more of a request that has begun."""
 
     NOTHING = "nothing"
     FIRST_HEAD = "first"

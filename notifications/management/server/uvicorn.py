@@ -181,7 +181,10 @@ class BoundedProtocol:
 
     @property
     def _reads_head(self) -> bool:
-        """False after a response that came before the whole body: the body may still arrive."""
+        """Whether arriving bytes belong to a head.
+
+        They do not while the rest of a body may come, even after its response.
+        """
         cycle = self.cycle
         return cycle is None or (cycle.response_complete and not cycle.more_body)
 

@@ -63,7 +63,7 @@ class Worker:
             self.control.send(command.value)
 
     def drain(self) -> None:
-        """A worker that still starts has no streams to end, and need not start to the end."""
+        """End the worker's streams. A worker that is still starting has none, and is terminated."""
         if self.has_reported(Report.STARTED):
             self.send(WorkerCommand.DRAIN)
         else:

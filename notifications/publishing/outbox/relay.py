@@ -37,8 +37,8 @@ MAX_BATCH_BYTES = 2 * 1024 * 1024
 class BatchSize:
     """How many rows the relay publishes at once.
 
-    It grows while all goes well, so that a backlog shrinks fast, up to a bound in bytes. It shrinks
-    when the log takes no batch: the batch may be too large for the log, or one row of it.
+    It grows up to a limit in bytes while batches succeed, so that a backlog shrinks fast. It
+    shrinks when the log takes no batch: the batch may be too large for the log, or one row of it.
     """
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ class Relay:
             return 0
         table.delete(rows, using=self.using)
         with suppress(Unavailable):  # then the log remembers the keys for longer
-            self._log.release([row.idempotency_key for row in rows], after=RELEASED_KEY_SECONDS)
+            self._log.release([row.idempotency_key for row in rows], seconds=RELEASED_KEY_SECONDS)
         self.batch_size.published(rows)
         return len(rows)
 
@@ -188,7 +188,10 @@ class Relay:
         return True
 
     def _blame_row_or_log(self, row: Row, error: Unavailable) -> None:
-        """Refuse a row that failed too often while the log took the probe each time."""
+        """Refuse the row after too many failures in succession.
+
+        That is, if the log accepted `PROBE` after each.
+        """
         failures = self._suspect[1] if self._suspect[0] == row.pk else 0
         self._suspect = (row.pk, 0)
         self._log.append_control(PROBE)

@@ -48,7 +48,8 @@ class Row:
             id=self.name,
             retry=self.retry,
         )
-        # Named, also with a generated id: every attempt to publish the row has the same id.
+        # `named` is true even if the id was generated, because every attempt to publish the row
+        # uses the same id.
         return Draft(event, self.idempotency_key, self.key.hex, named=True)
 
 

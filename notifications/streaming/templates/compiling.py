@@ -135,7 +135,8 @@ def _looping_over_async_items(node: Node) -> Node:
 def _render_in_pieces(node: Node, context: Context) -> str:
     """Write the node's own text. The nodes inside it have written theirs already.
 
-    Only nodes that were not compiled here return theirs, as of a template object that is included.
+    Nodes that were not compiled here, such as those of an included template object, return their
+    text instead.
     """
     rendering = current_rendering()
     text = render_annotated(node, context)

@@ -20,8 +20,10 @@ logger = logging.getLogger("django.template")
 _LOOKUP_ERRORS = (TypeError, AttributeError, KeyError, ValueError, IndexError)
 
 
-class _Settled(BaseContext):
-    """For tags that look into the context themselves: they get values that they can use as such.
+class _AwaitedLookups(BaseContext):
+    """A context for tags that read it directly.
+
+    An awaitable is awaited, and an async iterable is read to its end, before the tag gets it.
 
     Raises `KeyError`, as every context does.
     """
@@ -29,7 +31,7 @@ class _Settled(BaseContext):
     def __getitem__(self, key: Any) -> Any:
         value = super().__getitem__(key)
         rendering = current_rendering()
-        return value if rendering is None else rendering.settled(value)
+        return value if rendering is None else rendering.fully_awaited(value)
 
     def get(self, key: Any, otherwise: Any = None) -> Any:
         try:
@@ -38,11 +40,11 @@ class _Settled(BaseContext):
             return otherwise
 
 
-class SettledContext(_Settled, Context):
+class AwaitedContext(_AwaitedLookups, Context):
     pass
 
 
-class SettledRequestContext(_Settled, RequestContext):
+class AwaitedRequestContext(_AwaitedLookups, RequestContext):
     pass
 
 
@@ -63,7 +65,7 @@ class AwaitedExpression(FilterExpression):
     def keep_async_items(self) -> None:
         """Leave an async iterable as it is, because a loop reads it item by item."""
         if self.is_var and not self.filters:
-            self.var.settles_result = False
+            self.var.awaits_fully = False
 
     def resolve(self, context: Context, ignore_failures: bool = False) -> Any:
         rendering = current_rendering()
@@ -71,17 +73,17 @@ class AwaitedExpression(FilterExpression):
             return super().resolve(context, ignore_failures)
         # Not streamed, because `{{ block.super }}` is a variable, too.
         value = rendering.without_streaming(super().resolve, context, ignore_failures)
-        return rendering.settled(value) if self.filters else value
+        return rendering.fully_awaited(value) if self.filters else value
 
 
 class AwaitedVariable(LookupVariable):
     """A `Variable` that waits for each step to its value, and for the value itself."""
 
-    __slots__ = ("settles_result",)
+    __slots__ = ("awaits_fully",)
 
     def __init__(self, var: str) -> None:
         super().__init__(var)
-        self.settles_result = True
+        self.awaits_fully = True
 
     def look_up(self, context: Any) -> Any:
         rendering = current_rendering()
@@ -99,14 +101,14 @@ class AwaitedVariable(LookupVariable):
             if not getattr(error, "silent_variable_failure", False):
                 raise
             return context.template.engine.string_if_invalid
-        return rendering.settled(value) if self.settles_result else value
+        return rendering.fully_awaited(value) if self.awaits_fully else value
 
     def _look_up_steps(self, context: Any, rendering: TemplateRendering) -> Any:
         """Look up step by step as Django does, in its order, and with its failures."""
         current = context
         for bit in self.lookups or ():
             if bit.isdigit() and is_only_async_iterable(current):
-                current = rendering.settled(current)
+                current = rendering.fully_awaited(current)
             current = rendering.awaited(_step(current, bit, rendering.call))
             if callable(current) and not getattr(current, "do_not_call_in_templates", False):
                 if getattr(current, "alters_data", False):
@@ -118,7 +120,8 @@ class AwaitedVariable(LookupVariable):
 
 def _step(current: Any, bit: str, call: Callable[..., Any]) -> Any:
     try:
-        if isinstance(current, _Settled):  # not settled, because a loop may read item by item
+        if isinstance(current, _AwaitedLookups):
+            # Not `fully_awaited`, because a loop may read item by item.
             return BaseContext.__getitem__(current, bit)
         if not hasattr(type(current), "__getitem__"):
             raise TypeError

@@ -36,9 +36,9 @@ class StreamedFor(Node):
         values = self._sequence.resolve(context, ignore_failures=True)
         if is_only_async_iterable(values) and not self._is_reversed:
             return self._render_items(context, rendering, rendering.items(values))
-        values = rendering.settled(values)
+        values = rendering.fully_awaited(values)
         if len(self._loopvars) > 1 and values is not None:
-            values = [rendering.settled(value) for value in values]
+            values = [rendering.fully_awaited(value) for value in values]
         return self._render_as_django(_ResolvedSequence(values), context)
 
     def _render_as_django(self, sequence: Any, context: Context) -> str:
@@ -58,7 +58,7 @@ class StreamedFor(Node):
             forloop = context["forloop"] = StreamedForLoop(items, parentloop)
             for item in items:
                 if unpacks:
-                    context.update(self._unpacked(rendering.settled(item)))
+                    context.update(self._unpacked(rendering.fully_awaited(item)))
                 else:
                     context[self._loopvars[0]] = item
                 rendered += [node.render_annotated(context) for node in self.nodelist_loop]

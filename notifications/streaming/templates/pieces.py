@@ -12,7 +12,7 @@ from django.template.backends.django import Template, reraise
 from greenlet import GreenletExit
 
 from notifications.streaming.templates.compiling import streaming_version
-from notifications.streaming.templates.lookups import SettledContext, SettledRequestContext
+from notifications.streaming.templates.lookups import AwaitedContext, AwaitedRequestContext
 from notifications.streaming.templates.rendering import TemplateRendering
 from notifications.streaming.templates.unawaited import close_unawaited
 
@@ -65,11 +65,11 @@ async def _pieces(render: Callable[[], str], context: dict[str, Any]) -> AsyncGe
 def _render(template: Template, request: HttpRequest | None, values: dict[str, Any]) -> str:
     autoescape = template.backend.engine.autoescape
     # As Django's `make_context` does: the view's values hide those of the context processors.
-    context: SettledContext | SettledRequestContext
+    context: AwaitedContext | AwaitedRequestContext
     if request is None:
-        context = SettledContext(values, autoescape=autoescape)
+        context = AwaitedContext(values, autoescape=autoescape)
     else:
-        context = SettledRequestContext(request, autoescape=autoescape)
+        context = AwaitedRequestContext(request, autoescape=autoescape)
         context.push(values)
     try:
         text: str = streaming_version(template.template).render(context)

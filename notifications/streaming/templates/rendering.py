@@ -121,7 +121,7 @@ class TemplateRendering(greenlet):  # type: ignore[misc]
         """As `awaited`, for a value that nothing else refers to: its result is not remembered."""
         return self.wait(value) if _is_awaitable(value) else value
 
-    def settled(self, value: Any) -> Any:
+    def fully_awaited(self, value: Any) -> Any:
         """The value as synchronous code can use it: awaited, read to its end, fetched."""
         value = self.awaited(value)
         if type(value) in _PLAIN_TYPES:
@@ -130,7 +130,9 @@ class TemplateRendering(greenlet):  # type: ignore[misc]
             with suppress(Exception):  # raised again where the object is used, if it is
                 self.call(attrgetter("__class__"), value)
         elif is_only_async_iterable(value):
-            return self._once(value, lambda: [self.settled(item) for item in self.items(value)])
+            return self._once(
+                value, lambda: [self.fully_awaited(item) for item in self.items(value)]
+            )
         elif isinstance(value, QuerySet):
             return self._once(value, lambda: self.wait(_fetched(value)))
         return value

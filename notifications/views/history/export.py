@@ -32,7 +32,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
+class ExportSignal:
     """A signal of the service: `reset`, where events are missing, or `closing`, at the end."""
 
     name: str
@@ -61,29 +61,29 @@ class Export:
     pause_seconds: float = 0.5
     """The pause between two attempts."""
 
-    async def pages(self, grant_watch: GrantWatch) -> AsyncGenerator[Page | Signal]:
+    async def pages(self, grant_watch: GrantWatch) -> AsyncGenerator[Page | ExportSignal]:
         """Raises `ExportInterrupted`, after a `closing` signal, if the rest cannot be sent."""
         topics = frozenset(self.grant.topics)
         position = self.after.position
         if self.missing is not None:
-            yield Signal("reset", self.missing, position)
+            yield ExportSignal("reset", self.missing, position)
         with grant_watch.watched():
             try:
                 async with aclosing(self._batches(position)) as batches:
                     async for batch in batches:
                         if reason := await grant_watch.ended():
-                            yield Signal("closing", reason, position)
+                            yield ExportSignal("closing", reason, position)
                             raise ExportInterrupted(reason)
                         # The first cursor may lie between two events: then none is missing.
                         starts_between = batch.prev < position == self.after.position
                         if batch.prev != position and not starts_between:
-                            yield Signal("reset", ResetReason.TRIMMED, batch.prev)
+                            yield ExportSignal("reset", ResetReason.TRIMMED, batch.prev)
                         position = batch.last
                         yield Page(_allowed(batch.entries, topics, self.grant), position)
                 if position < self.until.position:
-                    yield Signal("reset", await self._loss_reason(), self.until.position)
+                    yield ExportSignal("reset", await self._loss_reason(), self.until.position)
             except Unavailable as error:
-                yield Signal("closing", CloseReason.LOG_AWAY, position)
+                yield ExportSignal("closing", CloseReason.LOG_AWAY, position)
                 raise ExportInterrupted(error.detail) from error
 
     async def _batches(self, position: Position) -> AsyncGenerator[Batch]:

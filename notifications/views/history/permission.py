@@ -1,4 +1,4 @@
-"""The permission of an export, which no subscriber stands for in the hub."""
+"""The permission of an export, watched here, because an export has no subscriber in the hub."""
 
 import time
 from collections.abc import Iterator

@@ -35,8 +35,8 @@ from notifications.views.events import (
 from notifications.views.history.export import (
     Export,
     ExportInterrupted,
+    ExportSignal,
     ExportSlot,
-    Signal,
     export_limit,
 )
 from notifications.views.history.formats import FORMATS, ExportFormat, NdjsonFormat
@@ -147,7 +147,7 @@ async def chunks(export: Export, export_format: ExportFormat) -> AsyncGenerator[
     async with aclosing(export.pages(grant_watch)) as pages:
         try:
             async for page in pages:
-                if isinstance(page, Signal):
+                if isinstance(page, ExportSignal):
                     data = {"reason": page.reason}
                     pending.append(export_format.signal(page.name, data, page.last))
                 elif page.entries:
@@ -186,7 +186,7 @@ async def _page(request: HttpRequest, export: Export, limit: int) -> HttpRespons
     async with aclosing(export.pages(grant_watch)) as pages:
         try:
             async for page in pages:
-                if isinstance(page, Signal):
+                if isinstance(page, ExportSignal):
                     data = {"reason": page.reason}
                     events.append(encoder.signal_json(page.name, data, page.last))
                     continue

@@ -107,7 +107,7 @@ def test_a_request_is_refused_when_too_many_wait(gate: threading.Event) -> None:
 
 
 def test_an_idle_thread_ends() -> None:
-    thread = thread_of(executor_of(ThreadPool(cleanup_seconds=0.01)))
+    thread = thread_of(executor_of(ThreadPool(cleanup_seconds=0.01, idle_seconds=0.01)))
     thread.join(DEADLINE_SECONDS)
     assert not thread.is_alive()
 

@@ -247,7 +247,7 @@ async def test_a_subscriber_that_takes_too_long_is_cut_off_and_others_are_not() 
 async def test_a_transport_that_is_lost_is_freed() -> None:
     hub = hub_with(1)
     subscriber, transport = join(hub)
-    transport.owner.lost()
+    transport.callbacks.lost()
     assert transport.aborted
     assert hub.subscribers == []
     hub.leave(subscriber, CloseReason.CLIENT_LEFT)
@@ -370,7 +370,7 @@ class Crowd:
             case 0:
                 transport.fails = subscriber.open  # whenever it is written to
             case 1:
-                transport.owner.lost()
+                transport.callbacks.lost()
             case 2:
                 self.hub.close(subscriber, CloseReason.DRAINING)
             case 3:
@@ -498,7 +498,7 @@ async def test_a_transport_that_is_lost_while_it_closes_is_freed() -> None:
     subscriber, transport = join(hub)
     transport.held = True
     hub.close(subscriber, CloseReason.DRAINING)
-    transport.owner.lost()
+    transport.callbacks.lost()
     assert transport.aborted
 
 

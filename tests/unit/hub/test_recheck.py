@@ -71,7 +71,7 @@ async def test_a_grant_that_cannot_be_confirmed_lasts_for_twice_its_maximum_age(
     assert isinstance(outcome, float)
     assert 5 <= outcome <= 15
     clock.now += 1
-    assert await policy.recheck(grant) == GrantEnd(CloseReason.USER_UNKNOWN)
+    assert await policy.recheck(grant) == GrantEnd(CloseReason.DATABASE_AWAY)
 
 
 def test_a_grant_with_an_end_in_time_is_looked_at_then(

@@ -3,7 +3,7 @@
 import asyncio
 
 from notifications.hub.hub import Hub
-from notifications.hub.resume import resolve_per_topic
+from notifications.hub.resume import resolve_topic_starts
 from notifications.hub.subscribers import Start
 from notifications.hub.window import Window
 from notifications.log.cursors import Cursor, Position, make_position
@@ -19,7 +19,7 @@ def cursor(ms: int) -> Cursor:
 
 
 def test_topics_with_the_same_cursor_have_one_position() -> None:
-    assert resolve_per_topic({"a": cursor(5), "b": cursor(5)}, HEAD, FLOOR) == (
+    assert resolve_topic_starts({"a": cursor(5), "b": cursor(5)}, HEAD, FLOOR) == (
         make_position(5),
         {},
         [],
@@ -27,13 +27,13 @@ def test_topics_with_the_same_cursor_have_one_position() -> None:
 
 
 def test_a_topic_that_was_further_starts_after_its_own_cursor() -> None:
-    starts = resolve_per_topic({"a": cursor(5), "b": cursor(7)}, HEAD, FLOOR)
+    starts = resolve_topic_starts({"a": cursor(5), "b": cursor(7)}, HEAD, FLOOR)
     assert starts == (make_position(5), {"b": Position(make_position(7) + 1)}, [])
 
 
 def test_a_topic_whose_next_events_are_not_known_starts_at_the_head_and_is_lost() -> None:
     foreign = Cursor("ba9876543210", make_position(5))
-    starts = resolve_per_topic(
+    starts = resolve_topic_starts(
         {"a": cursor(5), "b": None, "c": foreign, "d": cursor(1)}, HEAD, FLOOR
     )
     later = Position(make_position(9) + 1)
@@ -41,12 +41,12 @@ def test_a_topic_whose_next_events_are_not_known_starts_at_the_head_and_is_lost(
 
 
 def test_a_cursor_ahead_of_the_process_is_accepted_only_for_all_topics() -> None:
-    assert resolve_per_topic({"a": cursor(12), "b": cursor(12)}, HEAD, FLOOR) == (
+    assert resolve_topic_starts({"a": cursor(12), "b": cursor(12)}, HEAD, FLOOR) == (
         make_position(12),
         {},
         [],
     )
-    position, later, lost = resolve_per_topic({"a": cursor(12), "b": cursor(5)}, HEAD, FLOOR)
+    position, later, lost = resolve_topic_starts({"a": cursor(12), "b": cursor(5)}, HEAD, FLOOR)
     assert (position, lost) == (make_position(5), ["a"])
     assert later == {"a": Position(make_position(9) + 1)}
 

@@ -133,7 +133,7 @@ async def test_many_streams_are_served_in_slices(*, apart: bool) -> None:
             before = transports[0].writes
             for transport in transports:
                 transport.busy = False
-                transport.owner.drained()
+                transport.callbacks.drained()
                 if transport is transports[STREAMS // 2]:
                     await asyncio.sleep(0)
             while transports[-1].writes == before:  # noqa: ASYNC110 - no event is set

@@ -1,6 +1,13 @@
 """Read sizes: they grow while entries are small, and shrink before a read has too many bytes."""
 
-from notifications.log.reader import FEWEST, FIRST, MAX_READ_BYTES, MOST, Raw, ReadSize
+from notifications.log.reader import (
+    FIRST_READ_ENTRIES,
+    MAX_READ_BYTES,
+    MAX_READ_ENTRIES,
+    MIN_READ_ENTRIES,
+    Raw,
+    ReadSize,
+)
 
 
 def read(read_size: ReadSize, *, size: int, lag: int = 10**6) -> int:
@@ -16,13 +23,13 @@ def test_a_tail_that_lags_by_small_entries_reads_many_at_a_time() -> None:
     for _ in range(5):
         read(read_size, size=200)
         counts.append(read_size.count)
-    assert counts == [200, 400, MOST, MOST, MOST]
+    assert counts == [200, 400, MAX_READ_ENTRIES, MAX_READ_ENTRIES, MAX_READ_ENTRIES]
 
 
 def test_large_entries_are_read_a_few_at_a_time() -> None:
     read_size = ReadSize()
     first = read(read_size, size=64_000)
-    assert first == FIRST * 64_000
+    assert first == FIRST_READ_ENTRIES * 64_000
     for _ in range(5):
         assert read(read_size, size=64_000) <= MAX_READ_BYTES
         assert read(read_size, size=64_000) > MAX_READ_BYTES / 4
@@ -32,7 +39,7 @@ def test_huge_entries_are_still_read() -> None:
     read_size = ReadSize()
     for _ in range(3):
         read(read_size, size=3_000_000)
-    assert read_size.count == FEWEST
+    assert read_size.count == MIN_READ_ENTRIES
 
 
 def test_a_tail_that_has_caught_up_reads_few_entries_again() -> None:
@@ -40,4 +47,4 @@ def test_a_tail_that_has_caught_up_reads_few_entries_again() -> None:
     for _ in range(5):
         read(read_size, size=200)
     read(read_size, size=200, lag=3)
-    assert read_size.count == FIRST
+    assert read_size.count == FIRST_READ_ENTRIES

@@ -162,7 +162,7 @@ async def test_a_tail_lags_while_the_log_has_more_or_is_away() -> None:
     window.append(batch(0, entry(5)))
     log: Any = FakeLog(5)
     hub = Hub(EPOCH, window)
-    exporter = MetricsExporter(hub, log, settle_seconds=0.01)
+    exporter = MetricsExporter(hub, log, catch_up_seconds=0.01)
     assert await exporter._is_complete()
     log.head = None
     assert not await exporter._is_complete()

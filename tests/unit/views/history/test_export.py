@@ -27,7 +27,7 @@ from notifications.log.entries import (
 )
 from notifications.log.factory import open_log
 from notifications.publishing.publisher import build_event
-from notifications.views.history.export import Export, ExportInterrupted, Page, Signal
+from notifications.views.history.export import Export, ExportInterrupted, ExportSignal, Page
 from notifications.views.history.permission import GrantWatch
 from tests.harness.fakes import EPOCH, batch, entry
 from tests.harness.history import fill
@@ -229,10 +229,10 @@ async def test_events_that_a_real_log_loses_during_an_export_are_reported(
             fill(client, "t", 5_000)
             until = await log.state()
             export = Export(log, GRANT, Cursor(until.epoch, START), until)
-            signals: list[Signal] = []
+            signals: list[ExportSignal] = []
             count = 0
             async for page in export.pages(GrantWatch(GRANT, max_age=600)):
-                if isinstance(page, Signal):
+                if isinstance(page, ExportSignal):
                     signals.append(page)
                     continue
                 if not count:
