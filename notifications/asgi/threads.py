@@ -28,7 +28,8 @@ MAX_WAITING = 2_000
 GROWTH_SECONDS = 0.02
 """How long a request waits for one of the pool's threads before the pool starts another."""
 CLEANUP_SECONDS = 1.0
-"""How often a thread lets Django close unusable connections, unless other code has used them."""
+"""How often a thread lets Django close unusable connections. It does so at once after a request
+that kept its thread, or that left an error or a transaction behind."""
 THREAD_IDLE_SECONDS = 1.0
 """How long a thread waits for work before it cleans up and ends."""
 

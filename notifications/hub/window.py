@@ -11,9 +11,9 @@ from notifications.log.cursors import START, Position, make_position, position_m
 from notifications.log.entries import Batch, Entry, Retention
 
 REMOVED_PER_STEP = 1_000
-"""The entries that one step removes at most, besides twice as many as it adds.
+"""The most entries that one step removes, besides twice as many as it adds.
 
-So no step holds the event loop for long.
+The limit keeps a step from holding the event loop for long.
 """
 _by_position = attrgetter("position")
 _REMOVED = Entry(START, (), b"", None, b"", is_text=True, retry=None)

@@ -1,7 +1,9 @@
 """A thousand clients read nothing of 64 MB: they cost little, and delay no other client."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -53,10 +55,12 @@ class Probe:
     def rss(self) -> int:
         return int(self._process.memory_info().rss)
 
-    async def run_beside(self, other: asyncio.Task[None]) -> None:
+    async def run_beside(self, work: Callable[[], None]) -> None:
+        """Run the work in a thread, once the probe's own stream is open."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(60), subscribe(self._web.port, self._topic) as stream:
             assert (await stream.next()).type == "stream.cursor"
+            other = asyncio.create_task(asyncio.to_thread(work))
             while not other.done():
                 [cursor] = await publish(self._web, self._topic, "small")
                 acknowledged = loop.time()
@@ -79,7 +83,7 @@ async def test_a_thousand_clients_that_read_nothing_cost_little_memory_and_delay
         )
         probe = Probe(web, f"{topic}.other")
         # First without clients, so that the memory of the window itself is not counted.
-        await probe.run_beside(asyncio.create_task(asyncio.to_thread(_flood, appender, topic)))
+        await probe.run_beside(partial(_flood, appender, topic))
         before, alone = probe.rss, probe.delay
         request = stream_request(topic)
         clients = [
@@ -89,7 +93,7 @@ async def test_a_thousand_clients_that_read_nothing_cost_little_memory_and_delay
             assert client.recv(1)
         idle = probe.rss
         probe.delay = 0
-        await probe.run_beside(asyncio.create_task(asyncio.to_thread(_flood, appender, topic)))
+        await probe.run_beside(partial(_flood, appender, topic))
         async with asyncio.timeout(60):
             while _closed(web) < STALLED:
                 await asyncio.to_thread(web.get, "/health/live")

@@ -188,10 +188,7 @@ class Relay:
         return True
 
     def _blame_row_or_log(self, row: Row, error: Unavailable) -> None:
-        """Refuse the row after too many failures in succession.
-
-        That is, if the log accepted `PROBE` after each.
-        """
+        """Refuse a row after too many failures in succession, if the log took `PROBE` each time."""
         failures = self._suspect[1] if self._suspect[0] == row.pk else 0
         self._suspect = (row.pk, 0)
         self._log.append_control(PROBE)
