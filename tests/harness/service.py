@@ -79,9 +79,15 @@ def running_service(folder: Path, server: str) -> Iterator[Service]:
                     worker.kill()
 
 
+def some_worker(service: Service, chance: random.Random) -> psutil.Process:
+    """One of the workers. There is none for a moment after all of them were killed."""
+    service.wait(lambda: bool(service.workers()))
+    return chance.choice(service.workers())
+
+
 def kill_worker(service: Service, chance: random.Random) -> None:
     with suppress(psutil.NoSuchProcess):
-        chance.choice(service.workers()).kill()
+        some_worker(service, chance).kill()
 
 
 def restart(service: Service) -> None:
@@ -93,7 +99,7 @@ def restart(service: Service) -> None:
 
 @contextmanager
 def stopped_worker(service: Service, chance: random.Random) -> Iterator[None]:
-    worker = chance.choice(service.workers())
+    worker = some_worker(service, chance)
     with suppress(psutil.NoSuchProcess):
         worker.suspend()
     yield
