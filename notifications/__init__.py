@@ -15,7 +15,7 @@ from notifications.publishing.publisher import (
     publish_outbox,
     publish_outbox_many,
 )
-from notifications.topics import user_topic
+from notifications.topics import topic_segment, user_topic
 
 __all__ = [
     "CarillonError",
@@ -35,6 +35,7 @@ __all__ = [
     "publish_outbox",
     "publish_outbox_many",
     "recheck",
+    "topic_segment",
     "user_topic",
 ]
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -56,6 +57,10 @@ class ApiKeyAdmin(KeyAdmin):
     )
     search_fields = ("name", "prefix")
     actions = ("revoke",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
+        """From the primary: saving what a lagging replica has would make a revoked key valid."""
+        return super().get_queryset(request).using(router.db_for_write(ApiKey))
 
     @admin.display(ordering="prefix")
     def key(self, obj: ApiKey) -> str:

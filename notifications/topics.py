@@ -12,9 +12,16 @@ Topic = NewType("Topic", str)
 """1–255 bytes of UTF-8 without control characters. Case counts; nothing is normalised."""
 
 MAX_TOPIC_BYTES = 255
+NAMESPACE_END = "\x1f"
+"""In the log, the end of the namespace that stands in front of a topic (`conf/namespace.py`). No
+topic can have this character."""
 MAX_TOPICS = 100
 MAX_PATTERNS = 100
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_CONTROL = re.compile(f"[{_CONTROLS}]")
+_QUOTED_CHARACTERS = re.compile(rf"[.~*{{}}{_CONTROLS}]")
+_QUOTED_IN_NAMES = re.compile(rf"[~{_CONTROLS}]")
+_QUOTED_BYTES = re.compile(r"(?:~[0-9A-F]{2})+", re.ASCII)
 _SEGMENT = re.compile(r"\{([a-z_][a-z0-9_]*)\}|(\*)|([^.{}*]+)", re.ASCII)
 
 
@@ -62,11 +69,62 @@ def parse_topics(values: Iterable[object]) -> tuple[Topic, ...]:
     return unique
 
 
+def topic_segment(value: object) -> str:
+    """The value as one segment of a topic: `f"orders.{topic_segment(order.slug)}"`.
+
+    Different values have different segments. A character that separates segments or has a meaning
+    in patterns, a control character and `~` become `~` and two hexadecimal digits for each of their
+    bytes: `john.doe` becomes `john~2Edoe`. Integers and UUIDs stay as they are. The escape is not
+    `%`, because a URL that is written by hand would lose it. Raises `Invalid` for None, and for an
+    empty value, which no segment can stand for.
+    """
+    text = "" if value is None else str(value)
+    if not text:
+        raise Invalid("An empty value cannot be a segment of a topic.", field="topic")
+    return _QUOTED_CHARACTERS.sub(_quoted, text)
+
+
+def _quoted(match: re.Match[str]) -> str:
+    return "".join(f"~{byte:02X}" for byte in match[0].encode())
+
+
+def one_line_name(value: object) -> str:
+    """The value as a name for logs and control entries, which has no control character.
+
+    Different values have different names, and a dot stays readable.
+    """
+    return _QUOTED_IN_NAMES.sub(_quoted, str(value))
+
+
+def parse_segment(segment: str) -> str | None:
+    """The text that `topic_segment` made this segment of, or None if it made no such segment.
+
+    Another spelling of the same text would be another topic, so it means nothing.
+    """
+    try:
+        text = _QUOTED_BYTES.sub(_unquoted, segment)
+    except UnicodeDecodeError:
+        return None
+    return text if text and topic_segment(text) == segment else None
+
+
+def _unquoted(match: re.Match[str]) -> str:
+    return bytes.fromhex(match[0].replace("~", "")).decode()
+
+
 def user_topic(user: HasPk) -> Topic:
-    """The topic of this user alone: the default rules let nobody else subscribe to it."""
+    """The topic of this user alone: the default rules let nobody else subscribe to it.
+
+    Raises `Invalid` for a user without a primary key, or with one too long for a topic.
+    """
     if user.pk is None:
         raise Invalid("A user has a topic of their own only once they are saved.", field="topic")
-    return parse_topic(f"user.{user.pk}")
+    return parse_topic(f"user.{topic_segment(user.pk)}")
+
+
+def bare_topic(topic: str) -> str:
+    """A topic of the log as applications and clients know it, without its namespace."""
+    return topic.rpartition(NAMESPACE_END)[2]
 
 
 def covers(prefix: str, value: str) -> bool:
@@ -81,9 +139,10 @@ def covers(prefix: str, value: str) -> bool:
 class Pattern:
     """A topic pattern, as rules, API keys and tokens use it. Raises `Invalid` for bad syntax.
 
-    Segments are separated by dots. `*` matches any one segment, and `{name}` captures one. A
-    pattern also covers the topics below it: `orders.{pk}` covers `orders.42` and `orders.42.items`.
-    A pattern that ends with a dot covers only the topics below it. `*` alone covers every topic.
+    Segments are separated by dots. `*` matches any one segment, and `{name}` captures the text that
+    `topic_segment` made one of. A pattern also covers the topics below it: `orders.{pk}` covers
+    `orders.42` and `orders.42.items`. A pattern that ends with a dot covers only the topics below
+    it. `*` alone covers every topic.
     """
 
     text: str
@@ -116,12 +175,22 @@ class Pattern:
         return rf"(?P<{name}>[^.]+)"
 
     def match(self, topic: str) -> dict[str, str] | None:
-        """The segments that the pattern captures from a topic; None if it does not cover it."""
+        """What the pattern captures from a topic, as it was before it became segments.
+
+        None if the pattern does not cover the topic.
+        """
         match = self._regex.fullmatch(topic)
-        return None if match is None else match.groupdict()
+        if match is None:
+            return None
+        captured: dict[str, str] = {}
+        for name, segment in match.groupdict().items():
+            if (text := parse_segment(segment)) is None:
+                return None
+            captured[name] = text
+        return captured
 
     def covers(self, topic: str) -> bool:
-        return self._regex.fullmatch(topic) is not None
+        return self.match(topic) is not None
 
     def __str__(self) -> str:
         return self.text

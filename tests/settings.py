@@ -19,6 +19,7 @@ CARILLON = {
     "PUBLIC_TOPICS": ["demo."],
     "PUBLISH_KEYS": ["a-publish-key-for-the-tests"],
 }
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.harness.text_keys", "tests.harness.row_classes"]  # noqa: F405
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -18,6 +18,7 @@ import django
 django.setup()
 
 from benchmarks.soak.faults import RandomFaults  # noqa: E402
+from benchmarks.soak.memory import Churn, MemoryWatch  # noqa: E402
 from notifications.log.entries import Retention  # noqa: E402
 from notifications.log.redis_sync import RedisSyncLog  # noqa: E402
 from tests.harness.load import Subscriber, running_load  # noqa: E402
@@ -53,8 +54,13 @@ async def soak(service: Service, chance: random.Random, *, seconds: float) -> Ra
             Publisher("code without", TOPICS[0], LogSender(appender), keys=False),
         ]
         async with running_load(subscribers, publishers) as load:
-            faults = RandomFaults(service, load, chance, log)
+            memory = MemoryWatch(service.workers)
+            faults = RandomFaults(service, load, chance, log, memory=memory)
+            churn = Churn(service.port)
+            churning = asyncio.create_task(churn.run())
             await faults.run(seconds=seconds)
+            churning.cancel()
+        log(f"{churn.streams} streams came and went, workers grew by {memory.most_grown:.0f} MiB")
         return faults
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 
+from benchmarks.soak.memory import MemoryWatch
 from tests.harness.load import Load
 from tests.harness.redis_faults import DISTURBANCES, LOSSES, OUTAGES
 from tests.harness.service import Service, kill_worker, restart, stopped_worker
@@ -25,6 +26,8 @@ class RandomFaults:
         load: Load,
         chance: random.Random,
         log: Callable[[str], None],
+        *,
+        memory: MemoryWatch,
     ) -> None:
         self.violations: list[str] = []
         self.acknowledged = self.unknown = self.refused = self.resets = self.faults = 0
@@ -32,6 +35,7 @@ class RandomFaults:
         self._load = load
         self._chance = chance
         self._log = log
+        self._memory = memory
 
     async def run(self, *, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -109,6 +113,7 @@ class RandomFaults:
             ]
             observations = [each.observation for each in load.subscribers]
             self.violations += [f"{each.name} at {each.cursor}" for each in observations]
+        self.violations += self._memory.violations()
         self._log(
             f"round {number}: {self.acknowledged} acknowledged so far, {self.unknown} unknown, "
             f"{self.refused} refused, {self.resets} resets: "

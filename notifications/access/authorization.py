@@ -22,7 +22,8 @@ from notifications.access.identities.authentication import (
 from notifications.access.identities.base import Identity, Kind, Verb
 from notifications.access.identities.session import ANONYMOUS
 from notifications.access.origins import has_disallowed_origin
-from notifications.errors import BadRequest, Forbidden, Unauthenticated
+from notifications.conf.namespace import UnknownNamespace, is_shared, of_request, run_in
+from notifications.errors import BadRequest, Forbidden, Invalid, Unauthenticated
 from notifications.hub import runtime
 from notifications.hub.grants import Grant
 from notifications.log.cursors import Cursor
@@ -57,13 +58,14 @@ async def _grant_for_request(
     request: HttpRequest, topics: Sequence[str], attempted: Attempt
 ) -> Grant:
     as_of = _head()
+    namespace = attempted.namespace = await of_request(request)
     if (
         topics
         and not has_explicit_credentials(request)
         and all(map(active_rules().is_public, topics))
     ):
         attempted.by = ANONYMOUS.name
-        return Grant(topics=tuple(topics), as_of=as_of)
+        return Grant(topics=tuple(topics), as_of=as_of, namespace=namespace)
     identity = await authenticate(request)
     attempted.by = identity.name
     topics = attempted.topics = topics or _default_topics(identity)
@@ -93,6 +95,7 @@ async def _grant_for_identity(
         until=decision.until,
         as_of=as_of,
         renew=_GrantRenewal(without_user(identity), topics),
+        namespace=identity.namespace,
     )
 
 
@@ -107,6 +110,12 @@ class _GrantRenewal:
     topics: Sequence[str]
 
     async def __call__(self) -> Grant | None:
+        try:
+            return await run_in(self.identity.namespace, self._renew)
+        except UnknownNamespace:  # the tenant has been deleted
+            return None
+
+    async def _renew(self) -> Grant | None:
         as_of = _head()
         identity = await reauthenticate(self.identity)
         if identity is None:
@@ -125,7 +134,10 @@ def _default_topics(identity: Identity) -> tuple[str, ...]:
         return identity.scope.topics
     if not identity.user.is_authenticated:
         raise BadRequest("Name at least one topic: /events/?topic=… (or log in for your own).")
-    return (user_topic(identity.user),)
+    try:
+        return (user_topic(identity.user),)
+    except Invalid as error:
+        raise BadRequest(f"Name at least one topic: you have none. {error.detail}") from None
 
 
 def _log_refusal(identity: Identity, denied: Sequence[str]) -> None:
@@ -158,7 +170,12 @@ async def authenticate_publisher(request: HttpRequest) -> Identity:
 
 async def authorize_publish(identity: Identity, topics: Iterable[str]) -> None:
     """Raises `Forbidden`, which names the denied topics, unless all topics are allowed."""
-    decision = await decide(identity, Verb.PUBLISH, tuple(dict.fromkeys(topics)))
+    topics = tuple(dict.fromkeys(topics))
+    if identity.namespace and (shared := [topic for topic in topics if is_shared(topic)]):
+        raise Forbidden(
+            f"All tenants share {_listed(shared)}: only the site itself publishes there."
+        )
+    decision = await decide(identity, Verb.PUBLISH, topics)
     if decision.denied:
         raise Forbidden(
             f"You may not publish to {_listed(decision.denied)}. Without rules of the site's own, "

@@ -1,6 +1,6 @@
 """The interface of access rules: what an application implements to allow topics to users."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from datetime import datetime
 
 from notifications.access.identities.base import User
@@ -16,7 +16,18 @@ class Access:
     database, or `async` methods. They get one topic at a time: when a stream opens, when a user
     publishes, and again whenever the answer may have changed. They are not called for keys, tokens
     and links, whose scope decides alone.
+
+    `user_fields` names the fields of the user model on which the answers depend, besides
+    `is_active`, `is_staff`, `is_superuser` and the password. Saving a user is followed by a recheck
+    only if it may have changed one of them. None: any field but `last_login`.
     """
+
+    user_fields: Collection[str] | None = None
+
+    @property
+    def declares_user_fields(self) -> bool:
+        """Whether `user_fields` is about all that these rules ask, backends included."""
+        return self.user_fields is not None
 
     def is_public(self, topic: str) -> bool:
         """Whether everybody may subscribe, so that no credentials have to be read."""

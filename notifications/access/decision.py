@@ -19,6 +19,7 @@ from notifications.access.base import Access, Answer
 from notifications.access.identities.base import Identity, Kind, Verb
 from notifications.access.rules import Rules, linked, own, permission, public
 from notifications.conf import get_settings
+from notifications.hub.primary import reads_from_primary
 
 PUBLISH_PERMISSION = "carillon.publish_event"
 
@@ -73,7 +74,13 @@ async def decide(
     identity: Identity, verb: Verb, topics: Sequence[str], *, access: Access | None = None
 ) -> Decision:
     """Splits the topics into allowed and denied, by `access` (by default the active rules)."""
-    access = access or active_rules()
+    with reads_from_primary():
+        return await _decide(identity, verb, topics, access or active_rules())
+
+
+async def _decide(
+    identity: Identity, verb: Verb, topics: Sequence[str], access: Access
+) -> Decision:
     answers: dict[str, Answer | None] = {
         topic: _answer_without_user(access, identity, verb, topic) for topic in topics
     }
@@ -102,7 +109,8 @@ async def history_limits(
     if identity.scope is not None or type(access).history_since is Access.history_since:
         return {}
     limited = [topic for topic in topics if not access.is_public(topic)]
-    starts = await _call_in_thread(access.history_since, identity, limited)
+    with reads_from_primary():
+        starts = await _call_in_thread(access.history_since, identity, limited)
     for start in starts:
         _require_time_zone(access.history_since, start)
     return {

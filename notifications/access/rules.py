@@ -1,13 +1,16 @@
 """Ready-made rules by topic pattern, which cover the needs of most applications."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import isawaitable
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
-from django.contrib.auth.models import PermissionsMixin
-from django.core.exceptions import ValidationError
+from django.contrib.auth import get_backends
+from django.contrib.auth.backends import ModelBackend
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model
 
 from notifications.access.base import Access, Answer
@@ -16,6 +19,8 @@ from notifications.topics import Pattern
 
 type Captured = Mapping[str, str]
 type Predicate = Callable[[User, Captured], Awaitable[Answer]]
+
+_CAPTURE = re.compile(r"\{(\w+)\}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,14 +32,42 @@ class Rule:
     public: bool = False
     link: bool = False
     checks_objects: bool = False
+    user_fields: frozenset[str] | None = None
+    """The fields of the user that it compares; None: any."""
 
 
 class Rules(Access):
-    """Allows what at least one of its rules allows, and nothing else."""
+    """Allows what at least one of its rules allows, and nothing else.
 
-    def __init__(self, *, subscribe: Sequence[Rule] = (), publish: Sequence[Rule] = ()) -> None:
+    `user_fields`: as in `Access`; by default the fields that the patterns of `own` name.
+    """
+
+    def __init__(
+        self,
+        *,
+        subscribe: Sequence[Rule] = (),
+        publish: Sequence[Rule] = (),
+        user_fields: Collection[str] | None = None,
+    ) -> None:
         self._subscribe = tuple(subscribe)
         self._publish = tuple(publish)
+        self._declared = user_fields
+        if type(self).user_fields is Rules.user_fields:
+            self.user_fields = user_fields if user_fields is not None else self._compared_fields()
+
+    def _compared_fields(self) -> Collection[str] | None:
+        if type(self) is not Rules:
+            return None  # a subclass may ask anything
+        compared: set[str] = set()
+        for rule in (*self._subscribe, *self._publish):
+            if rule.user_fields is None:
+                return None
+            compared |= rule.user_fields
+        return frozenset(compared)
+
+    @property
+    def declares_user_fields(self) -> bool:
+        return self._declared is not None or type(self).user_fields is not None
 
     @property
     def checks_objects(self) -> bool:
@@ -66,10 +99,15 @@ def _match(rule: Rule, topic: str) -> list[Captured]:
     return [captured for captured in matches if captured is not None]
 
 
-def _rule(patterns: Sequence[str], allows: Predicate, **flags: bool) -> Rule:
+def _rule(
+    patterns: Sequence[str],
+    allows: Predicate,
+    user_fields: frozenset[str] = frozenset(),
+    **flags: bool,
+) -> Rule:
     if not patterns:
         raise TypeError("A rule needs at least one pattern.")
-    return Rule(tuple(map(Pattern, patterns)), allows, **flags)
+    return Rule(tuple(map(Pattern, patterns)), allows, user_fields=user_fields, **flags)
 
 
 async def _always(_: User, __: Captured) -> Answer:
@@ -117,9 +155,9 @@ def group(name: str, *patterns: str) -> Rule:
     """Members of a group, by its name."""
 
     async def allows(user: User, _: Captured) -> Answer:
-        if not (isinstance(user, PermissionsMixin) and user.is_active):
+        if not (user.is_authenticated and user.is_active):
             return False
-        return await user.groups.filter(name=name).aexists()
+        return await sync_to_async(_is_member)(user, name)
 
     return _rule(patterns, allows)
 
@@ -134,7 +172,8 @@ def own(*patterns: str) -> Rule:
             for name, value in captured.items()
         )
 
-    rule = _rule(patterns, allows)
+    fields = {name for pattern in patterns for name in _CAPTURE.findall(pattern)}
+    rule = _rule(patterns, allows, frozenset(fields))
     _require_captures(rule)
     return rule
 
@@ -164,8 +203,36 @@ def linked(*patterns: str) -> Rule:
 
 
 async def _has_perm(user: User, name: str, instance: Model | None = None) -> bool:
+    if not user.is_authenticated:
+        return False
     # Not `ahas_perm`: that ignores backends which have no asynchronous `has_perm`.
-    return isinstance(user, PermissionsMixin) and await sync_to_async(user.has_perm)(name, instance)
+    answer = await sync_to_async(_ask_has_perm)(user, name, instance)
+    return bool(await answer if isawaitable(answer) else answer)
+
+
+def _ask_has_perm(user: Any, name: str, instance: Model | None) -> Any:
+    """The answer of the user model; without `has_perm` in it, that of the backends."""
+    about = () if instance is None else (instance,)
+    if (has_perm := getattr(user, "has_perm", None)) is not None:
+        return has_perm(name, *about)
+    for backend in get_backends():
+        try:
+            if _can_judge(backend, user) and backend.has_perm(user, name, *about):
+                return True
+        except PermissionDenied:
+            return False
+    return False
+
+
+def _can_judge(backend: Any, user: object) -> bool:
+    """Django's own backend reads `is_superuser`, which not every user model has."""
+    own: Any = getattr(type(backend), "has_perm", None)
+    return own is not None and (own is not ModelBackend.has_perm or hasattr(user, "is_superuser"))
+
+
+def _is_member(user: Any, name: str) -> bool:
+    groups: Any = getattr(user, "groups", None)
+    return bool(hasattr(groups, "filter") and groups.filter(name=name).exists())
 
 
 async def _get_object(model: type[Model], captured: Captured) -> Model | None:

@@ -21,6 +21,10 @@ def _never(*_: Any) -> bool:
     return False
 
 
+def _always(*_: Any) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class BlockingProfile:
     """For each hook of a middleware, whether it blocks for a given request."""
@@ -100,6 +104,8 @@ DJANGO_PROFILES: dict[str, BlockingProfile] = {
     "django.middleware.csrf.CsrfViewMiddleware": BlockingProfile(
         request=_token_is_in_session, view=_token_is_checked, response=_token_is_in_session
     ),
+    # It compresses in a thread, and leaves nothing there.
+    "django.middleware.gzip.GZipMiddleware": BlockingProfile(response=_always),
     "django.middleware.http.ConditionalGetMiddleware": BlockingProfile(),
     "django.middleware.locale.LocaleMiddleware": BlockingProfile(),
     "django.middleware.security.SecurityMiddleware": BlockingProfile(),

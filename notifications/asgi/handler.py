@@ -20,16 +20,18 @@ from django.http import JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from notifications.asgi import middleware
+from notifications.asgi import iteration, middleware
 from notifications.asgi.blocking import blocking_profile
-from notifications.asgi.handoff import DisconnectWatch, Handoff, run_stream
+from notifications.asgi.handoff import DisconnectWatch, Handoff, current_handoff, run_stream
+from notifications.asgi.request_thread import in_request_thread
 from notifications.asgi.responses import EventStreamResponse
 from notifications.asgi.routes import cached_match, leads_to_nonblocking_view
 from notifications.asgi.sanitize import sanitized_scope
 from notifications.asgi.server_warnings import ServerWarnings
-from notifications.asgi.threads import ThreadPool, in_request_thread
+from notifications.asgi.threads import ThreadPool
 from notifications.errors import BadRequest
 from notifications.hub import runtime
+from notifications.hub.stream import EventStream
 from notifications.transport.base import Message, Receive, Send
 
 logger = logging.getLogger("carillon")
@@ -59,23 +61,32 @@ class CarillonASGIHandler(ASGIHandler):
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
             return
-        handoff = Handoff(send)
+        stream = await self._handle_request(scope, receive, send)
+        if stream is not None:
+            stream.set_client(scope)
+            await run_stream(stream, receive, send, self._server_warnings)
+
+    async def _handle_request(self, scope: Any, receive: Receive, send: Send) -> EventStream | None:
+        """Let Django handle the request. Returns its stream, which is to run now, if it has one.
+
+        In a task, so that the context variables that are set meanwhile end with the request. And
+        Django raises and catches exceptions whose tracebacks, in cycles, hold every frame below
+        them until the garbage collector comes: in this task, those of the request only.
+        """
+        handoff, watch = Handoff(send, scope), DisconnectWatch(receive)
+        context = copy_context()
+        context.run(current_handoff.set, handoff)
         if scope["type"] == "http" and self._all_async and leads_to_nonblocking_view(scope):
-            # In a task, so that the context variables that Django sets end with the request.
-            await asyncio.Task(
-                self._respond_fast(scope, receive, handoff),
-                loop=asyncio.get_running_loop(),
-                context=copy_context(),
-                eager_start=True,
-            )
+            request, is_fast = self._respond_fast(scope, receive, handoff), True
         else:
-            watch = DisconnectWatch(receive)
-            await super().__call__(scope, watch, handoff)
-            if watch.disconnected:
-                return
-        if handoff.stream is not None:
-            handoff.stream.set_client(scope)
-            await run_stream(handoff.stream, receive, send, self._server_warnings)
+            request, is_fast = super().__call__(scope, watch, handoff), False
+        loop = asyncio.get_running_loop()
+        try:
+            await asyncio.Task(request, loop=loop, context=context, eager_start=is_fast)
+        finally:
+            watch.release()
+            stream = handoff.release()
+        return None if watch.disconnected else stream
 
     # For every request
 
@@ -87,17 +98,18 @@ class CarillonASGIHandler(ASGIHandler):
             return None, _bad_request(BadRequest(f"The request cannot be read: {error}"))
 
     async def send_response(self, response: HttpResponseBase, send: Any) -> None:
-        if not isinstance(send, Handoff):
+        # Not by the type of `send`: error trackers give Django a `send` of their own.
+        handoff = current_handoff.get()
+        if handoff is None or not response.streaming:
             await super().send_response(response, send)
-        elif isinstance(response, EventStreamResponse) and send.take(response):
+        elif isinstance(response, EventStreamResponse) and handoff.take(response):
             await send(_start_message(response))
-        elif response.streaming:
+        else:
             if isinstance(response, EventStreamResponse):
                 self._report_wrapped(response)
-            with send.backpressure():
+                response.stream.set_client(handoff.scope)
+            with handoff.backpressure():
                 await super().send_response(response, send)
-        else:
-            await super().send_response(response, send)
 
     def _report_wrapped(self, response: EventStreamResponse) -> None:
         """Log once for each type of response that its streams cannot be handed off."""
@@ -105,7 +117,8 @@ class CarillonASGIHandler(ASGIHandler):
             self._reported.add(type(response))
             logger.warning(
                 "handoff.refused: a middleware wraps the iterator of streaming responses, so each "
-                "stream keeps a thread and a request. Let it pass those of type %s.",
+                "stream keeps its request, and may keep a thread (carillon.W023). Let it pass "
+                "those of type %s.",
                 response.headers["Content-Type"],
             )
 
@@ -142,12 +155,13 @@ class CarillonASGIHandler(ASGIHandler):
         return super().resolve_request(request)
 
     async def _respond_fast(self, scope: Any, receive: Receive, send: Handoff) -> None:
-        """`ASGIHandler.handle`, except that nothing awaits a disconnect meanwhile.
+        """`ASGIHandler.handle`, except that nothing awaits a disconnect before the response.
 
         A stream awaits the disconnect itself once it is handed off, and a publication that has
         arrived should be finished even if its client has left.
         """
-        with in_request_thread(self._thread_pool, keep_thread=not self._all_profiled):
+        keep_thread = not self._all_profiled
+        with in_request_thread(self._thread_pool, keep_thread=keep_thread) as thread:
             try:
                 body = await self._read_body(receive)
             except RequestAborted:
@@ -162,9 +176,12 @@ class CarillonASGIHandler(ASGIHandler):
                     middleware.put_on_fast_path(request)
                     response = await self.run_get_response(request)
                 try:
-                    await self.send_response(response, send)
+                    sending = self.send_response(response, send)
+                    await iteration.send_response(response, sending, receive, thread)
                 finally:
                     await finish_request(type(self), response)
+                    if request is not None:
+                        middleware.drop_unused_attributes(request)
 
     async def _read_body(self, receive: Receive) -> IO[bytes]:
         """`read_body`, without its temporary file if the body is small and comes in one message."""

@@ -9,14 +9,22 @@ Django send the headers of the response, and nothing else. The request then ends
     Django ends the request ──▶ run_stream            the hub writes to the transport
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
 
 from notifications.asgi.responses import EventStreamResponse
 from notifications.asgi.server_warnings import ServerWarnings
 from notifications.hub.stream import EventStream
 from notifications.hub.subscribers import CloseReason
-from notifications.transport.base import Message, Receive, Send
+from notifications.transport.base import (
+    Message,
+    Receive,
+    Send,
+    receive_disconnect,
+    send_nothing,
+)
 from notifications.transport.cancel import CancelScope
 from notifications.transport.daphne import daphne_backpressure
 from notifications.transport.select import select_transport
@@ -27,7 +35,8 @@ class Handoff:
     """The `send` that Django gets. It also keeps the stream of the response, once `take` has found
     one."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, scope: Mapping[str, Any]) -> None:
+        self.scope = scope
         self._send = send
         self.stream: EventStream | None = None
 
@@ -46,8 +55,17 @@ class Handoff:
         False if a middleware has wrapped the iterator of the response. Only that middleware knows
         what the client is to receive, so Django has to iterate over the response.
         """
-        self.stream = response.unwrapped_stream
+        self.stream = response.detach_stream()
         return self.stream is not None
+
+    def release(self) -> EventStream | None:
+        """The stream, if there is one. The request is over, and nothing is sent for it any more.
+
+        Django's `handle` raises exceptions whose tracebacks hold this object, in cycles: what
+        belongs to the stream must not wait with them for the garbage collector.
+        """
+        stream, self.stream, self._send = self.stream, None, send_nothing
+        return stream
 
     @contextmanager
     def backpressure(self) -> Iterator[None]:
@@ -68,6 +86,13 @@ class Handoff:
             raise
 
 
+current_handoff: ContextVar[Handoff | None] = ContextVar("carillon_handoff", default=None)
+"""The hand-off of the request that is being handled under our handler.
+
+A context variable, because whatever wraps `ASGIHandler.__call__` may pass a `send` of its own.
+"""
+
+
 class DisconnectWatch:
     """The `receive` that Django gets. It remembers whether the client has disconnected.
 
@@ -83,6 +108,10 @@ class DisconnectWatch:
         message = await self._receive()
         self.disconnected = message["type"] == "http.disconnect"
         return message
+
+    def release(self) -> None:
+        """The request is over: hold nothing of the server any more, as in `Handoff.release`."""
+        self._receive = receive_disconnect
 
 
 async def run_stream(

@@ -35,6 +35,16 @@ def is_on_fast_path(request: HttpRequest) -> bool:
     return getattr(request, _FAST_PATH, False) is True
 
 
+def drop_unused_attributes(request: HttpRequest) -> None:
+    """At the end of a request, take out the lazy attributes that nobody has used.
+
+    Each refers to its request: in a cycle, the request would wait for the garbage collector.
+    """
+    attributes = vars(request)
+    for name in [name for name, value in attributes.items() if type(value) is _LazyAttribute]:
+        del attributes[name]
+
+
 def wrapped_middleware(layer: Handler) -> Any:
     """The middleware inside of a layer of the chain.
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from django.http import HttpResponse, StreamingHttpResponse
 
 from notifications import sse
+from notifications.conf.namespace import Namespace, current
 from notifications.hub.encoders import ENVELOPED, PLAIN, Encoder
 from notifications.hub.grants import Grant
 from notifications.hub.stream import EndNotice, EventStream, refusal_block
@@ -27,7 +28,8 @@ class EventStreamResponse(StreamingHttpResponse):
 
     Under `notifications.asgi.get_asgi_application()` the stream is handed off: Django's request
     ends at once and is freed. Under any other handler, and in the test client, the response is
-    iterated over. Raises `Invalid` for an invalid topic.
+    iterated over. The topics are those of the caller's tenant, unless a `namespace` is given.
+    Raises `Invalid` for an invalid topic.
     """
 
     def __init__(
@@ -38,15 +40,23 @@ class EventStreamResponse(StreamingHttpResponse):
         envelope: bool = False,
         end_notice: EndNotice | None = None,
         encoder: Encoder | None = None,
+        namespace: Namespace | None = None,
     ) -> None:
-        grant = topics if isinstance(topics, Grant) else Grant(topics=parse_topics(topics))
+        if isinstance(topics, Grant):
+            grant = topics
+        else:
+            namespace = current() if namespace is None else namespace
+            grant = Grant(topics=parse_topics(topics), namespace=namespace)
         encoder = encoder or (ENVELOPED if envelope else PLAIN)
         self._stream = EventStream(grant, start or Start(), encoder, end_notice=end_notice)
         super().__init__(self._stream, headers=STREAM_HEADERS)
 
     @property
     def stream(self) -> EventStream:
-        """The stream, even if a middleware or a test client has wrapped the iterator."""
+        """The stream, even if a middleware or a test client has wrapped the iterator.
+
+        A response whose stream has been handed off has none any more.
+        """
         return self._stream
 
     @property
@@ -56,6 +66,17 @@ class EventStreamResponse(StreamingHttpResponse):
         # the private attribute tells whether a middleware has set it.
         iterator = self._iterator  # type: ignore[attr-defined]
         return self._stream if iterator is self._stream else None
+
+    def detach_stream(self) -> EventStream | None:
+        """Take the stream out. None if a middleware has replaced the response's iterator."""
+        stream = self.unwrapped_stream
+        if stream is not None:
+            # Django's exceptions may keep the response for a while, but no stream that has ended.
+            self.streaming_content = ()
+            # Django closes the stream with the response, unless the stream lasts longer.
+            self._resource_closers.remove(stream.close)  # type: ignore[attr-defined]
+            del self._stream
+        return stream
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         # Django's own `__aiter__` wraps the source in a generator. That is not closed if the client

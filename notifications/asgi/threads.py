@@ -10,15 +10,20 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import suppress
 from contextvars import Context
 from queue import Empty, SimpleQueue
 
-from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.core.cache import close_caches
-from django.db import OperationalError, close_old_connections, connections, reset_queries
+from django.db import (
+    DatabaseError,
+    OperationalError,
+    close_old_connections,
+    connections,
+    reset_queries,
+)
 
 logger = logging.getLogger("carillon")
 
@@ -41,6 +46,21 @@ def close_unusable_connections() -> None:
     """What Django does between two requests."""
     close_old_connections()
     close_caches()
+
+
+def close_connections() -> None:
+    """What a thread does before it ends."""
+    with suppress(DatabaseError):
+        connections.close_all()
+    close_caches()
+
+
+def close_idle_connections() -> None:
+    """Close the thread's connections to databases, except for those in a transaction."""
+    for db in connections.all(initialized_only=True):
+        if not db.in_atomic_block:
+            with suppress(DatabaseError):
+                db.close()
 
 
 class ThreadPool:
@@ -89,13 +109,25 @@ class ThreadPool:
             self._waiting.append((self._clock(), executor))
             if self._threads and self._schedule_growth():
                 return
-            self._start_thread()
+            try:
+                self._start_thread()
+            except RuntimeError:  # the process may have no more threads
+                self._waiting.pop()
+                raise
+
+    def give_up_thread(self) -> None:
+        """One of the threads stays with its request: the pool may start another in its place."""
+        with self._lock:
+            self._threads -= 1
+            if self._waiting and self._schedule_growth():
+                with suppress(RuntimeError):  # `_grow` tries again
+                    self._start_thread()
 
     def _start_thread(self) -> None:
         if self._threads < self._max_threads:
-            self._threads += 1
             # A daemon, so that a database that hangs does not keep the process from ending.
             threading.Thread(target=self._run, name="carillon-request", daemon=True).start()
+            self._threads += 1
 
     def _schedule_growth(self) -> bool:
         """See to it that `_grow` is called. False if no event loop runs in this thread."""
@@ -112,10 +144,10 @@ class ThreadPool:
         with self._lock:
             self._growth_scheduled = False
             if self._waiting:
-                if self._clock() - self._waiting[0][0] >= self._growth_seconds:
-                    self._start_thread()
                 if self._threads < self._max_threads:
                     self._schedule_growth()
+                if self._clock() - self._waiting[0][0] >= self._growth_seconds:
+                    self._start_thread()
 
     # In a thread of the pool
 
@@ -125,6 +157,8 @@ class ThreadPool:
         while True:
             while executor := self._next_executor(inbox):
                 clean = executor.run()
+                if executor.has_left_pool:
+                    return
                 if not clean or self._clock() - cleaned_at >= self._cleanup_seconds:
                     self._try_clean_up()
                     cleaned_at = self._clock()
@@ -180,6 +214,8 @@ class RequestExecutor(Executor):
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._leased = False
+        self.has_left_pool = False
+        """Whether the thread belongs to this request alone, and ends with it."""
 
     def submit[**P, R](self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         future: Future[R] = Future()
@@ -202,7 +238,20 @@ class RequestExecutor(Executor):
         """The request is over. Calls that are queued still run."""
         with self._lock:
             if self._leased and self._keep_thread:
+                if self.has_left_pool:
+                    self._queue.put(close_connections)
                 self._queue.put(None)
+
+    def leave_pool(self) -> bool:
+        """Take the thread that this executor occupies out of the pool.
+
+        False if it occupies none for longer than a call.
+        """
+        with self._lock:
+            if self._leased and self._keep_thread and not self.has_left_pool:
+                self.has_left_pool = True
+                self._pool.give_up_thread()
+        return self.has_left_pool
 
     def run(self) -> bool:
         """Run the queued calls, in a thread of the pool.
@@ -226,29 +275,3 @@ class RequestExecutor(Executor):
             except Empty:
                 self._leased = False
                 return None
-
-
-_default_pool = ThreadPool()
-
-
-@contextmanager
-def in_request_thread(
-    thread_pool: ThreadPool = _default_pool, *, keep_thread: bool = False
-) -> Generator[None]:
-    """Within the block, `sync_to_async` runs in a thread of the pool, as a request does.
-
-    Without this, asgiref runs all such calls of a process in one shared thread, whose database
-    connection nobody closes.
-    """
-    executor = RequestExecutor(thread_pool, keep_thread=keep_thread)
-    context = ThreadSensitiveContext()
-    # What asgiref's own `async with ThreadSensitiveContext()` does, but with an executor of ours;
-    # these two attributes are undocumented.
-    token = SyncToAsync.thread_sensitive_context.set(context)
-    SyncToAsync.context_to_thread_executor[context] = executor
-    try:
-        yield
-    finally:
-        SyncToAsync.thread_sensitive_context.reset(token)
-        SyncToAsync.context_to_thread_executor.pop(context, None)
-        executor.close()

@@ -10,6 +10,7 @@ from notifications.checks import (
     redis,
     servers,
     serving,
+    tenants,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "redis",
     "servers",
     "serving",
+    "tenants",
 ]

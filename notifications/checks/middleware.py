@@ -92,8 +92,9 @@ def _messages(path: str, outcome: Outcome) -> list[CheckMessage]:
     if outcome.wraps:
         return [
             CheckWarning(
-                f"{path} wraps streams in its own iterator: each open stream holds a thread, a "
-                "request and all that hangs on it.",
+                f"{path} wraps streams in its own iterator, so that they are not handed off: each "
+                "keeps its request, 50 KiB (130 KiB with gzip) instead of 9, and, as under "
+                "Django's own handler, a thread in which a middleware may have left something.",
                 hint=f"{_leave_alone(path)} {see}",
                 id="carillon.W023",
             )

@@ -90,6 +90,14 @@ class Settings(BaseModel):
     """The import path of the rules (`"myapp.access.rules"`) that decide who may subscribe and
     who may publish."""
 
+    NAMESPACE: Annotated[str, StringConstraints(pattern=r"^[\w.]+\.[\w]+$")] | None = None
+    """The import path of the object that knows the tenants of the site, and so keeps their topics,
+    users and keys apart: `"notifications.compat.tenants.schema"` for django-tenants."""
+
+    SHARED_TOPICS: TupleOf[TopicPattern] = ()
+    """Patterns of topics that all tenants share. Only code, and requests of no tenant, publish to
+    them."""
+
     JWT: Issuer | None = None
     """The issuer whose bearer tokens are accepted: `{"KEYS": {kid: {"ALGORITHM": …, "KEY": …}},
     "AUDIENCE": …, "ISSUER": …}`. The algorithm is HS256, RS256, ES256 or EdDSA."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
 from notifications.hub.hub import Hub
 from notifications.hub.subscribers import CloseReason, Subscriber
@@ -27,21 +28,60 @@ async def drain(
     clock, random = hub.timing.clock, hub.timing.random
     members = hub.subscribers
     random.shuffle(members)
-    logger.info("drain.started streams=%d seconds=%g", len(members), over)
-    start = clock()
-    for number, member in enumerate(members):
-        due = start + over * (number + random.random()) / len(members)
-        if due > clock() + poll_seconds or number % 100 == 99:
-            await asyncio.sleep(max(0.0, due - clock()))
-        _close_unless_busy(hub, member)
-    deadline = clock() + grace_seconds
-    while (busy := [member for member in members if member.open]) and clock() < deadline:
-        await asyncio.sleep(poll_seconds)
-        for member in busy:
-            _close_unless_busy(hub, member)
-    for member in busy:
-        hub.close(member, CloseReason.DRAINING)
-    logger.info("drain.finished streams=%d cut=%d", len(members), len(busy))
+    count, streams = len(members), _Streams(hub, members)
+    del members
+    hub.on_leave.append(streams.forget)
+    try:
+        logger.info("drain.started streams=%d seconds=%g", count, over)
+        start = clock()
+        for number in range(count):
+            due = start + over * (number + random.random()) / count
+            if due > clock() + poll_seconds or number % 100 == 99:
+                await asyncio.sleep(max(0.0, due - clock()))
+            streams.close_next()
+        deadline = clock() + grace_seconds
+        while len(streams) and clock() < deadline:
+            await asyncio.sleep(poll_seconds)
+            streams.close_free()
+        logger.info("drain.finished streams=%d cut=%d", count, len(streams))
+        streams.cut()
+    finally:
+        hub.on_leave.remove(streams.forget)
+
+
+class _Streams:
+    """The streams that are still to be closed. It refers to none that has ended."""
+
+    def __init__(self, hub: Hub, members: Iterable[Subscriber]) -> None:
+        self._hub = hub
+        self._waiting = dict.fromkeys(members)
+        self._busy: dict[Subscriber, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._busy)
+
+    def forget(self, subscriber: Subscriber) -> None:
+        self._waiting.pop(subscriber, None)
+        self._busy.pop(subscriber, None)
+
+    def close_next(self) -> None:
+        if self._waiting:
+            subscriber, _ = self._waiting.popitem()
+            if subscriber.transport.busy:
+                self._busy[subscriber] = None
+            else:
+                self._hub.close(subscriber, CloseReason.DRAINING)
+
+    def close_free(self) -> None:
+        """Close the streams that were busy and no longer are."""
+        for subscriber in list(self._busy):
+            if not subscriber.transport.busy:
+                self._hub.close(subscriber, CloseReason.DRAINING)
+
+    def cut(self) -> None:
+        """Close the streams that are still busy."""
+        for subscriber in list(self._busy):
+            self._hub.close(subscriber, CloseReason.DRAINING)
 
 
 async def close_all(hub: Hub, reason: CloseReason) -> None:
@@ -51,8 +91,3 @@ async def close_all(hub: Hub, reason: CloseReason) -> None:
         hub.close(member, reason)
         if time_slice.expired:
             await time_slice.pause()
-
-
-def _close_unless_busy(hub: Hub, member: Subscriber) -> None:
-    if not member.transport.busy:
-        hub.close(member, CloseReason.DRAINING)

@@ -9,6 +9,7 @@ from notifications import sse
 from notifications.events import compact_json
 from notifications.log.cursors import Cursor, Position, format_time, position_ms
 from notifications.log.entries import Entry, ResetReason
+from notifications.topics import NAMESPACE_END, bare_topic
 
 RETRY_MS = 2_000, 5_000
 """The range of the pause after which browsers reconnect, so that not all reconnect at once."""
@@ -129,10 +130,13 @@ ENVELOPED: Encoder = EnvelopeEncoder()
 def envelope_json(entry: Entry, topics: Collection[str]) -> str:
     """An event as one line of JSON, with only those of its topics that are in `topics`."""
     data = compact_json(entry.data.decode()) if entry.is_text else entry.data.decode()
+    names = [topic for topic in entry.topics if topic in topics]
+    if names and NAMESPACE_END in names[-1]:
+        names = list(map(bare_topic, names))
     fields = compact_json(
         {
             "id": entry.id.decode(),
-            "topics": [topic for topic in entry.topics if topic in topics],
+            "topics": names,
             "type": entry.type.decode() if entry.type else None,
             "time": format_time(position_ms(entry.position)),
         }

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from notifications.conf.namespace import log_subjects
 from notifications.hub.grants import Grant
 from notifications.hub.hub import Hub
 from notifications.hub.recheck import (
@@ -66,10 +67,11 @@ class Enforcement:
         if not subscriber.open or grant.renew is None:
             return
         held = self._held[subscriber] = _StreamGrant(grant, self._timing.clock())
-        for subject in grant.subjects:
+        subjects = grant.log_subjects
+        for subject in subjects:
             self._by_subject[subject] = (*self._by_subject.get(subject, ()), subscriber)
         self._arm(subscriber, held, after=self._policy.seconds_until_recheck(held))
-        if any(subject in self._signed_out for subject in grant.subjects):
+        if any(subject in self._signed_out for subject in subjects):
             self._hub.close(subscriber, CloseReason.SIGNED_OUT)
             return
         as_of = grant.as_of
@@ -89,7 +91,7 @@ class Enforcement:
             return
         self._timers.remove(subscriber, held.tick)
         self._unchecked.pop(subscriber, None)
-        for subject in held.grant.subjects:
+        for subject in held.grant.log_subjects:
             members = self._by_subject.pop(subject)
             if len(members) > 1:
                 at = members.index(subscriber)
@@ -112,19 +114,23 @@ class Enforcement:
         self._recent.append(control)
         if control.reason == CloseReason.SIGNED_OUT:
             # Django may delete the session only after this entry, so it must open no stream.
-            self._signed_out |= dict.fromkeys(control.subjects, control.position)
+            self._signed_out |= dict.fromkeys(_log_subjects(control), control.position)
         oldest = position_ms(control.position) - REMEMBERED_MS
         while position_ms(self._recent[0].position) < oldest:
             past = self._recent.popleft()
-            for subject in past.subjects:
+            for subject in _log_subjects(past):
                 if self._signed_out.get(subject) == past.position:
                     del self._signed_out[subject]
 
     def _concerned(self, control: ControlEntry) -> list[Subscriber]:
         if EVERYONE in control.subjects:
-            return list(self._held)
+            return [
+                subscriber
+                for subscriber, held in self._held.items()
+                if control.namespace in ("", held.grant.namespace)
+            ]
         subscribers: dict[Subscriber, None] = {}
-        for subject in control.subjects:
+        for subject in _log_subjects(control):
             kind, _, name = subject.partition(":")
             subscribers |= dict.fromkeys(self._hub.subscribed_to(name) if kind == "topic" else ())
             subscribers |= dict.fromkeys(self._by_subject.get(subject, ()))
@@ -186,12 +192,20 @@ class Enforcement:
             while not self._unchecked:
                 self._has_unchecked.clear()
                 await self._has_unchecked.wait()
-            subscriber, _ = self._unchecked.popitem(last=False)
-            held = self._held[subscriber]
-            outcome = await self._policy.recheck(held)
-            if not subscriber.open:
-                continue
-            if isinstance(outcome, GrantEnd):
-                self._end(subscriber, outcome)
-            else:
-                self._arm(subscriber, held, after=outcome)
+            await self._recheck_next()
+
+    async def _recheck_next(self) -> None:
+        # Not a part of the loop in `_work`, whose variables would hold the stream until the next.
+        subscriber, _ = self._unchecked.popitem(last=False)
+        held = self._held[subscriber]
+        outcome = await self._policy.recheck(held)
+        if not subscriber.open:
+            return
+        if isinstance(outcome, GrantEnd):
+            self._end(subscriber, outcome)
+        else:
+            self._arm(subscriber, held, after=outcome)
+
+
+def _log_subjects(control: ControlEntry) -> tuple[str, ...]:
+    return log_subjects(control.namespace, control.subjects)

@@ -99,9 +99,15 @@ class Hub:
         return subscriber
 
     def leave(self, subscriber: Subscriber, reason: CloseReason) -> None:
-        """Forget a stream that is over, without touching its transport. The first reason counts."""
-        if not subscriber.open:
-            return
+        """Forget a stream that is over; its transport sends nothing more. The first reason counts.
+
+        By then nothing here refers to it, so that the last reference elsewhere frees it.
+        """
+        if subscriber.open:
+            self._forget(subscriber, reason)
+            subscriber.release()
+
+    def _forget(self, subscriber: Subscriber, reason: CloseReason) -> None:
         subscriber.mark_closed()
         self._slow.discard(subscriber)
         self._audiences.leave(subscriber)
@@ -116,9 +122,11 @@ class Hub:
     ) -> None:
         """End a stream, and give its client the reason and the `topics` that it is about."""
         if subscriber.open:
-            self.leave(subscriber, reason)
+            self._forget(subscriber, reason)
             if subscriber.end(reason, topics):
                 self._slow.add(subscriber)
+            else:
+                subscriber.release()
 
     # Fan-out
 
@@ -174,14 +182,22 @@ class Hub:
 
     def drained(self, subscriber: Subscriber) -> None:
         self._slow.discard(subscriber)
-        self._serve_soon(subscriber)
+        if subscriber.open:
+            self._serve_soon(subscriber)
+        else:  # the closing block is sent
+            subscriber.release()
 
     def lost(self, subscriber: Subscriber) -> None:
         if subscriber.open:
             self.close(subscriber, CloseReason.WRITE_FAILED)
         else:
             self._slow.discard(subscriber)
-            subscriber.transport.abort()
+            self._drop(subscriber)
+
+    def _drop(self, subscriber: Subscriber) -> None:
+        """The closing block cannot be sent."""
+        subscriber.transport.abort()
+        subscriber.release()
 
     def _serve_soon(self, subscriber: Subscriber) -> None:
         """Queue a subscriber that is behind: many may be ready to be served at the same time."""
@@ -240,8 +256,7 @@ class Hub:
             if subscriber.open:
                 self.close(subscriber, CloseReason.TOO_SLOW)
             else:
-                # The stream is closed already, and its closing block is still not sent.
-                subscriber.transport.abort()
+                self._drop(subscriber)
             if time_slice.expired:
                 await time_slice.pause()
 

@@ -39,15 +39,29 @@ class KeepAlive:
         clock = self._timing.clock
         self._visits: TimerWheel[Subscriber] = TimerWheel(tick_seconds, clock=clock)
         self._unacknowledged: TimerWheel[Subscriber] = TimerWheel(tick_seconds, clock=clock)
+        hub.on_leave.append(self._forget)
 
     def add(self, subscriber: Subscriber) -> None:
+        if not subscriber.open:
+            return
         if self._max_age:
             subscriber.limit_age(self._timing.clock() + self._jittered(self._max_age))
         self._schedule(subscriber)
 
+    def _forget(self, subscriber: Subscriber) -> None:
+        """The subscriber has left the hub."""
+        self._visits.remove(subscriber, subscriber.visit_tick)
+        for tick in subscriber.check_ticks:
+            self._unacknowledged.remove(subscriber, tick)
+
     def _schedule(self, subscriber: Subscriber) -> None:
         left = max(self._busy_seconds, subscriber.expires_at - self._timing.clock())
-        self._visits.add(subscriber, after=min(self._jittered(self._period), left))
+        after = min(self._jittered(self._period), left)
+        subscriber.file_visit(self._visits.add(subscriber, after=after))
+
+    def _schedule_check(self, subscriber: Subscriber) -> None:
+        tick = self._unacknowledged.add(subscriber, after=self._write_deadline)
+        subscriber.file_check(tick, now=self._unacknowledged.last_tick)
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
@@ -67,7 +81,7 @@ class KeepAlive:
             elif subscriber.open:
                 self._hub.keep_alive(subscriber)
                 self._schedule(subscriber)
-                self._unacknowledged.add(subscriber, after=self._write_deadline)
+                self._schedule_check(subscriber)
             if time_slice.expired:
                 await time_slice.pause()
 

@@ -10,6 +10,7 @@ from notifications.conf import Settings
 from notifications.hub.client_ip import client_address
 from notifications.hub.grants import Grant
 from notifications.hub.subscribers import CloseReason, Subscriber
+from notifications.topics import NAMESPACE_END
 
 logger = logging.getLogger("carillon")
 
@@ -67,7 +68,7 @@ class Quotas:
             names = (ADDRESS + address,)
         if self._max_per_user and grant is not None:
             # One subject is enough, and the user precedes the other subjects of a grant.
-            names += tuple(name for name in grant.subjects if name.startswith(USERS))[:1]
+            names += tuple(name for name in grant.log_subjects if name.startswith(USERS))[:1]
         return names
 
     def admit(
@@ -104,7 +105,8 @@ class Quotas:
         now = self._clock()
         if now - self._logged.get(reason, -LOG_EVERY_SECONDS) >= LOG_EVERY_SECONDS:
             self._logged[reason] = now
-            logger.warning("stream.refused reason=%s by=%s streams=%d", reason, name, self._open)
+            by = name.replace(NAMESPACE_END, "/")
+            logger.warning("stream.refused reason=%s by=%s streams=%d", reason, by, self._open)
         return reason
 
     def take(self, subscriber: Subscriber, names: tuple[str, ...]) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from notifications.hub.grants import Grant, topic_subject
+from notifications.conf.namespace import log_subjects, log_topics
+from notifications.hub.grants import Grant, Unsettled, topic_subject
+from notifications.hub.primary import reads_from_primary
 from notifications.hub.scheduling import Randomness
 from notifications.hub.subscribers import CloseReason
 from notifications.log.entries import EVERYONE, ControlAction, ControlEntry
@@ -18,14 +20,20 @@ JITTER = 0.25
 """A grant is rechecked up to this part of its maximum age earlier, so that rechecks spread out."""
 RETRY_SECONDS = 5.0, 15.0
 """The range of the pause after a recheck that got no answer."""
+UNSETTLED_SECONDS = 0.25
+"""The pause before the next look at credentials that are being changed."""
 
 
 @dataclass(slots=True)
 class HeldGrant:
-    """A grant in use by a stream or an export, and when its database last confirmed it."""
+    """A grant in use by a stream or an export, and when its database last confirmed it.
+
+    `unsettled` is when its credentials were first found to be changing, if they are.
+    """
 
     grant: Grant
     confirmed: float
+    unsettled: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,10 @@ class RecheckPolicy:
         """Ask for the grant again: why it has ended, or the seconds until the next recheck."""
         assert held.grant.renew is not None
         try:
-            grant = await held.grant.renew()
+            with reads_from_primary():
+                grant = await held.grant.renew()
+        except Unsettled as change:
+            return self._unsettled(held, change.limit_seconds)
         except Exception:
             logger.exception("grant.unknown subjects=%s", ",".join(held.grant.subjects))
             return self._unanswered(held)
@@ -85,8 +96,16 @@ class RecheckPolicy:
             return GrantEnd(CloseReason.PERMISSION_ENDED, sorted(lost))
         # Control entries find the grant under the subjects with which it was first held.
         held.grant = replace(grant, subjects=held.grant.subjects)
-        held.confirmed = self._clock()
+        held.confirmed, held.unsettled = self._clock(), None
         return self.seconds_until_recheck(held)
+
+    def _unsettled(self, held: HeldGrant, limit_seconds: float) -> GrantEnd | float:
+        now = self._clock()
+        if held.unsettled is None:
+            held.unsettled = now
+        if now - held.unsettled >= limit_seconds:
+            return GrantEnd(CloseReason.PERMISSION_ENDED, sorted(held.grant.topics))
+        return self._capped(held, UNSETTLED_SECONDS)
 
     def _unanswered(self, held: HeldGrant) -> GrantEnd | float:
         """A database that cannot be reached denies nothing, but the grant cannot last for ever."""
@@ -98,13 +117,22 @@ class RecheckPolicy:
 
 def concerns(control: ControlEntry, grant: Grant) -> bool:
     """Whether the control entry names a subject of the grant, or one of its topics."""
-    subjects = (EVERYONE, *grant.subjects, *map(topic_subject, grant.topics))
-    return not set(control.subjects).isdisjoint(subjects) and applies_to(control, grant.topics)
+    if EVERYONE in control.subjects:
+        is_named = control.namespace in ("", grant.namespace)
+    else:
+        subjects = (*grant.log_subjects, *map(topic_subject, grant.log_topics))
+        is_named = not set(subjects).isdisjoint(log_subjects(control.namespace, control.subjects))
+    return is_named and applies_to(control, grant.log_topics)
 
 
 def applies_to(control: ControlEntry, topics: Collection[str]) -> bool:
-    """A control entry with topics is only about streams and exports that have one of them."""
-    return not control.topics or any(topic in topics for topic in control.topics)
+    """A control entry with topics is only about streams and exports that have one of them.
+
+    `topics` are as the log has them, here and in `ordered_end`.
+    """
+    return not control.topics or not set(topics).isdisjoint(
+        log_topics(control.namespace, control.topics)
+    )
 
 
 def ordered_end(control: ControlEntry, topics: Collection[str]) -> GrantEnd | None:
@@ -114,4 +142,6 @@ def ordered_end(control: ControlEntry, topics: Collection[str]) -> GrantEnd | No
     reason = CloseReason.PERMISSION_ENDED
     with suppress(ValueError):
         reason = CloseReason(control.reason)
-    return GrantEnd(reason, [topic for topic in control.topics if topic in topics])
+    named = log_topics(control.namespace, control.topics)
+    lost = zip(control.topics, named, strict=True)
+    return GrantEnd(reason, [topic for topic, name in lost if name in topics])

@@ -13,6 +13,7 @@ from contextvars import Context
 
 from notifications.conf import Settings, get_settings
 from notifications.errors import Unavailable
+from notifications.hub import past_controls
 from notifications.hub.drain import close_all, drain
 from notifications.hub.encoders import PLAIN, Encoder
 from notifications.hub.enforcement import Enforcement
@@ -110,13 +111,13 @@ class Runtime:
     ) -> Subscriber:
         """Join the hub. `quota_names`: as `quotas.admit` returned them in this step of the loop."""
         subscriber = self.hub.subscribe(
-            frozenset(grant.topics),
+            frozenset(grant.log_topics),
             transport,
             start,
             encoder=encoder,
             denied=grant.denied,
-            since=grant.since,
-            subjects=grant.subjects,
+            since=grant.log_since,
+            subjects=grant.log_subjects,
         )
         if subscriber.open:
             self.quotas.take(subscriber, quota_names)
@@ -200,6 +201,8 @@ class Runtime:
         async with aclosing(self.log.read(until=state.position)) as history:
             async for batch in history:
                 window.append(batch)
+                if self._hub is None:
+                    past_controls.observe(batch.controls)
                 while window.trim(now_ms=position_ms(window.head)) or time_slice.expired:
                     await time_slice.pause()
         if window.head != state.position:

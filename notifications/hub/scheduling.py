@@ -106,28 +106,37 @@ class TimerWheel[T]:
     def __init__(self, tick_seconds: float, *, clock: Callable[[], float] | None = None) -> None:
         self._tick_seconds = tick_seconds
         self._clock = clock or asyncio.get_running_loop().time
-        self._due: dict[int, dict[T, None]] = {}
+        self._due: dict[int, tuple[int, dict[T, None]]] = {}
         self._last_tick = self._current_tick
 
+    @property
+    def last_tick(self) -> int:
+        """The last tick whose items have been taken out."""
+        return self._last_tick
+
     def __len__(self) -> int:
-        return sum(map(len, self._due.values()))
+        return sum(len(items) for _, items in self._due.values())
 
     @property
     def _current_tick(self) -> int:
         return int(self._clock() / self._tick_seconds)
 
     def add(self, item: T, *, after: float) -> int:
-        """File an item that is due in `after` seconds. Returns its tick, for `remove`."""
+        """File an item that is due in `after` seconds. Returns its tick, for `remove`.
+
+        The number is the same object for all items of a tick, so to keep it costs no memory.
+        """
         tick = int((self._clock() + max(0.0, after)) / self._tick_seconds) + 1
-        self._due.setdefault(tick, {})[item] = None
+        tick, items = self._due.setdefault(tick, (tick, {}))
+        items[item] = None
         return tick
 
     def remove(self, item: T, tick: int) -> None:
         """Take an item out; it may have been due already."""
-        items = self._due.get(tick)
-        if items is not None:
-            items.pop(item, None)
-            if not items:
+        filed = self._due.get(tick)
+        if filed is not None:
+            filed[1].pop(item, None)
+            if not filed[1]:
                 del self._due[tick]
 
     def due(self) -> list[T]:
@@ -135,6 +144,7 @@ class TimerWheel[T]:
         now = self._current_tick
         due: list[T] = []
         for tick in range(self._last_tick + 1, now + 1):
-            due += self._due.pop(tick, ())
+            if tick in self._due:
+                due += self._due.pop(tick)[1]
         self._last_tick = now
         return due

@@ -1,5 +1,7 @@
 """An event stream before and while it is open: its topics, its start, and its subscriber."""
 
+import asyncio
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -40,7 +42,8 @@ class EventStream:
         self._address: str | None = None
         self._quota_names: tuple[str, ...] = ()
         self._transport: PullTransport | None = None
-        self._joined: tuple[Hub, Subscriber] | None = None
+        self._end_iteration: weakref.finalize[..., EventStream] | None = None
+        """Leaves the hub, once, and at the latest when nobody refers to this stream any more."""
 
     def set_client(self, scope: Mapping[str, Any]) -> None:
         """Take the client's address from the ASGI scope, for the quota of that address."""
@@ -83,7 +86,12 @@ class EventStream:
             self._transport = PullTransport()
             refusal = await self.refusal()
             if refusal is None:
-                self._joined = self.open(self._transport)
+                hub, subscriber = self.open(self._transport)
+                loop = asyncio.get_running_loop()
+                self._end_iteration = weakref.finalize(
+                    self, _leave_soon, loop, hub, subscriber, self.end_notice
+                )
+                self._end_iteration.atexit = False
             else:
                 self._transport.end(Payload(refusal))
         chunk = await self._transport.pull()
@@ -92,11 +100,31 @@ class EventStream:
         return chunk
 
     async def aclose(self) -> None:
-        if self._joined is not None:
-            hub, subscriber = self._joined
-            hub.leave(subscriber, CloseReason.CLIENT_LEFT)
-            if self.end_notice is not None:
-                await self.end_notice()
+        """End the iteration. Idempotent, as `close` is."""
+        if self._end_iteration is not None and (ending := self._end_iteration.detach()):
+            _, _, (_, *joined), _ = ending
+            await _leave(*joined)
+
+    def close(self) -> None:
+        """End the iteration, from any thread. Django calls it at the end of a response.
+
+        A middleware's iterator around this one need not close it, nor does Django's own.
+        """
+        if self._end_iteration is not None:
+            self._end_iteration()
+
+
+def _leave_soon(
+    loop: asyncio.AbstractEventLoop, hub: Hub, subscriber: Subscriber, notice: EndNotice | None
+) -> None:
+    if not loop.is_closed():
+        asyncio.run_coroutine_threadsafe(_leave(hub, subscriber, notice), loop)
+
+
+async def _leave(hub: Hub, subscriber: Subscriber, notice: EndNotice | None) -> None:
+    hub.leave(subscriber, CloseReason.CLIENT_LEFT)
+    if notice is not None:
+        await notice()
 
 
 def _pinned(start: Start) -> Start:

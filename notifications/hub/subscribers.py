@@ -109,12 +109,14 @@ class Subscriber:
     `pending_reset`: the reset to report before anything else. `since`: for each topic whose history
     is limited, the first position that may be replayed. `subjects`: the names by which
     an event may skip it. `quota_names`: the names under which the quotas count it. `expires_at`:
-    when it reaches its maximum age, by the event loop's clock.
+    when it reaches its maximum age, by the event loop's clock. `visit_tick` and `check_ticks`: when
+    the timer wheels have it, which forget it when it leaves.
     """
 
     __slots__ = (
-        *("_callbacks", "audience", "behind", "expires_at", "open", "pending_reset", "position"),
-        *("quota_names", "since", "subjects", "transport"),
+        *("_callbacks", "audience", "behind", "check_ticks", "expires_at", "open"),
+        *("pending_reset", "position", "quota_names", "since", "subjects", "transport"),
+        "visit_tick",
     )
 
     def __init__(
@@ -136,6 +138,8 @@ class Subscriber:
         self.since: Mapping[str, Position] | None = None
         self.quota_names: tuple[str, ...] | None = None
         self.expires_at = inf
+        self.visit_tick = 0
+        self.check_ticks: tuple[int, ...] = ()
         self.open = True
         audience.members[self] = None
         transport.callbacks = self
@@ -209,11 +213,22 @@ class Subscriber:
     def limit_age(self, expires_at: float) -> None:
         self.expires_at = expires_at
 
+    def file_visit(self, tick: int) -> None:
+        self.visit_tick = tick
+
+    def file_check(self, tick: int, *, now: int) -> None:
+        """A deadline may be longer than a period: then more than one check is yet to come."""
+        self.check_ticks = (*(earlier for earlier in self.check_ticks if earlier > now), tick)
+
     def count_under(self, quota_names: tuple[str, ...] | None) -> None:
         self.quota_names = quota_names
 
     def mark_closed(self) -> None:
         self.open = False
+
+    def release(self) -> None:
+        """Nothing more is sent: from now on the transport does not refer to it."""
+        self.transport.release()
 
     def end(self, reason: CloseReason, topics: Collection[str]) -> bool:
         """Write the closing block, with the `topics` that the reason is about.

@@ -76,7 +76,8 @@ class ControlEntry:
 
     Subjects are names such as `user:5`, `key:3` or `topic:news`. `reason` is the close reason that
     the ended streams give to their clients. With `topics`, the entry concerns only streams that
-    subscribe to at least one of them.
+    subscribe to at least one of them. It concerns only streams of its `namespace`; but everyone
+    without a namespace is everyone.
     """
 
     action: ControlAction
@@ -84,6 +85,7 @@ class ControlEntry:
     reason: str
     position: Position = START
     topics: tuple[str, ...] = ()
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,8 @@ class Draft:
     With a `key`, the event is appended unless that key was used before; that holds for as long as
     the log remembers keys. The `fingerprint` distinguishes a repetition from another event under
     the same key. `named`: whether another draft may have the same id, as when the publisher chose
-    it. False if the id was generated for this draft alone. `skip`: as in `Entry`.
+    it. False if the id was generated for this draft alone. `skip`: as in `Entry`, but like the
+    topics without the `namespace`, which the log adds.
     """
 
     event: Event
@@ -121,6 +124,7 @@ class Draft:
     fingerprint: str = ""
     named: bool = True
     skip: Sequence[str] = ()
+    namespace: str = ""
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ as constants, so neither side counts positions of its own.
 
 from typing import NamedTuple
 
-ENTRY_FIELDS = ("kind", "prev", "at", "topics", "id", "type", "data", "form", "retry")
+ENTRY_FIELDS = (*("kind", "prev", "at", "events", "topics", "id", "type", "data", "form", "retry"),)
 """The fields of an event's entry, in the order in which the script writes them."""
 
 OPTIONAL_FIELDS = ("mark", "skip")
@@ -40,6 +40,7 @@ class ReleaseArguments(NamedTuple):
 
 class ControlArguments(NamedTuple):
     max_events: int
+    max_controls: int
     max_bytes: int
     max_age_ms: int
     body: str
@@ -49,6 +50,7 @@ class AppendArguments(NamedTuple):
     """`DRAFT_ARGUMENTS` of each draft follow."""
 
     max_events: int
+    max_controls: int
     max_bytes: int
     max_age_ms: int
     key_age_seconds: int

@@ -5,13 +5,19 @@
 -- arguments and the fields of an entry, and puts their names (OPERATION, APPEND_AFTER, DRAFT_ID,
 -- FIELD_ID, ...) in front of this file.
 --
--- Every entry names its predecessor (`prev`), so that a reader sees a hole that XREAD jumps over,
--- and the bytes before it (`at`), so that trimming by size needs no counter that could drift.
+-- Every entry names its predecessor (`prev`), so that a reader sees a hole that XREAD jumps over;
+-- the bytes before it (`at`) and the number of events before it, so that trimming needs no counter
+-- that could drift and a control entry is never counted as an event; and the last event before it,
+-- so that a reader knows a hole in which only control entries were. `events` has both.
 
 local stream, meta = KEYS[1], KEYS[2]
 local operation, fresh = ARGV[OPERATION], ARGV[FRESH_EPOCH]
-local epoch, last, size = unpack(redis.call('HMGET', meta, 'epoch', 'last', 'size'))
-size = tonumber(size or 0)
+local epoch, last, size, events, last_event, counted = unpack(
+  redis.call('HMGET', meta, 'epoch', 'last', 'size', 'events', 'event', 'counted')
+)
+size, events = tonumber(size or 0), tonumber(events or 0)
+-- A process of an earlier version appended `last`, and did not say whether that is an event.
+if counted ~= last then last_event = last end
 
 -- canary: tests, with a key of its own, whether the log could be written. The log stays as it is.
 if operation == 'canary' then
@@ -22,14 +28,26 @@ end
 
 local function add(kind, ...)
   local prev = last or '0-0'
-  last = redis.call('XADD', stream, '*', FIELD_KIND, kind, FIELD_PREV, prev, FIELD_AT, size, ...)
+  local before = string.format('%.0f', events) .. ' ' .. (last_event or '0-0')
+  last = redis.call(
+    'XADD', stream, '*', FIELD_KIND, kind, FIELD_PREV, prev, FIELD_AT, size, FIELD_EVENTS, before,
+    ...
+  )
+end
+
+local function save_state()
+  redis.call(
+    'HSET', meta, 'last', last, 'size', size, 'events', events, 'event', last_event, 'counted', last
+  )
 end
 
 -- An epoch begins with an entry of its own: a tail of an earlier epoch reads there that it ended.
 local function begin_epoch()
-  epoch, last = fresh, nil
+  epoch, last, last_event = fresh, nil, nil
   add('epoch', FIELD_EPOCH, epoch)
-  redis.call('HSET', meta, 'epoch', epoch, 'last', last, 'size', size)
+  last_event = last
+  redis.call('HSET', meta, 'epoch', epoch)
+  save_state()
 end
 
 local function split(position)
@@ -60,9 +78,12 @@ local function field(entry, name)
   end
 end
 
-local function is_too_far_back(entry, max_bytes)
+local function is_too_far_back(entry, max_events, max_bytes)
+  if entry[1] == last then return false end
   local at = field(entry, FIELD_AT)
-  return at and entry[1] ~= last and size - tonumber(at) > max_bytes
+  if at and size - tonumber(at) > max_bytes then return true end
+  local before = string.match(field(entry, FIELD_EVENTS) or '', '^%d+')
+  return before and events - tonumber(before) > max_events
 end
 
 -- Whether an acknowledged entry is gone although it was not trimmed.
@@ -77,11 +98,11 @@ end
 
 local PAGE = 100
 
--- Redis itself cuts by number and by age. To cut by bytes, this reads the oldest entries: mostly
--- one. It stops at the first page after twice as many as were appended, so a lowered limit is
--- reached in steps.
-local function trim(max_events, max_bytes, max_age_ms, appended)
-  redis.call('XTRIM', stream, 'MAXLEN', '=', max_events)
+-- Redis itself cuts by age, and by a number of entries that is enough for all events and all control
+-- entries. To cut by the number of events and by bytes, this reads the oldest entries: mostly one. It
+-- stops at the first page after twice as many as were appended, so a lowered limit is reached in steps.
+local function trim(max_events, max_controls, max_bytes, max_age_ms, appended)
+  redis.call('XTRIM', stream, 'MAXLEN', '=', max_events + max_controls)
   local oldest_ms = math.max(0, split(last) - max_age_ms)
   redis.call('XTRIM', stream, 'MINID', '=', string.format('%.0f', oldest_ms))
   local from, count, seen = '-', 1, 0
@@ -89,7 +110,7 @@ local function trim(max_events, max_bytes, max_age_ms, appended)
   repeat
     more = false
     for _, entry in ipairs(redis.call('XRANGE', stream, from, '+', 'COUNT', count)) do
-      floor, seen, more = entry[1], seen + 1, is_too_far_back(entry, max_bytes)
+      floor, seen, more = entry[1], seen + 1, is_too_far_back(entry, max_events, max_bytes)
       if not more then break end
     end
     from, count = '(' .. floor, PAGE
@@ -121,12 +142,20 @@ if operation == 'release' then
   return {epoch, last}
 end
 
--- control: appends a control entry.
+-- control: appends a control entry. KEYS[3] lists the positions of control entries. Of too many the
+-- oldest are deleted, wherever they are, because to trim the log would take events with them.
 if operation == 'control' then
   add_growing('control', FIELD_BODY, ARGV[CONTROL_BODY])
-  redis.call('HSET', meta, 'last', last, 'size', size)
+  save_state()
+  local max_controls = tonumber(ARGV[CONTROL_MAX_CONTROLS])
+  local surplus = redis.call('RPUSH', KEYS[3], last) - math.max(1, max_controls)
+  for _ = 1, math.min(surplus, PAGE) do
+    local oldest = redis.call('LPOP', KEYS[3])
+    local entry = redis.call('XRANGE', stream, oldest, oldest)[1]
+    if entry and field(entry, FIELD_KIND) == 'control' then redis.call('XDEL', stream, oldest) end
+  end
   trim(
-    tonumber(ARGV[CONTROL_MAX_EVENTS]), tonumber(ARGV[CONTROL_MAX_BYTES]),
+    tonumber(ARGV[CONTROL_MAX_EVENTS]), max_controls, tonumber(ARGV[CONTROL_MAX_BYTES]),
     tonumber(ARGV[CONTROL_MAX_AGE_MS]), 1
   )
   return {epoch, last}
@@ -227,7 +256,7 @@ for i = 1, count do
     add_optional(event, FIELD_MARK, ARGV[base + DRAFT_MARK])
     add_optional(event, FIELD_SKIP, ARGV[base + DRAFT_SKIP])
     put(unpack(event))
-    size = size + #topics + #id + #data
+    size, events, last_event = size + #topics + #id + #data, events + 1, last
     appended = appended + 1
     if key then
       local kept = ARGV[base + DRAFT_FINGERPRINT] .. ' ' .. epoch .. ' ' .. last .. ' ' .. id
@@ -238,10 +267,10 @@ for i = 1, count do
 end
 if appended > 0 then
   if after ~= '' then redis.call('SET', KEYS[3], '', 'EX', key_age) end
-  redis.call('HSET', meta, 'last', last, 'size', size)
+  save_state()
   trim(
-    tonumber(ARGV[APPEND_MAX_EVENTS]), tonumber(ARGV[APPEND_MAX_BYTES]),
-    tonumber(ARGV[APPEND_MAX_AGE_MS]), appended
+    tonumber(ARGV[APPEND_MAX_EVENTS]), tonumber(ARGV[APPEND_MAX_CONTROLS]),
+    tonumber(ARGV[APPEND_MAX_BYTES]), tonumber(ARGV[APPEND_MAX_AGE_MS]), appended
   )
 elseif touch ~= '' then
   -- WAIT waits for the last write of this connection, so there has to be one.

@@ -8,11 +8,14 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
+from notifications.conf.namespace import log_subjects, log_topics
 from notifications.errors import Conflict
 from notifications.log.base import Log, SyncLog
 from notifications.log.cursors import START, Cursor, Position, make_position, position_ms
 from notifications.log.entries import (
+    EVERYONE,
     Batch,
+    ControlAction,
     ControlEntry,
     Draft,
     Entry,
@@ -46,6 +49,7 @@ class MemoryStore:
         clock: Callable[[], float] = time.monotonic,
         time_ns: Callable[[], int] = time.time_ns,
         new_epoch: Callable[[], str] = fresh_epoch,
+        max_controls: int = MAX_CONTROLS,
     ) -> None:
         self.lock = threading.Lock()
         self.epoch = new_epoch()
@@ -57,6 +61,8 @@ class MemoryStore:
         self._clock = clock
         self._time_ns = time_ns
         self._new_epoch = new_epoch
+        self._max_controls = max_controls
+        self._last_dropped_control = START
         self._size = 0
         self._keys: dict[str, _RememberedKey] = {}
         self._wakers: set[Callable[[], None]] = set()
@@ -97,13 +103,13 @@ class MemoryStore:
         self._advance()
         entry = Entry(
             self.last,
-            tuple(event.topics),
+            log_topics(draft.namespace, event.topics),
             event.id.encode(),
             event.type.encode() if event.type else None,
             event.encoded,
             event.is_text,
             event.retry,
-            frozenset(draft.skip) or None,
+            frozenset(log_subjects(draft.namespace, draft.skip)) or None,
         )
         self.entries.append(entry)
         self._size += entry.size
@@ -117,7 +123,8 @@ class MemoryStore:
         with self.lock:
             self._advance()
             self.controls.append(replace(control, position=self.last))
-            del self.controls[:-MAX_CONTROLS]
+            if len(self.controls) > self._max_controls:
+                self._last_dropped_control = self.controls.pop(0).position
             cursor = Cursor(self.epoch, self.last)
         self._wake()
         return cursor
@@ -155,6 +162,9 @@ class MemoryStore:
             more = first + READ_COUNT < len(self.entries)
             last = entries[-1].position if more else max(position, self.last)
             controls = [entry for entry in self.controls if position < entry.position <= last]
+            if position < (dropped := min(self._last_dropped_control, last)):
+                everyone = ControlEntry(ControlAction.RECHECK, (EVERYONE,), "", dropped)
+                controls.insert(0, everyone)
             return Batch(position, last, entries, controls)
 
     def read(self, after: Position, until: Position) -> Iterator[Batch]:

@@ -14,7 +14,7 @@ type Raw = Sequence[Any]
 # Every process reads every event, so it finds a field by its index: that is twice as fast as by its
 # name. Optional fields may follow these.
 NAMES = [name.encode() for name in ENTRY_FIELDS]
-KIND, PREV, AT, TOPICS, ID, TYPE, DATA, FORM, RETRY = range(1, 2 * len(NAMES), 2)
+KIND, PREV, AT, EVENTS, TOPICS, ID, TYPE, DATA, FORM, RETRY = range(1, 2 * len(NAMES), 2)
 END = 2 * len(NAMES)
 
 MIN_READ_ENTRIES, FIRST_READ_ENTRIES, MAX_READ_ENTRIES = 8, 100, 500
@@ -33,13 +33,15 @@ class Reader:
         self._topics: dict[bytes, tuple[str, ...]] = {}
         self._types: dict[bytes, bytes] = {}
 
-    def batch(self, raw: Iterable[Raw]) -> Iterable[Batch]:
+    def batch(self, raw: Iterable[Raw], after: Position = START) -> Iterable[Batch]:
         """Yield a batch for each run of entries that name each other as predecessors.
 
-        An entry of an unknown kind belongs to its batch, but is neither an event nor a control
-        entry. Entries that others wrote (no `prev`) are skipped.
+        A run continues where only control entries are missing, and everyone is rechecked in their
+        stead; `after` is the position up to which the caller has read. An entry of an unknown kind
+        belongs to its batch, but is neither an event nor a control entry. Entries that others wrote
+        (no `prev`) are skipped.
         """
-        prev = last = START
+        prev = last = after
         before = b""
         entries: list[Entry] = []
         controls: list[ControlEntry] = []
@@ -49,9 +51,13 @@ class Reader:
             if predecessor is None:
                 continue
             if predecessor != before:
-                if before:
-                    yield Batch(prev, last, entries, controls)
-                prev, entries, controls = parse_position(predecessor), [], []
+                named = parse_position(predecessor)
+                if _only_controls_are_missing(fields[EVENTS], last, named):
+                    controls.append(ControlEntry(ControlAction.RECHECK, (EVERYONE,), "", named))
+                else:
+                    if before:
+                        yield Batch(prev, last, entries, controls)
+                    prev, entries, controls = named, [], []
             before, last = name, parse_position(name)
             if fields[KIND] == b"event":
                 entry = self._entry(last, fields)
@@ -83,6 +89,16 @@ class Reader:
         return topics
 
 
+def _only_controls_are_missing(events: bytes | None, last: Position, named: Position) -> bool:
+    """Whether the log deleted control entries, and no event, between `last` and the next entry.
+
+    That entry names its predecessor and, in `events`, the last event before it.
+    """
+    if events is None or not last < named:
+        return False
+    return parse_position(events.split()[1]) <= last
+
+
 def _in_order(pairs: Sequence[bytes]) -> list[Any]:
     """The fields of an entry, in the order that an event's fields have; None for a missing one."""
     values = dict(zip(pairs[::2], pairs[1::2], strict=True))
@@ -107,6 +123,7 @@ def _control(position: Position, pairs: Sequence[bytes]) -> ControlEntry:
             str(body["reason"]),
             position,
             tuple(map(str, body.get("topics", ()))),
+            str(body.get("namespace", "")),
         )
     except (ValueError, KeyError, TypeError):
         return ControlEntry(ControlAction.RECHECK, (EVERYONE,), "", position)

@@ -27,7 +27,7 @@ from notifications.log.connections import (
     bounded_roundtrip,
     roundtrip,
 )
-from notifications.log.cursors import START, Cursor, Position, format_position
+from notifications.log.cursors import START, Cursor, Position, format_position, parse_position
 from notifications.log.entries import Batch, Draft, Gap, Receipt, ResetReason, Retention
 from notifications.log.reader import Raw, Reader, ReadSize
 from notifications.log.script import SLACK, Command, Slack
@@ -123,18 +123,19 @@ class RedisLog(Log):
 
     async def read(self, *, until: Position, after: Position = START) -> AsyncGenerator[Batch]:
         reader = Reader()
-        last, end = format_position(after), format_position(until)
+        position, end = after, format_position(until)
         read_size = ReadSize(first=FIRST_HISTORY_READ_ENTRIES, max_bytes=MAX_HISTORY_READ_BYTES)
         while True:
+            start = f"({format_position(position)}"
             raw: list[Raw] = await self._call(
-                ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", read_size.count]
+                ["XRANGE", self._keys.stream, start, end, "COUNT", read_size.count]
             )
-            for batch in reader.batch(raw):
+            for batch in reader.batch(raw, position):
                 yield batch
             if len(raw) < read_size.count:
                 return
             read_size.adapt(raw)
-            last = raw[-1][0].decode()
+            position = parse_position(raw[-1][0])
 
     async def tail(self, after: Cursor) -> AsyncGenerator[Batch | Gap]:
         cursor = after
@@ -182,7 +183,7 @@ class RedisLog(Log):
                 continue
             read_size.adapt(raw)
             read = raw[-1][0].decode()
-            for batch in reader.batch(raw):
+            for batch in reader.batch(raw, cursor.position):
                 if batch.prev != cursor.position:
                     gap = await self._check(connection, cursor, prev=batch.prev)
                     yield gap or Gap(ResetReason.TRIMMED)

@@ -22,7 +22,7 @@ from notifications.log.connections import (
     sync_pool,
     sync_roundtrip,
 )
-from notifications.log.cursors import START, Cursor, Position, format_position
+from notifications.log.cursors import START, Cursor, Position, format_position, parse_position
 from notifications.log.entries import Batch, ControlEntry, Draft, Receipt, Retention
 from notifications.log.reader import Raw, Reader, ReadSize
 from notifications.log.script import SLACK, Command, Slack
@@ -102,17 +102,24 @@ class RedisSyncLog(SyncLog):
 
     def read(self, *, until: Position, after: Position = START) -> Iterator[Batch]:
         reader = Reader()
-        last, end = format_position(after), format_position(until)
+        position, end = after, format_position(until)
         read_size = ReadSize()
         while True:
             raw: list[Raw] = self._call(
-                ["XRANGE", self._keys.stream, f"({last}", end, "COUNT", read_size.count]
+                [
+                    "XRANGE",
+                    self._keys.stream,
+                    f"({format_position(position)}",
+                    end,
+                    "COUNT",
+                    read_size.count,
+                ]
             )
-            yield from reader.batch(raw)
+            yield from reader.batch(raw, position)
             if len(raw) < read_size.count:
                 return
             read_size.adapt(raw)
-            last = raw[-1][0].decode()
+            position = parse_position(raw[-1][0])
 
     def close(self) -> None:
         self._pool.disconnect()

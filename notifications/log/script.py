@@ -13,6 +13,7 @@ from typing import Any
 
 from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseError
 
+from notifications.conf.namespace import log_subjects, log_topics
 from notifications.errors import Conflict, Unavailable
 from notifications.log.cursors import Cursor, format_position, parse_position
 from notifications.log.entries import ControlEntry, Draft, Receipt, Retention
@@ -47,6 +48,8 @@ class Slack:
     """
 
     events: int = 10_000
+    controls: int = 10_000
+    """Retention knows no control entries: this is how many there are at most."""
     bytes: int = 16 * 1024 * 1024
     ms: int = 10_000
 
@@ -61,6 +64,7 @@ class Keys:
         self.stream = f"{{{prefix}}}:log"
         self.meta = f"{{{prefix}}}:meta"
         self.canary = f"{{{prefix}}}:canary"
+        self.controls = f"{{{prefix}}}:controls"
         self._idempotency = f"{{{prefix}}}:once:"
         self._replaced_call = f"{{{prefix}}}:again:"
 
@@ -126,13 +130,13 @@ def append(
             number,
             draft.fingerprint,
             mark,
-            "\n".join(event.topics),
+            "\n".join(log_topics(draft.namespace, event.topics)),
             event.id,
             event.type or "",
             event.encoded,
             "text" if event.is_text else "json",
             event.retry or "",
-            "\n".join(draft.skip),
+            "\n".join(log_subjects(draft.namespace, draft.skip)),
         )
     head = AppendArguments(
         *_limits(retention, slack),
@@ -171,8 +175,10 @@ def control(
         "reason": entry.reason,
         "topics": entry.topics,
     }
+    if entry.namespace:
+        body["namespace"] = entry.namespace
     arguments = ControlArguments(*_limits(retention, slack), body=json.dumps(body))
-    return _evalsha([keys.stream, keys.meta], arguments)
+    return _evalsha([keys.stream, keys.meta, keys.controls], arguments)
 
 
 def release(keys: Keys, idempotency_keys: Iterable[str], *, seconds: int) -> list[Any]:
@@ -185,9 +191,10 @@ def wait(replicas: int, timeout: float) -> list[Any]:
     return ["WAIT", replicas, int(timeout * 800)]
 
 
-def _limits(retention: Retention, slack: Slack) -> tuple[int, int, int]:
+def _limits(retention: Retention, slack: Slack) -> tuple[int, int, int, int]:
     return (
         retention.events + slack.events,
+        slack.controls,
         retention.bytes + slack.bytes,
         retention.age * 1000 + slack.ms,
     )

@@ -10,19 +10,23 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from functools import partial
 
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from notifications.conf import Settings, get_settings
-from notifications.errors import Unavailable
+from notifications.conf import get_settings
+from notifications.conf import namespace as namespaces
+from notifications.errors import Invalid, Unavailable
 from notifications.hub import runtime
 from notifications.hub.grants import topic_subject, user_subject
 from notifications.hub.subscribers import CloseReason
 from notifications.log.entries import EVERYONE, ControlAction, ControlEntry
 from notifications.log.factory import open_sync_log
+from notifications.publishing.pending_controls import Pending, PendingControls
 from notifications.telemetry import audit
 from notifications.topics import parse_topics
 
@@ -32,6 +36,8 @@ FIRST_APPEND_PAUSE_SECONDS, LONGEST_APPEND_PAUSE_SECONDS = 0.1, 5.0
 MAX_PENDING = 10_000
 EXIT_FLUSH_SECONDS = 2.0
 """How long a process that exits waits for its control entries to reach the log."""
+RECHECK_WHEN_SAVED = "_carillon_recheck"
+"""The attribute of a session whose streams are rechecked once it is saved."""
 
 
 def kick(*, user: object | None = None, topic: str | Iterable[str] = ()) -> None:
@@ -48,34 +54,59 @@ def kick(*, user: object | None = None, topic: str | Iterable[str] = ()) -> None
     end_streams(*subjects, reason=CloseReason.KICKED)
 
 
-def recheck(*, user: object | None = None) -> None:
+def recheck(*, user: object | None = None, session: object | None = None) -> None:
     """Ask the rules again about the streams of a user, or of everybody, and end those they deny.
 
     For changes that Django sends no signal for: a field, an object or a setting that rules depend
-    on. Within a transaction this happens when the transaction commits.
+    on. Within a transaction this happens when the transaction commits. With `request.session`: once
+    that session has been saved, about its streams, for a middleware that chooses the user by what
+    the session holds.
     """
+    if session is not None:
+        setattr(session, RECHECK_WHEN_SAVED, True)
+        session.modified = True  # type: ignore[attr-defined]
+        return
     recheck_streams_on_commit(EVERYONE if user is None else _subject_of(user))
 
 
 def _subject_of(user: object) -> str:
-    return user_subject(getattr(user, "pk", user))
+    """The subject of a user, or of the user with this primary key, however that is written."""
+    pk = getattr(user, "pk", user)
+    if pk is None or pk == "":
+        raise Invalid("A user without a primary key has no streams of their own.", field="user")
+    with suppress(TypeError, ValueError, ValidationError):
+        pk = get_user_model()._meta.pk.to_python(pk)  # noqa: SLF001 - documented
+    return user_subject(pk)
 
 
 def end_streams(*subjects: str, reason: CloseReason, topics: Sequence[str] = ()) -> None:
     """End the subjects' streams in every process; with `topics`, only streams that have any."""
-    fields = {"topics": topics} if topics else {}
+    namespace = namespaces.current() if topics else namespaces.current_for(subjects)
+    fields: dict[str, audit.Field] = {"topics": topics} if topics else {}
+    if namespace:
+        fields["namespace"] = namespace
     audit.log_event(logging.INFO, "streams.ended", reason=reason, subjects=subjects, **fields)
-    _publisher.send(ControlEntry(ControlAction.END, subjects, reason, topics=tuple(topics)))
+    entry = ControlEntry(
+        ControlAction.END, subjects, reason, topics=tuple(topics), namespace=namespace
+    )
+    _publisher.send(entry)
 
 
-def recheck_streams(*subjects: str) -> None:
+def recheck_streams(
+    *subjects: str, reason: str = "", namespace: namespaces.Namespace | None = None
+) -> None:
     """Recheck, in every process, whether the subjects' streams may go on."""
-    _publisher.send(ControlEntry(ControlAction.RECHECK, subjects, ""))
+    if namespace is None:
+        namespace = namespaces.current_for(subjects)
+    entry = ControlEntry(ControlAction.RECHECK, subjects, reason, namespace=namespace)
+    _publisher.send(entry)
 
 
-def recheck_streams_on_commit(*subjects: str, using: str | None = None) -> None:
+def recheck_streams_on_commit(*subjects: str, using: str | None = None, reason: str = "") -> None:
     """Recheck once the change can be read from the database, and never if it is rolled back."""
-    transaction.on_commit(lambda: recheck_streams(*subjects), using=using, robust=True)
+    namespace = namespaces.current_for(subjects)  # at the commit, it may be another
+    send = partial(recheck_streams, *subjects, reason=reason, namespace=namespace)
+    transaction.on_commit(send, using=using, robust=True)
 
 
 def flush(timeout: float) -> bool:
@@ -83,25 +114,21 @@ def flush(timeout: float) -> bool:
     return _publisher.flush(timeout)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    entry: ControlEntry
-    settings: Settings
-    added_at: float
-
-    @property
-    def is_obsolete(self) -> bool:
-        """Whether every grant has been rechecked since, so that no stream needs the entry."""
-        return time.monotonic() - self.added_at > self.settings.GRANT_MAX_AGE
+def _is_obsolete(pending: Pending) -> bool:
+    """Whether every grant has been rechecked since, so that no stream needs the entry."""
+    return time.monotonic() - pending.since > pending.settings.GRANT_MAX_AGE
 
 
 class ControlPublisher:
-    """Appends control entries to the log, in their order, and repeats each until it is there."""
+    """Appends control entries to the log, in their order, and repeats each until it is there.
+
+    What waits meanwhile is appended as few entries: one for each kind of order.
+    """
 
     def __init__(self, *, max_pending: int = MAX_PENDING) -> None:
         self._max_pending = max_pending
         self._changed = threading.Condition()
-        self._pending: deque[_Pending] = deque()
+        self._pending = PendingControls()
         self._thread: threading.Thread | None = None
 
     def send(self, entry: ControlEntry) -> None:
@@ -112,11 +139,13 @@ class ControlPublisher:
             open_sync_log(settings).append_control(entry)
             return
         with self._changed:
+            if self._pending.join(entry, settings):
+                return
             if len(self._pending) >= self._max_pending:
                 # Every grant is rechecked at GRANT_MAX_AGE, also without this entry.
                 logger.error("control.dropped subjects=%s", ",".join(entry.subjects))
                 return
-            self._pending.append(_Pending(entry, settings, time.monotonic()))
+            self._pending.add(entry, settings)
             self._start_thread()
             self._changed.notify_all()
 
@@ -137,11 +166,11 @@ class ControlPublisher:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._pending)
-                first = self._pending[0]
+                first = self._pending.take()
             try:
                 open_sync_log(first.settings).append_control(first.entry)
             except Unavailable as error:
-                if not first.is_obsolete:
+                if not _is_obsolete(first):
                     if not unavailable:
                         logger.warning("control.waiting error=%r", error.detail)
                     unavailable = True
@@ -151,7 +180,7 @@ class ControlPublisher:
                     continue
             pause, unavailable = FIRST_APPEND_PAUSE_SECONDS, False
             with self._changed:
-                self._pending.popleft()
+                self._pending.done()
                 self._changed.notify_all()
 
 

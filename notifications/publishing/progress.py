@@ -16,9 +16,11 @@ import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sized
 from enum import StrEnum
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from notifications.conf import namespace as namespaces
 from notifications.errors import Unavailable
 from notifications.publishing.publisher import publish
 from notifications.topics import parse_topic
@@ -61,7 +63,8 @@ class Progress:
         self._state = ProgressState.RUNNING
         self._pause_seconds = 1 / per_second
         self._final_event_seconds = final_event_seconds
-        self._publish = publish
+        namespace = namespaces.current()  # here, since a thread of this object's own publishes
+        self._publish = partial(publish, namespace=namespace) if namespace else publish
         self._began = time.monotonic()
         self._changed = threading.Condition()
         self._is_unpublished = True

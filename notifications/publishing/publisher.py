@@ -10,6 +10,8 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, transaction
 
 from notifications.conf import get_settings
+from notifications.conf import namespace as namespaces
+from notifications.conf.namespace import Namespace
 from notifications.errors import TooLarge, Unavailable
 from notifications.events import Event
 from notifications.hub import runtime
@@ -33,16 +35,21 @@ def publish(
     id: str | None = None,
     idempotency_key: str | None = None,
     fail_silently: bool = False,
+    namespace: Namespace | None = None,
 ) -> Event:
     """Publish one event to one topic or several, and return it with its `cursor`.
 
-    Works in any thread or process. A repeated `idempotency_key` publishes nothing, and the event
-    has the id and the cursor of the first call. Raises `Invalid` or `TooLarge` for arguments that
-    make no event, `Conflict` for a key used with another event, and `Unavailable` after a bounded
-    wait (`PUBLISH_TIMEOUT`), unless `fail_silently`: then the event comes back without a cursor.
+    Works in any thread or process; with tenants, in the caller's own unless a `namespace` names
+    another (`""`: what all tenants share). A repeated `idempotency_key` publishes nothing, and the
+    event has the id and the cursor of the first call. Raises `Invalid` or `TooLarge` for arguments
+    that make no event, `Conflict` for a key used with another event, and `Unavailable` after a
+    bounded wait (`PUBLISH_TIMEOUT`), unless `fail_silently`: then the event comes back without a
+    cursor.
     """
     event = build_event(topic, data, type=type, id=id)
-    draft = build_draft(event, named=id is not None, key=idempotency_key)
+    if namespace is None:
+        namespace = namespaces.current()
+    draft = build_draft(event, named=id is not None, key=idempotency_key, namespace=namespace)
     try:
         [receipt] = append_drafts([draft])
     except Unavailable:
@@ -60,10 +67,13 @@ async def apublish(
     id: str | None = None,
     idempotency_key: str | None = None,
     fail_silently: bool = False,
+    namespace: Namespace | None = None,
 ) -> Event:
     """As `publish`, for code in an event loop."""
     event = build_event(topic, data, type=type, id=id)
-    draft = build_draft(event, named=id is not None, key=idempotency_key)
+    if namespace is None:
+        namespace = await namespaces.acurrent()
+    draft = build_draft(event, named=id is not None, key=idempotency_key, namespace=namespace)
     try:
         [receipt] = await aappend_drafts([draft])
     except Unavailable:
@@ -73,18 +83,24 @@ async def apublish(
     return _acknowledged(event, receipt)
 
 
-def publish_many(events: Iterable[Event]) -> list[Event]:
+def publish_many(events: Iterable[Event], *, namespace: Namespace | None = None) -> list[Event]:
     """Publish events adjacent and in order, or none of them. Raises as `publish`."""
     accepted = [_within_limit(event) for event in events]
-    receipts = append_drafts([build_draft(event, named=True) for event in accepted])
+    if namespace is None:
+        namespace = namespaces.current()
+    receipts = append_drafts([Draft(event, namespace=namespace) for event in accepted])
     pairs = zip(accepted, receipts, strict=True)
     return [_acknowledged(event, receipt) for event, receipt in pairs]
 
 
-async def apublish_many(events: Iterable[Event]) -> list[Event]:
+async def apublish_many(
+    events: Iterable[Event], *, namespace: Namespace | None = None
+) -> list[Event]:
     """As `publish_many`, for code in an event loop."""
     accepted = [_within_limit(event) for event in events]
-    receipts = await aappend_drafts([build_draft(event, named=True) for event in accepted])
+    if namespace is None:
+        namespace = await namespaces.acurrent()
+    receipts = await aappend_drafts([Draft(event, namespace=namespace) for event in accepted])
     pairs = zip(accepted, receipts, strict=True)
     return [_acknowledged(event, receipt) for event, receipt in pairs]
 
@@ -104,10 +120,11 @@ def publish_on_commit(
     logger and not to the caller.
     """
     event = build_event(topic, data, type=type, id=id)
+    namespace = namespaces.current()
 
     # Not a `partial`: Django 5.2 logs a failure by the function's name, and a partial has none.
     def publish_event() -> None:
-        publish_many([event])
+        publish_many([event], namespace=namespace)
 
     transaction.on_commit(publish_event, using=using, robust=True)
 
@@ -172,7 +189,12 @@ def _within_limit(event: Event) -> Event:
 
 
 def build_draft(
-    event: Event, *, named: bool, key: str | None = None, publisher: str = CODE_PUBLISHER
+    event: Event,
+    *,
+    named: bool,
+    key: str | None = None,
+    publisher: str = CODE_PUBLISHER,
+    namespace: Namespace = "",
 ) -> Draft:
     """The event with its idempotency key in the scope of the publisher.
 
@@ -180,14 +202,21 @@ def build_draft(
     repetition, so the fingerprint leaves it out.
     """
     if key is None:
-        return Draft(event, named=named)
+        return Draft(event, named=named, namespace=namespace)
     name = event.id if named else ""
     content = (event.topics, event.type, name, event.retry, event.is_text, event.encoded)
-    return Draft(event, scoped_key(publisher, key), fingerprint(repr(content).encode()), named)
+    return Draft(
+        event,
+        scoped_key(publisher, key, namespace=namespace),
+        fingerprint(repr(content).encode()),
+        named,
+        namespace=namespace,
+    )
 
 
-def scoped_key(publisher: str, *key: str) -> str:
+def scoped_key(publisher: str, *key: str, namespace: Namespace = "") -> str:
     """The name under which the log remembers a publisher's idempotency key."""
+    publisher = namespaces.scoped(namespace, publisher)
     return hashlib.sha256("\0".join((publisher, *key)).encode()).hexdigest()
 
 

@@ -15,9 +15,11 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Self
 
 from notifications.conf import get_settings
+from notifications.conf import namespace as namespaces
 from notifications.errors import Unavailable
 from notifications.events import Event
 from notifications.hub.grants import Grant
@@ -71,6 +73,7 @@ class TokenStream:
         self._retry_seconds = retry_seconds
         self._retry_pause_seconds = retry_pause_seconds
         self._apublish = publish
+        self._namespace = ""
         self._max_characters = max(1, get_settings().MAX_EVENT_BYTES // MAX_BYTES_PER_CHARACTER)
         self._unpublished = ""
         self._published_characters = 0
@@ -112,6 +115,9 @@ class TokenStream:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Self]:
         """Publish `begin`, then the text that the block sends, then `done` or `failed`."""
+        self._namespace = await namespaces.acurrent()
+        if self._namespace:
+            self._apublish = partial(self._apublish, namespace=self._namespace)
         cursor = await self._publish(BEGIN, {})
         publishing = asyncio.create_task(self._publish_text())
         watching = asyncio.create_task(self._watch_for_stop(cursor))
@@ -216,7 +222,8 @@ class TokenStream:
         topic, cursor = stop_topic(self.topic), since
         while True:
             decoder = Decoder()
-            stream = EventStream(Grant(topics=(topic,)), Start(cursor=cursor))
+            grant = Grant(topics=(topic,), namespace=self._namespace)
+            stream = EventStream(grant, Start(cursor=cursor))
             async with aclosing(stream):
                 async for chunk in stream:
                     for event in decoder.feed(chunk):

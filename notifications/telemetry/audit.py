@@ -34,6 +34,7 @@ class Attempt:
         self._verb = verb
         self.by = UNKNOWN
         self.topics: Sequence[str] = ()
+        self.namespace = ""
 
     def accepted(self, *, level: int = logging.INFO, **fields: Field) -> None:
         self._log(level, "accepted", **fields)
@@ -46,6 +47,7 @@ class Attempt:
             return
         ordered: dict[str, Field] = {
             "by": self.by,
+            **({"namespace": self.namespace} if self.namespace else {}),
             **fields,
             "topics": self.topics,
             "request": request_id(self._request),

@@ -1,4 +1,7 @@
-"""The template tag `{% events_url "orders.42" "news" %}`: a signed link for the page's visitor."""
+"""The template tag `{% events_url "orders.42" "news" %}`: a signed link for the page's visitor.
+
+And the filter `{{ order.slug|topic_segment }}`, for a text that is put into a topic.
+"""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -9,8 +12,10 @@ from django.http import HttpRequest
 
 from notifications.access.identities import signed_links
 from notifications.access.identities.base import User
+from notifications.topics import topic_segment
 
 register = template.Library()
+register.filter("topic_segment", topic_segment)
 
 REQUEST_USER: Any = object()
 

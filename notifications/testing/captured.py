@@ -14,6 +14,7 @@ from notifications.events import Event, compact_json
 from notifications.log.cursors import Cursor
 from notifications.log.entries import Entry
 from notifications.log.factory import memory_store
+from notifications.topics import bare_topic
 
 
 class Outbox(Sequence[Event]):
@@ -56,7 +57,7 @@ class Outbox(Sequence[Event]):
 def _event(epoch: str, entry: Entry) -> Event:
     text = entry.data.decode()
     return Event(
-        topics=entry.topics,
+        topics=list(map(bare_topic, entry.topics)),
         data=text if entry.is_text else json.loads(text),
         type=entry.type.decode() if entry.type else None,
         id=entry.id.decode(),

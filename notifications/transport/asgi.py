@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 
-from notifications.transport.base import Message, Payload, Send, Transport
+from notifications.transport.base import Message, Payload, Send, Transport, send_nothing
 
 
 class AsgiTransport(Transport):
@@ -38,6 +38,11 @@ class AsgiTransport(Transport):
         if self._cancel is not None:
             cancel, self._cancel = self._cancel, None
             cancel()
+
+    def release(self) -> None:
+        self._cancel = None
+        self._send = send_nothing
+        super().release()
 
     def _send_body(self, body: bytes, *, more_body: bool = True) -> None:
         message = {"type": "http.response.body", "body": body, "more_body": more_body}

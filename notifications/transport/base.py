@@ -45,10 +45,33 @@ class TransportCallbacks(Protocol):
         """
 
 
+class _Nobody:
+    def drained(self) -> None:
+        pass
+
+    def lost(self) -> None:
+        pass
+
+
+NOBODY = _Nobody()
+"""The callbacks of a transport whose stream is over."""
+
+
+async def send_nothing(message: Message) -> None:
+    """A `send` in place of the server's, where nobody is left to receive anything."""
+    del message
+
+
+async def receive_disconnect() -> Message:
+    """A `receive` in place of the server's, where the request is over."""
+    return {"type": "http.disconnect"}
+
+
 class Transport(ABC):
     """The way to one client. Set `callbacks` before the first `write`.
 
-    The calls are any number of `write`, then at most one `end`; `abort` may come at any time.
+    The calls are any number of `write`, then at most one `end`; `abort` may come at any time, and
+    `release` comes last.
     """
 
     __slots__ = ("busy", "callbacks")
@@ -84,6 +107,14 @@ class Transport(ABC):
 
         Idempotent: calling it again has no effect.
         """
+
+    def release(self) -> None:
+        """The stream is over: report nothing more, and refer to nothing that refers back.
+
+        A stream must be freed by its last reference, because cyclic garbage is collected rarely.
+        What the transport has been given to send is still sent.
+        """
+        self.callbacks = NOBODY
 
     def is_unresponsive(self, seconds: float) -> bool:
         """Whether bytes are on their way and the client has acknowledged nothing for `seconds`.

@@ -11,21 +11,25 @@ from typing import Self
 class CancelScope:
     """A `with` block whose `await` ends when somebody calls `cancel`.
 
-    The task goes on after the block. A cancellation by anybody else passes through the block.
+    The task goes on after the block. A cancellation by anybody else passes through the block. After
+    the block the scope does not refer to the task, and `cancel` has no effect.
     """
 
     __slots__ = ("_cancelled", "_task")
 
-    def __enter__(self) -> Self:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
+    def __init__(self) -> None:
+        self._task: asyncio.Task[object] | None = None
         self._cancelled = False
+
+    def __enter__(self) -> Self:
+        self._task = asyncio.current_task()
+        assert self._task is not None
         return self
 
     def cancel(self) -> None:
-        self._cancelled = True
-        self._task.cancel()
+        if self._task is not None:
+            self._cancelled = True
+            self._task.cancel()
 
     def __exit__(
         self,
@@ -33,7 +37,8 @@ class CancelScope:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        if not (self._cancelled and isinstance(error, asyncio.CancelledError)):
+        task, self._task = self._task, None
+        if task is None or not (self._cancelled and isinstance(error, asyncio.CancelledError)):
             return False
-        self._task.uncancel()
+        task.uncancel()
         return True

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from notifications.transport.base import Message, Payload, Send, Transport
+from notifications.transport.base import NOBODY, Message, Payload, Send, Transport
 from notifications.transport.direct import DirectTransport
 
 DISCONNECT_SECONDS = 1.0
@@ -66,7 +66,7 @@ class DaphneTransport(DirectTransport):
     Daphne writes the headers together with the first part of the body, and into a buffer.
     """
 
-    __slots__ = ("_paused", "_request", "_transport")
+    __slots__ = ("_lost_timer", "_paused", "_request", "_transport")
 
     def __init__(
         self,
@@ -80,6 +80,7 @@ class DaphneTransport(DirectTransport):
         self._request = request
         self._transport: Any = getattr(request.channel, "transport", None)
         self._paused = False
+        self._lost_timer: asyncio.TimerHandle | None = None
         request.registerProducer(self, True)
 
     def _write_through_server(self, payload: Payload) -> None:
@@ -120,6 +121,14 @@ class DaphneTransport(DirectTransport):
             self._transport.abortConnection()
         super().abort()
 
+    def release(self) -> None:
+        # Twisted's request keeps its producer, so the producer must not keep the request.
+        self._request = self._transport = self._connection = None
+        if self._lost_timer is not None:
+            self._lost_timer.cancel()
+            self._lost_timer = None
+        super().release()
+
     # Twisted's IPushProducer
 
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
@@ -133,7 +142,8 @@ class DaphneTransport(DirectTransport):
     def stopProducing(self) -> None:  # noqa: N802
         # The connection is gone, and `receive` reports that the client left. If nobody awaits
         # `receive`, this call frees the stream: Daphne's `send` would never fail.
-        self._loop.call_later(DISCONNECT_SECONDS, self.callbacks.lost)
+        if self.callbacks is not NOBODY:
+            self._lost_timer = self._loop.call_later(DISCONNECT_SECONDS, self.callbacks.lost)
 
 
 def daphne_backpressure(send: Send) -> "DaphneBackpressure | None":

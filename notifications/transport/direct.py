@@ -71,6 +71,10 @@ class DirectTransport(AsgiTransport):
     def is_unresponsive(self, seconds: float) -> bool:
         return is_unresponsive(self._connection, seconds)
 
+    def release(self) -> None:
+        self._ending = False  # it has ended, or was aborted
+        super().release()
+
     def _on_drained(self) -> None:
         if self._ending:
             self._ending = False

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from notifications.access.authorization import authorize_publish
 from notifications.access.identities.authentication import authenticate
 from notifications.access.identities.base import Kind
+from notifications.conf.namespace import Namespace
 from notifications.errors import BadRequest, CarillonError, Forbidden, Invalid
 from notifications.hub.stream import EndNotice
 from notifications.publishing.publisher import apublish
@@ -37,11 +38,11 @@ async def requested_end_notice(request: HttpRequest) -> EndNotice | None:
     if identity.kind not in (Kind.KEY, Kind.TOKEN):
         raise Forbidden("end_notice requires a key or a token that may publish to its topic.")
     await authorize_publish(identity, (topic,))
-    return partial(publish_end, topic)
+    return partial(publish_end, topic, namespace=identity.namespace)
 
 
-async def publish_end(topic: str) -> None:
+async def publish_end(topic: str, *, namespace: Namespace = "") -> None:
     try:
-        await apublish(topic, {}, type=EVENT_TYPE)
+        await apublish(topic, {}, type=EVENT_TYPE, namespace=namespace)
     except CarillonError as error:
         logger.warning("end_notice.failed error=%r", error.detail)

@@ -1,5 +1,7 @@
 """The page at `/`: a live view of any topic, and a form for users who may publish."""
 
+from contextlib import suppress
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -7,6 +9,7 @@ from django.views.decorators.http import require_safe
 
 from notifications.access.decision import PUBLISH_PERMISSION
 from notifications.conf import get_settings
+from notifications.errors import Invalid
 from notifications.topics import user_topic
 from notifications.views.security_headers import protect
 
@@ -26,4 +29,6 @@ def _default_topic(request: HttpRequest) -> str:
     """A topic to which this visitor may surely subscribe, or an empty string."""
     for prefix in get_settings().PUBLIC_TOPICS:
         return f"{prefix}chat" if prefix.endswith(".") else prefix
-    return user_topic(request.user) if request.user.is_authenticated else ""
+    with suppress(Invalid):  # the primary key may be too long for a topic
+        return user_topic(request.user) if request.user.is_authenticated else ""
+    return ""

@@ -12,6 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from notifications.access.authorization import authenticate_publisher, authorize_publish
 from notifications.access.identities.base import Identity, Verb
 from notifications.asgi.marker import nonblocking
+from notifications.conf.namespace import scoped
 from notifications.errors import Invalid, Unavailable
 from notifications.events import Event
 from notifications.log.entries import Draft, Receipt
@@ -41,14 +42,15 @@ async def publish(request: HttpRequest) -> HttpResponseBase:
     check_method(request, "POST", detail="Publishing is a POST.")
     with attempt(request, Verb.PUBLISH) as attempted:
         identity = await _identity(request)
-        attempted.by = identity.name
-        publish_rate_limit.check(identity.name)
+        attempted.by, attempted.namespace = identity.name, identity.namespace
+        publisher = scoped(identity.namespace, identity.name)
+        publish_rate_limit.check(publisher)
         if _is_small(request):
-            parsed, drafts = _parse(request, identity.name)
+            parsed, drafts = _parse(request, identity)
         else:
             # Parsing a batch may take a second, and this event loop serves streams too.
-            parsed, drafts = await asyncio.to_thread(_parse, request, identity.name)
-        publish_rate_limit.take(identity.name, len(drafts))
+            parsed, drafts = await asyncio.to_thread(_parse, request, identity)
+        publish_rate_limit.take(publisher, len(drafts))
         attempted.topics = tuple(
             dict.fromkeys(topic for draft in drafts for topic in draft.event.topics)
         )
@@ -78,16 +80,23 @@ def _is_small(request: HttpRequest) -> bool:
     return length.isdecimal() and int(length[:9]) <= SMALL_BODY_BYTES
 
 
-def _parse(request: HttpRequest, publisher: str) -> tuple[PublishRequest, list[Draft]]:
+def _parse(request: HttpRequest, identity: Identity) -> tuple[PublishRequest, list[Draft]]:
     parsed = parse_publish_request(request)
-    return parsed, _drafts(request, parsed, publisher)
+    return parsed, _drafts(request, parsed, identity)
 
 
-def _drafts(request: HttpRequest, parsed: PublishRequest, publisher: str) -> list[Draft]:
+def _drafts(request: HttpRequest, parsed: PublishRequest, identity: Identity) -> list[Draft]:
+    publisher, namespace = identity.name, identity.namespace
     key = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:
         return [
-            build_draft(item.event, named=item.named, key=item.idempotency_key, publisher=publisher)
+            build_draft(
+                item.event,
+                named=item.named,
+                key=item.idempotency_key,
+                publisher=publisher,
+                namespace=namespace,
+            )
             for item in parsed.publications
         ]
     if not key or len(key) > MAX_KEY_CHARACTERS:
@@ -100,9 +109,10 @@ def _drafts(request: HttpRequest, parsed: PublishRequest, publisher: str) -> lis
     return [
         Draft(
             item.event,
-            scoped_key(publisher, "request", key, str(index)),
+            scoped_key(publisher, "request", key, str(index), namespace=namespace),
             body_fingerprint,
             item.named,
+            namespace=namespace,
         )
         for index, item in enumerate(parsed.publications)
     ]

@@ -39,12 +39,14 @@ async def events(
     await send({"type": "websocket.accept", "subprotocol": subprotocol})
     with CancelScope() as cancel_scope:
         connection = WebSocketConnection(send, cancel=cancel_scope.cancel)
-        session = WebSocketSession(Multiplexer(connection), handshake, idle_seconds=idle_seconds)
+        multiplexer = Multiplexer(connection)
+        session = WebSocketSession(multiplexer, handshake, idle_seconds=idle_seconds)
         try:
             while (message := await receive())["type"] != "websocket.disconnect":
                 session.receive(message)
         finally:
             session.disconnected()
+            multiplexer.release()
 
 
 def _is_foreign(handshake: Handshake) -> bool:

@@ -36,6 +36,10 @@ class WebSocketTransport(Transport):
     def abort(self) -> None:
         self._multiplexer.force_close()
 
+    def release(self) -> None:
+        self._multiplexer.discard(self)
+        super().release()
+
     def is_unresponsive(self, seconds: float) -> bool:
         return self._multiplexer.connection.is_unresponsive(seconds)
 
@@ -130,6 +134,11 @@ class Multiplexer:
     def disconnected(self) -> None:
         """Send nothing more: the client has left."""
         self.closed = True
+
+    def release(self) -> None:
+        """The connection is over. What it consists of must not wait for the garbage collector."""
+        self.connection.release()
+        del self.session
 
     # The connection calls these.
 

@@ -8,9 +8,8 @@ from contextvars import Context
 from django.core.exceptions import SuspiciousOperation
 from django.db import Error as DatabaseError
 
-from notifications.access.authorization import authorize_subscribe
+from notifications.asgi.request_thread import in_request_thread
 from notifications.asgi.start_params import parse_since
-from notifications.asgi.threads import in_request_thread
 from notifications.errors import (
     BadRequest,
     CarillonError,
@@ -176,7 +175,7 @@ class WebSocketSession:
     async def _grant(self, command: Subscribe) -> Grant:
         topics = parse_topics(command.topics) if command.topics else ()
         try:
-            return await authorize_subscribe(self._handshake.request(), topics)
+            return await self._handshake.authorize(topics)
         except DatabaseError as error:
             logger.exception("subscribe.user_unknown")
             raise Unavailable(

@@ -9,6 +9,8 @@ from notifications.transport.asgi import AsgiTransport
 from notifications.transport.base import Message, Payload, Transport
 from notifications.transport.pull import PullTransport
 
+DEADLINE_SECONDS = 10.0
+
 
 class Owner:
     """Records what the transport reports."""
@@ -139,3 +141,20 @@ async def test_pull_returns_none_after_abort() -> None:
     await asyncio.sleep(0)
     transport.abort()
     assert await pulled is None
+
+
+async def test_a_released_transport_reports_nothing_and_still_sends_what_it_was_given() -> None:
+    server = Server(client_reads=False)
+    cancelled = asyncio.Event()
+    transport = AsgiTransport(server.send, cancel=cancelled.set)
+    owner = Owner(transport)
+    transport.write(Payload(b"a"))
+    transport.release()
+    server.client_reads.set()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while transport.busy:  # noqa: ASYNC110 - it reports nothing
+            await asyncio.sleep(0)
+    assert [message["body"] for message in server.messages] == [b"a"]
+    assert owner.reports == []
+    transport.abort()
+    assert not cancelled.is_set(), "the request has ended, and its task may serve another"

@@ -45,9 +45,12 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(server: WebServer, query: str = "", **options: Any) -> AsyncIterator[Client]:
-    url = f"ws://127.0.0.1:{server.port}/ws/events/?{query}"
+async def connected(
+    server: WebServer, query: str = "", *, host: str = "127.0.0.1", **options: Any
+) -> AsyncIterator[Client]:
+    url = f"ws://{host}:{server.port}/ws/events/?{query}"
     options = {
+        "host": "127.0.0.1",
         "subprotocols": [Subprotocol("carillon.v1")],
         "open_timeout": DEADLINE_SECONDS,
         **options,

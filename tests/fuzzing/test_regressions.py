@@ -108,6 +108,6 @@ class Cycle:
 
 
 async def test_nothing_is_sent_to_a_client_that_was_dropped_for_pipelining() -> None:
-    await Handoff(Cycle(closed=True).send)({"type": "http.response.body"})
+    await Handoff(Cycle(closed=True).send, {})({"type": "http.response.body"})
     with pytest.raises(RuntimeError):
-        await Handoff(Cycle(closed=False).send)({"type": "http.response.body"})
+        await Handoff(Cycle(closed=False).send, {})({"type": "http.response.body"})

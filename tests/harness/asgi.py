@@ -26,6 +26,7 @@ class Connection:
         *,
         method: str = "GET",
         cookie: str = "",
+        accept_encoding: str = "identity",
         max_unread: int = 0,
     ) -> None:
         path, _, query = path.partition("?")
@@ -42,6 +43,7 @@ class Connection:
             "headers": [
                 (b"host", b"testserver"),
                 (b"cookie", cookie.encode()),
+                (b"accept-encoding", accept_encoding.encode()),
                 (b"x-request-id", b"of-the-test"),
             ],
             "client": ("127.0.0.1", 1),

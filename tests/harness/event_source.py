@@ -58,8 +58,9 @@ class Stream:
     async def __aenter__(self) -> Self:
         async with asyncio.timeout(DEADLINE_SECONDS):
             self._reader, self._writer = await asyncio.open_connection(sock=await self._socket())
-            lines = [f"GET {self._path} HTTP/1.1", "Host: localhost", "Accept: text/event-stream"]
-            lines += [f"{name}: {value}" for name, value in self._request_headers.items()]
+            headers = {"Host": "localhost", "Accept": "text/event-stream", **self._request_headers}
+            lines = [f"GET {self._path} HTTP/1.1"]
+            lines += [f"{name}: {value}" for name, value in headers.items()]
             self._writer.write("\r\n".join([*lines, "", ""]).encode())
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
         status_line, *fields = head.strip().split("\r\n")

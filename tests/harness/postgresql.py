@@ -57,9 +57,47 @@ def postgresql() -> Iterator[str]:
 
 
 @contextmanager
-def _running(programs: Path, folder: Path, data: Path, user: dict[str, Any]) -> Iterator[int]:
+def replicated_postgresql(*, lag_seconds: float) -> Iterator[tuple[str, str]]:
+    """The URLs of a primary and of a standby, which applies each commit so much later."""
+    programs = _program_folder()
+    with postgresql() as url:
+        folder = Path(tempfile.mkdtemp(prefix="carillon-standby-"))
+        try:
+            user = _unprivileged_user(folder)
+            data = folder / "data"
+            copy: list[str | Path] = [programs / "pg_basebackup", "-D", data, "-d", url]
+            subprocess.run(
+                [*copy, "--write-recovery-conf", "--checkpoint=fast", "--no-sync"],
+                check=True,
+                timeout=DEADLINE_SECONDS,
+                cwd=folder,
+                **user,
+            )
+            delay = {"recovery_min_apply_delay": f"{round(lag_seconds * 1000)}ms"}
+            with _running(programs, folder, data, user, **delay) as port:
+                yield url, f"postgres://{USER}@127.0.0.1:{port}/{DATABASE}"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for_standby(url: str, standby_url: str) -> None:
+    """Wait until the standby has applied all that the primary has now."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    with psycopg.connect(url) as primary, psycopg.connect(standby_url, autocommit=True) as standby:
+        [position] = primary.execute("SELECT pg_current_wal_lsn()::text").fetchone() or [""]
+        query = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+        while standby.execute(query, [position]).fetchone() != (True,):
+            assert time.monotonic() < deadline, "The standby does not catch up."
+            time.sleep(0.02)
+
+
+@contextmanager
+def _running(
+    programs: Path, folder: Path, data: Path, user: dict[str, Any], **settings: str
+) -> Iterator[int]:
     port = free_port()
     options = {
+        **settings,
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": "",
         "fsync": "off",

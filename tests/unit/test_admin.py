@@ -11,6 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings as DjangoSettings
 
 from notifications.access.identities.api_keys import authenticate_key, issue
 from notifications.models import ApiKey, KeyState
@@ -54,6 +55,16 @@ def text_of(response: Any) -> str:
 
 
 # Creating a key
+
+
+def test_keys_are_read_where_they_are_written(browser: Client, settings: DjangoSettings) -> None:
+    key = make_key()
+    settings.DATABASE_ROUTERS = ["tests.harness.routers.ReadsOfKeys"]
+    assert browser.get(LIST).status_code == 200
+    form = {**FORM, "expires_at_0": "", "expires_at_1": ""}
+    assert browser.post(f"{LIST}{key.pk}/change/", form).status_code == 302
+    key.refresh_from_db(using="default")
+    assert key.name == FORM["name"]
 
 
 def test_a_new_key_is_shown_once_and_never_again(browser: Client) -> None:

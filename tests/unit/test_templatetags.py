@@ -33,6 +33,11 @@ def identity_of(url: str) -> Identity:
     return async_to_sync(authenticate_link)(link)
 
 
+def test_a_text_is_quoted_for_a_topic() -> None:
+    template = Template("{% load carillon %}orders.{{ slug|topic_segment }}")
+    assert template.render(Context({"slug": "a.b"})) == "orders.a~2Eb"
+
+
 def test_a_link_is_bound_to_the_user_who_is_logged_in() -> None:
     ada = User.objects.create_user("ada")
     identity = identity_of(rendered('"orders.42" "news"', request=request_of(ada)))

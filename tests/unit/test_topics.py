@@ -1,12 +1,30 @@
 """Topics: their syntax, and the topics that a prefix covers."""
 
+import json
+import re
+import shutil
+import subprocess
+from uuid import UUID
+
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications.errors import Invalid
-from notifications.topics import MAX_TOPIC_BYTES, covers, parse_topic, parse_topics, user_topic
+from notifications.topics import (
+    MAX_TOPIC_BYTES,
+    Pattern,
+    covers,
+    parse_segment,
+    parse_topic,
+    parse_topics,
+    topic_segment,
+    user_topic,
+)
+from tests.harness.servers import ROOT, needs
+
+DOCUMENTATION = (ROOT / "docs/use.md").read_text()
 
 
 @pytest.mark.parametrize("value", ["a", "orders.42", "ünïcødé", "with space", "a" * 255, "é" * 127])
@@ -69,3 +87,56 @@ def test_a_user_has_a_topic_once_they_are_saved() -> None:
     for user in (User(), AnonymousUser()):
         with pytest.raises(Invalid, match="saved"):
             user_topic(user)
+
+
+@pytest.mark.parametrize(
+    ("value", "segment"),
+    [
+        (42, "42"),
+        (-1, "-1"),
+        (UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+        ("ada_lovelace-1", "ada_lovelace-1"),
+        ("john.doe", "john~2Edoe"),
+        ("john@example.com", "john@example~2Ecom"),
+        ("a%2Eb", "a%2Eb"),
+        ("~", "~7E"),
+        ("*", "~2A"),
+        ("{pk}", "~7Bpk~7D"),
+        ("a\n", "a~0A"),
+        ("\x85", "~C2~85"),
+        ("ünï", "ünï"),
+    ],
+)
+def test_a_segment_quotes_only_what_would_change_the_topic(value: object, segment: str) -> None:
+    assert topic_segment(value) == segment
+    assert parse_segment(segment) == str(value)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_every_text_has_one_segment_and_comes_back_from_it(text: str) -> None:
+    segment = topic_segment(text)
+    assert parse_segment(segment) == text
+    assert Pattern("x.{name}").match(f"x.{segment}") == {"name": text}
+    assert len(segment.encode()) > MAX_TOPIC_BYTES or parse_topic(segment) == segment
+
+
+@given(st.text(st.sampled_from("~2EeC385A.*{}ab"), max_size=9))
+def test_a_segment_means_something_in_one_spelling_alone(segment: str) -> None:
+    text = parse_segment(segment)
+    assert text is None or topic_segment(text) == segment
+
+
+def test_the_function_in_the_documentation_makes_the_same_segments() -> None:
+    node = shutil.which("node")
+    needs("Node.js", found=node)
+    [function] = re.findall(r"^const topicSegment = .*?;$", DOCUMENTATION, re.MULTILINE | re.DOTALL)
+    texts = [*map(chr, range(1, 0x180)), "\0", "\u2028", "\u2029", "john.doe", "😀.~", "42", "%2E"]
+    program = f"{function}\nconsole.log(JSON.stringify({json.dumps(texts)}.map(topicSegment)))"
+    run = subprocess.run([str(node), "-e", program], capture_output=True, check=True, timeout=60)
+    assert json.loads(run.stdout) == [topic_segment(text) for text in texts]
+
+
+@pytest.mark.parametrize("value", ["", None])
+def test_an_empty_value_is_no_segment(value: object) -> None:
+    with pytest.raises(Invalid, match="empty"):
+        topic_segment(value)

@@ -16,6 +16,7 @@ from django.dispatch import receiver
 from notifications.access.identities.base import Identity, Kind, Scope
 from notifications.access.identities.cache import CredentialCache
 from notifications.conf import get_settings
+from notifications.conf import namespace as namespaces
 from notifications.errors import Invalid, Unauthenticated, Unavailable
 from notifications.models import ApiKey, KeyState
 from notifications.topics import Pattern, parse_patterns
@@ -37,17 +38,18 @@ _cache = CredentialCache()
 def issue(key: ApiKey) -> str:
     """Gives a new key its secret, and returns the key as text. Does not save the key.
 
-    The text cannot be had again: the database keeps only a hash of it.
+    The text cannot be had again: the database keeps only a hash of it. The key is valid in the
+    namespace of the caller alone, also where tenants share the table.
     """
     if key.digest:
         raise ValueError("This key has been issued before.")
     key.prefix = _random_text(_PREFIX_ALPHABET, _PREFIX_LENGTH)
     text = f"crl_{key.prefix}_{_random_text(_SECRET_ALPHABET, _SECRET_LENGTH)}"
-    key.digest = _digest(text)
+    key.digest = _digest(text, namespaces.current())
     return text
 
 
-async def authenticate_key(text: str) -> Identity:
+async def authenticate_key(text: str, *, namespace: str = "") -> Identity:
     """The identity of a key.
 
     Raises `Unauthenticated` in the same words for every key that is not valid now, and
@@ -55,7 +57,7 @@ async def authenticate_key(text: str) -> Identity:
     """
     identity = _configured_key(text)
     if identity is None and (match := _KEY.fullmatch(text)):
-        digest = _digest(text)
+        digest = _digest(text, namespace)
         identity = _cache.get(digest) or await _look_up(match[1], digest)
     if identity is None or identity.is_over(time.time()):
         raise Unauthenticated("This key is not known, or is no longer valid.")
@@ -83,9 +85,10 @@ def _random_text(alphabet: str, length: int) -> str:
     return "".join(secrets.choice(alphabet) for _ in range(length))
 
 
-def _digest(text: str) -> str:
+def _digest(text: str, namespace: str = "") -> str:
     # The text of a request may have lone surrogates, which UTF-8 cannot encode.
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    content = namespaces.scoped(namespace, text).encode(errors="surrogatepass")
+    return hashlib.sha256(content).hexdigest()
 
 
 # Keys in the settings

@@ -6,8 +6,11 @@ from django.http import HttpRequest
 
 from notifications.access.identities import api_keys, jwt, session, signed_links
 from notifications.access.identities.base import Identity, Kind
+from notifications.access.identities.primary_session import authenticate_session
 from notifications.conf import get_settings
+from notifications.conf.namespace import Namespace, of_request
 from notifications.errors import Unauthenticated
+from notifications.hub.primary import reads_from_primary
 
 TOKEN_PARAMETER = "token"  # noqa: S105
 
@@ -25,25 +28,35 @@ async def authenticate(request: HttpRequest) -> Identity:
     """The identity of a request, by the first of: header, link, token in the URL, session.
 
     Without any credentials the identity is anonymous. Raises `Unauthenticated` for credentials that
-    are not valid.
+    are not valid. A database is read where its writes go.
     """
+    namespace = await of_request(request)
+    with reads_from_primary():
+        return _of_namespace(namespace, await _authenticate(request, namespace))
+
+
+def _of_namespace(namespace: Namespace, identity: Identity) -> Identity:
+    return replace(identity, namespace=namespace) if namespace else identity
+
+
+async def _authenticate(request: HttpRequest, namespace: Namespace) -> Identity:
     scheme, _, credentials = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme:
         if scheme.lower() != "bearer":
             raise Unauthenticated("The scheme of Authorization is 'Bearer'.")
-        return await _authenticate_bearer(credentials.strip())
+        return await _authenticate_bearer(credentials.strip(), namespace)
     if (link := request.GET.get(signed_links.PARAMETER)) is not None:
-        visitor = await session.authenticate_session(request)
-        return await signed_links.authenticate_link(link, visitor=visitor.user)
+        visitor = await authenticate_session(request)
+        return await signed_links.authenticate_link(link, visitor=visitor.user, namespace=namespace)
     if token := _query_token(request):
-        return await _authenticate_bearer(token)
-    return await session.authenticate_session(request)
+        return await _authenticate_bearer(token, namespace)
+    return await authenticate_session(request)
 
 
-async def _authenticate_bearer(text: str) -> Identity:
+async def _authenticate_bearer(text: str, namespace: Namespace) -> Identity:
     if jwt.is_token(text):
-        return await jwt.authenticate_token(text)
-    return await api_keys.authenticate_key(text)
+        return await jwt.authenticate_token(text, namespace=namespace)
+    return await api_keys.authenticate_key(text, namespace=namespace)
 
 
 def _query_token(request: HttpRequest) -> str:
@@ -58,8 +71,14 @@ def without_user(identity: Identity) -> Identity:
 async def reauthenticate(identity: Identity) -> Identity | None:
     """The same identity as it is now, or None if its credentials have ended.
 
-    Raises `Unavailable` or a database error where that cannot be found out.
+    Called in the surroundings of its namespace. Raises `Unavailable` or a database error where that
+    cannot be found out.
     """
+    current = await _reauthenticate(identity)
+    return current and _of_namespace(identity.namespace, current)
+
+
+async def _reauthenticate(identity: Identity) -> Identity | None:
     match identity.kind:
         case Kind.SESSION:
             return await session.reauthenticate(identity)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 
+from notifications.access.identities.substitution import Substitution
 from notifications.topics import Pattern
 
 type User = AbstractBaseUser | AnonymousUser
@@ -50,7 +51,9 @@ class Identity:
     `subjects` are the names under which a control entry ends the owner's streams (`user:5`,
     `session:<digest>`, `key:3`). `until` (seconds since 1970) is when the credentials end. A
     `scope` alone decides what is allowed; without a scope the rules decide, by the `user`.
-    `credentials` is what the module that made the identity needs to authenticate it again.
+    `credentials` is what the module that made the identity needs to authenticate it again, and
+    `substitution` what it needs besides where a middleware put another user in place of the
+    session's own. `namespace` is where all of that is valid.
     """
 
     kind: Kind
@@ -60,6 +63,8 @@ class Identity:
     until: float | None = None
     scope: Scope | None = None
     credentials: str | None = field(default=None, repr=False)
+    substitution: Substitution | None = field(default=None, repr=False)
+    namespace: str = ""
 
     def is_over(self, now: float) -> bool:
         """Whether the credentials have ended by this time."""

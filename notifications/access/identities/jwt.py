@@ -11,6 +11,7 @@ from notifications.access.identities.base import Identity, Kind, Scope
 from notifications.access.identities.cache import CredentialCache
 from notifications.conf import get_settings
 from notifications.conf.jwt import Issuer, IssuerKey
+from notifications.conf.namespace import is_used, scoped
 from notifications.errors import Invalid, Unauthenticated
 from notifications.topics import Pattern, parse_patterns, parse_topic
 
@@ -36,8 +37,11 @@ def is_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
-async def authenticate_token(text: str) -> Identity:
-    """The identity that the token names. Raises `Unauthenticated`, which says why."""
+async def authenticate_token(text: str, *, namespace: str = "") -> Identity:
+    """The identity that the token names. Raises `Unauthenticated`, which says why.
+
+    A token is valid in the namespace of its claim alone: tenants may have one issuer.
+    """
     issuer = get_settings().JWT
     if issuer is None:
         raise Unauthenticated("Tokens are not accepted here.")
@@ -45,10 +49,13 @@ async def authenticate_token(text: str) -> Identity:
         raise _refusal(f"it has more than {MAX_CHARACTERS} characters")
     if not is_token(text):
         raise _refusal("it is not a JSON web token")
-    verified, digest = _verified_tokens(issuer), hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256(scoped(namespace, text).encode()).hexdigest()
+    verified = _verified_tokens(issuer)
     identity = verified.get(digest)
     if identity is None:
-        identity = _identity(text, _verified_claims(text, issuer), issuer)
+        claims = _verified_claims(text, issuer)
+        _check_namespace(claims, namespace)
+        identity = _identity(text, claims, issuer)
         verified.add(digest, identity, generation=verified.generation)
     elif identity.is_over(time.time()):
         raise _refusal(_REASONS["ExpiredSignatureError"])
@@ -58,7 +65,7 @@ async def authenticate_token(text: str) -> Identity:
 async def reauthenticate(identity: Identity) -> Identity | None:
     """The same identity, if the token is still valid, or None."""
     try:
-        return await authenticate_token(identity.credentials or "")
+        return await authenticate_token(identity.credentials or "", namespace=identity.namespace)
     except Unauthenticated:
         return None
 
@@ -129,6 +136,13 @@ def _identity(text: str, claims: Mapping[str, Any], issuer: Issuer) -> Identity:
         scope=_scope(claims.get(CLAIM, {})),
         credentials=text,
     )
+
+
+def _check_namespace(claims: Mapping[str, Any], namespace: str) -> None:
+    claim = claims.get(CLAIM)
+    named = claim.get("namespace", "") if isinstance(claim, dict) else ""
+    if is_used() and named != namespace:
+        raise _refusal(f"its {CLAIM}.namespace is not that of this site")
 
 
 def _name_claim(claims: Mapping[str, Any], name: str) -> str:

@@ -1,22 +1,34 @@
 """Session identities: the user whom the project's authentication middleware found."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.conf import settings as django_settings
-from django.contrib.auth import get_user, get_user_model
+from django.contrib.auth import SESSION_KEY, get_user, get_user_model
 from django.contrib.auth.middleware import auser as session_user
 from django.contrib.auth.models import AnonymousUser
 from django.db import OperationalError, close_old_connections
 from django.http import HttpRequest
-from django.utils.module_loading import import_string
 
+from notifications.access.identities import impersonate
 from notifications.access.identities.base import Identity, Kind, User
-from notifications.hub.grants import session_subject, user_subject
+from notifications.access.identities.logins import (
+    MOVING_SECONDS,
+    SUBJECT_PREFIX,
+    changes,
+    store_class,
+    subject_of,
+)
+from notifications.access.identities.substitution import SessionCopy, Substitution
+from notifications.hub.grants import Unsettled, user_subject
 
 ANONYMOUS = Identity(kind=Kind.ANONYMOUS, name="anonymous")
 READ_TIMEOUT_SECONDS = 5.0
+SECOND_LOOK_SECONDS = 0.2
+"""How long a session that is gone, or has another password's hash, may be one that is being changed
+by the request that changes the password."""
 
 
 async def authenticate_session(request: HttpRequest) -> Identity:
@@ -25,16 +37,27 @@ async def authenticate_session(request: HttpRequest) -> Identity:
     Raises `DatabaseError` where the session cannot be read, or not within the time limit.
     """
     user = await _current_user(request)
+    if not user.is_authenticated:
+        return ANONYMOUS
     session = getattr(request, "session", None)
-    return _identity(user, session.session_key if session is not None else None)
+    # If nothing has read the session, the user does not come from there. Reading it might block.
+    if session is None or not session.accessed:
+        return _identity_without_session(request, user, has_session=session is not None)
+    login = subject_of(session, session.session_key)
+    if changes.has_ended(login):
+        return ANONYMOUS
+    real = session.get(SESSION_KEY)
+    if real is None or real != _text_of_pk(user):
+        return _substituted(request, user, real=real, login=login)
+    return _identity(user, session.session_key, login)
 
 
 async def reauthenticate(identity: Identity) -> Identity | None:
     """The same identity, or None if its session has ended or its user is no longer active.
 
-    Raises what the database raises.
+    Raises what the database raises, and `Unsettled` for a session that is being changed just now.
     """
-    current = await sync_to_async(_read_identity)(identity.credentials or "")
+    current = await sync_to_async(_read_identity)(identity)
     return current if current.name == identity.name else None
 
 
@@ -62,17 +85,73 @@ def _read_user(request: HttpRequest) -> User:
     return user
 
 
-def _read_identity(credentials: str) -> Identity:
+def _text_of_pk(user: Any) -> str:
+    """The primary key as `login` writes it into the session, of a user with a model."""
+    meta = getattr(user, "_meta", None)
+    return str(user.pk if meta is None else meta.pk.value_to_string(user))
+
+
+# Reading it again
+
+
+def _read_identity(identity: Identity) -> Identity:
     close_old_connections()
     try:
-        kind, _, value = credentials.partition(":")
+        kind, _, value = (identity.credentials or "").partition(":")
         if kind == "user":
-            return _identity(active_user(value), None)
-        request = HttpRequest()
-        request.session = import_string(f"{django_settings.SESSION_ENGINE}.SessionStore")(value)
-        return _identity(get_user(request), value)
+            return _identity(active_user(value))
+        login = _login_of(identity)
+        if changes.has_ended(login):
+            return ANONYMOUS
+        since, _, session_key = value.partition(":")
+        key = changes.current_key(login, session_key, since=float(since))
+        session = SessionCopy(store_class()(key).items() if key else ())
+        if login is not None and not _is_same_login(session, key, login):
+            return ANONYMOUS
+        if identity.substitution is not None:
+            return _read_substituted(identity, identity.substitution, session, key)
+        return _identity(_session_user(session, login), key, login)
     finally:
         close_old_connections()
+
+
+def _login_of(identity: Identity) -> str | None:
+    return next((name for name in identity.subjects if name.startswith(SUBJECT_PREFIX)), None)
+
+
+def _is_same_login(session: SessionCopy, key: str, login: str) -> bool:
+    """Raises `Unsettled` if nobody is logged in: the session may just be getting another key."""
+    if session.get(SESSION_KEY) is None:
+        raise _unsettled(login)
+    return subject_of(session, key) == login
+
+
+def _session_user(session: SessionCopy, login: str | None) -> User:
+    """Raises `Unsettled` if the password has changed, which the session may get to know soon."""
+    request = HttpRequest()
+    request.session = session  # type: ignore[assignment]
+    user = get_user(request)
+    if session.is_flushed:
+        raise _unsettled(login)
+    return user
+
+
+def _unsettled(login: str | None) -> Unsettled:
+    return Unsettled(MOVING_SECONDS if changes.is_moving(login) else SECOND_LOOK_SECONDS)
+
+
+def _read_substituted(
+    identity: Identity, substitution: Substitution, session: SessionCopy, key: str
+) -> Identity:
+    login = _login_of(identity)
+    if substitution.real is not None:
+        real = _session_user(SessionCopy(session), login)
+        if not real.is_authenticated or _text_of_pk(real) != substitution.real:
+            return ANONYMOUS
+    user = substitution.user_now(session)
+    if not user.is_authenticated or (substitution.was_active and not user.is_active):
+        return ANONYMOUS
+    return _substituted_identity(user, substitution, key, login, session)
 
 
 def active_user(pk: str) -> User:
@@ -81,16 +160,69 @@ def active_user(pk: str) -> User:
     return user if user is not None and user.is_active else ANONYMOUS.user
 
 
-def _identity(user: User, session_key: str | None) -> Identity:
+# The identities
+
+
+def _identity(user: User, session_key: str | None = None, login: str | None = None) -> Identity:
     if not user.is_authenticated:
         return ANONYMOUS
     name = user_subject(user.pk)
-    if session_key is None:
-        return Identity(kind=Kind.SESSION, name=name, subjects=(name,), user=user, credentials=name)
+    if login is None:
+        return Identity(
+            kind=Kind.SESSION,
+            name=name,
+            subjects=(name,),
+            user=user,
+            credentials=f"user:{user.pk}",
+        )
     return Identity(
         kind=Kind.SESSION,
         name=name,
-        subjects=(name, session_subject(session_key)),
+        subjects=(name, login),
         user=user,
-        credentials=f"session:{session_key}",
+        credentials=_credentials(session_key),
+    )
+
+
+def _credentials(session_key: str | None) -> str:
+    """The key, and when the session had it."""
+    return f"session:{time.monotonic()}:{session_key or ''}"
+
+
+def _identity_without_session(request: HttpRequest, user: User, *, has_session: bool) -> Identity:
+    if has_session:
+        return _substituted(request, user, real=None, login=None)
+    return _identity(user)
+
+
+def _substituted(
+    request: HttpRequest, user: User, *, real: str | None, login: str | None
+) -> Identity:
+    """The identity of a user whom a middleware put in place of the session's own."""
+    scope = getattr(request, "scope", None)
+    if scope is None:
+        return _identity(user)
+    session: Any = request.session
+    substitution = Substitution.of(scope, user, real=real)
+    data = session if session.accessed else {}
+    return _substituted_identity(user, substitution, session.session_key, login, data)
+
+
+def _substituted_identity(
+    user: User,
+    substitution: Substitution,
+    session_key: str | None,
+    login: str | None,
+    session: Mapping[str, Any],
+) -> Identity:
+    name = user_subject(user.pk)
+    real = () if substitution.real is None else (user_subject(substitution.real),)
+    return Identity(
+        kind=Kind.SESSION,
+        name=name,
+        subjects=(name, *real, *((login,) if login else ())),
+        user=user,
+        until=impersonate.end_of(session),
+        credentials=_credentials(session_key),
+        substitution=substitution,
     )

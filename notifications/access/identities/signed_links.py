@@ -22,7 +22,9 @@ from django.utils.crypto import constant_time_compare
 
 from notifications.access.identities.base import Identity, Kind, Scope, User
 from notifications.conf import get_settings
+from notifications.conf import namespace as namespaces
 from notifications.errors import Forbidden, Invalid, Unauthenticated, Unavailable
+from notifications.hub.grants import user_subject
 from notifications.topics import parse_topics
 
 VERSION = 1
@@ -44,23 +46,27 @@ class Link:
     pk: str = ""
     digest: str = ""
 
-    def sign(self) -> str:
+    def sign(self, *, namespace: str = "") -> str:
         content = [VERSION, self.until, self.topics, self.pk, self.digest]
-        return Signer(salt=SALT).sign_object(content, compress=True)
+        return _signer(namespace).sign_object(content, compress=True)
 
     @classmethod
-    def parse(cls, text: str) -> "Link":
-        """Raises `Unauthenticated` for a text that this site did not sign."""
+    def parse(cls, text: str, *, namespace: str = "") -> "Link":
+        """Raises `Unauthenticated` for a text that this site did not sign in this namespace."""
         if len(text) > MAX_CHARACTERS:
             raise Unauthenticated("The link is too long to be one of ours.")
         try:
-            version, *content = Signer(salt=SALT).unsign_object(text)
+            version, *content = _signer(namespace).unsign_object(text)
         except (BadSignature, ValueError):
             raise Unauthenticated("The link was not made here, or was changed.") from None
         if version != VERSION:
             raise Unauthenticated("The link was made by another version: fetch a new one.")
         until, topics, pk, digest = content
         return cls(until, tuple(topics), pk, digest)
+
+
+def _signer(namespace: str) -> Signer:
+    return Signer(salt=namespaces.scoped(namespace, SALT))
 
 
 def events_url(
@@ -77,7 +83,7 @@ def events_url(
     opened for `expires_in` seconds (by default `LINK_AGE`). Raises `Invalid`.
     """
     link = Link(_expiry(expires_in), parse_topics(topics), *_binding(user))
-    query = {PARAMETER: link.sign()}
+    query = {PARAMETER: link.sign(namespace=namespaces.current())}
     if since:
         query["since"] = since
     if envelope:
@@ -92,13 +98,15 @@ def events_url(
     return url
 
 
-async def authenticate_link(text: str, *, visitor: User | None = None) -> Identity:
+async def authenticate_link(
+    text: str, *, visitor: User | None = None, namespace: str = ""
+) -> Identity:
     """The user of a link, or an anonymous user, with the link's topics as the scope.
 
     Raises `Unauthenticated` for a link that is not valid now, `Forbidden` where the `visitor`, the
     user of the request's session, is not the link's user, and `Unavailable`.
     """
-    link = Link.parse(text)
+    link = Link.parse(text, namespace=namespace)
     if link.until <= time.time():
         raise Unauthenticated("The link has expired: fetch a new one.")
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -107,8 +115,8 @@ async def authenticate_link(text: str, *, visitor: User | None = None) -> Identi
     if link.pk:
         if visitor is not None and visitor.is_authenticated and str(visitor.pk) != link.pk:
             raise Forbidden("The link was made for another user.")
-        bound["user"] = await _user(link)
-        subjects.append(f"user:{link.pk}")
+        bound["user"] = user = await _user(link)
+        subjects.append(user_subject(user.pk))
     return Identity(
         kind=Kind.LINK,
         name=f"link:{digest}",
@@ -123,7 +131,7 @@ async def authenticate_link(text: str, *, visitor: User | None = None) -> Identi
 async def reauthenticate(identity: Identity) -> Identity | None:
     """The same identity, if the link is still valid, or None. Raises `Unavailable`."""
     try:
-        return await authenticate_link(identity.credentials or "")
+        return await authenticate_link(identity.credentials or "", namespace=identity.namespace)
     except Unauthenticated:
         return None
 
@@ -140,6 +148,8 @@ def _expiry(expires_in: float | timedelta | None) -> int:
 def _binding(user: User | None) -> tuple[str, str]:
     if not (isinstance(user, AbstractBaseUser) and user.is_authenticated):
         return "", ""
+    if not str(user.pk):
+        raise Invalid("A link cannot name a user whose primary key is empty.", field="user")
     return str(user.pk), _digest(user.get_session_auth_hash())
 
 

@@ -10,6 +10,7 @@ from notifications.compat.eventstream.translation import format_id, from_log_typ
 from notifications.hub.encoders import RETRY_MS, Encoder
 from notifications.log.cursors import Cursor, Position
 from notifications.log.entries import Entry, ResetReason
+from notifications.topics import bare_topic
 
 # Some polyfills wait for the first 2 KiB of a response.
 PADDING = b":" + b" " * 2048 + b"\n\n"
@@ -30,7 +31,7 @@ class EventstreamEncoder(Encoder):
         object.__setattr__(self, "_prefixes", tuple(map(id_prefix, self.reliable)))
 
     def for_limited_history(self, since: Mapping[str, Position]) -> "EventstreamEncoder":
-        by_prefix = {id_prefix(channel): first for channel, first in since.items()}
+        by_prefix = {id_prefix(bare_topic(topic)): first for topic, first in since.items()}
         return EventstreamEncoder(self.channels, self.reliable, by_prefix)
 
     def opening(self, at: Cursor, reset: ResetReason | None, lost: Collection[str]) -> bytes:
@@ -38,7 +39,7 @@ class EventstreamEncoder(Encoder):
         # event loses nothing.
         retry = b"retry: %d\n" % random.randint(*RETRY_MS)
         block = PADDING + b"event: stream-open\n" + retry + self._id_line(at) + b"data:\n\n"
-        return block + self._reset_block(at, sorted(lost)) if reset else block
+        return block + self._reset_block(at, sorted(map(bare_topic, lost))) if reset else block
 
     def event(self, epoch: str, entry: Entry, asked: Collection[str]) -> bytes:
         data = entry.data

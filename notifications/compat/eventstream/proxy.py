@@ -13,7 +13,7 @@ from django_eventstream.utils import get_storage
 
 from notifications.compat.eventstream.send import send
 from notifications.compat.eventstream.storage import Storage
-from notifications.compat.eventstream.translation import subject
+from notifications.compat.eventstream.translation import subjects
 from notifications.hub.subscribers import CloseReason
 from notifications.publishing import control
 
@@ -41,4 +41,4 @@ def publish_event(
 
 def publish_kick(user_id: object, channel: str) -> None:
     """End the streams of this user that have this channel, in every process."""
-    control.end_streams(subject(user_id), reason=CloseReason.PERMISSION_ENDED, topics=(channel,))
+    control.end_streams(*subjects(user_id), reason=CloseReason.PERMISSION_ENDED, topics=(channel,))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -9,11 +10,14 @@ from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 from django_eventstream.utils import get_channelmanager, get_storage
 
+from notifications.access.identities.logins import subject_of
 from notifications.compat.eventstream.storage import Storage
-from notifications.compat.eventstream.translation import ANONYMOUS, parse_id, subject
+from notifications.compat.eventstream.translation import ANONYMOUS, parse_id
+from notifications.conf.namespace import Namespace, UnknownNamespace, run_in
 from notifications.errors import Invalid
 from notifications.hub import runtime
-from notifications.hub.grants import Grant, session_subject
+from notifications.hub.grants import Grant, user_subject
+from notifications.hub.primary import reads_from_primary
 from notifications.log.cursors import Cursor
 from notifications.topics import parse_topics
 
@@ -41,7 +45,8 @@ class StreamRequest:
     """
 
     user: Any
-    session_key: str | None
+    login: str | None
+    """The subject of the login of the request's session."""
     channels: tuple[str, ...]
     reliable: tuple[str, ...]
     last_ids: Mapping[str, str]
@@ -55,6 +60,11 @@ def parse_request(request: HttpRequest, view_kwargs: Mapping[str, Any]) -> Strea
 
     May block, because a site's channel manager may do anything.
     """
+    with reads_from_primary():
+        return _parse_request(request, view_kwargs)
+
+
+def _parse_request(request: HttpRequest, view_kwargs: Mapping[str, Any]) -> StreamRequest:
     user = getattr(request, "user", None)
     user = user if user is not None and user.is_authenticated else None
     session = getattr(request, "session", None)
@@ -64,7 +74,7 @@ def parse_request(request: HttpRequest, view_kwargs: Mapping[str, Any]) -> Strea
     stored = isinstance(get_storage(), Storage)
     return StreamRequest(
         user=user,
-        session_key=session.session_key if session is not None and user is not None else None,
+        login=None if session is None else subject_of(session, session.session_key),
         channels=channels,
         reliable=tuple(
             channel for channel in channels if stored and manager.is_channel_reliable(channel)
@@ -110,16 +120,18 @@ def _last_ids(request: HttpRequest) -> dict[str, str]:
         raise InvalidRequest("Failed to parse Last-Event-ID or lastEventId") from None
 
 
-def make_grant(request: StreamRequest, as_of: Cursor) -> Grant:
+def make_grant(request: StreamRequest, as_of: Cursor, *, namespace: Namespace = "") -> Grant:
     """The grant for all channels: a request with a forbidden channel gets none."""
-    pk = ANONYMOUS if request.user is None else request.user.pk
-    session = (session_subject(request.session_key),) if request.session_key else ()
-    recheck = _Recheck(None if request.user is None else pk, request.channels)
+    user = ANONYMOUS if request.user is None else user_subject(request.user.pk)
+    login = () if request.login is None else (request.login,)
+    pk = None if request.user is None else request.user.pk
+    recheck = _Recheck(pk, request.channels, namespace)
     return Grant(
         topics=request.channels,
-        subjects=(subject(pk), *session),
+        subjects=(user, *login),
         as_of=as_of,
         renew=recheck if request.can_change else None,
+        namespace=namespace,
     )
 
 
@@ -129,11 +141,15 @@ class _Recheck:
 
     pk: Any
     channels: tuple[str, ...]
+    namespace: Namespace = ""
 
-    async def __call__(self) -> Grant:
+    async def __call__(self) -> Grant | None:
         running = runtime.current()
         as_of = running.hub.head if running is not None and running.ready else None
-        return await sync_to_async(self._grant)(as_of)
+        try:
+            return await run_in(self.namespace, partial(sync_to_async(self._grant), as_of))
+        except UnknownNamespace:
+            return None
 
     def _grant(self, as_of: Cursor | None) -> Grant:
         user = None
@@ -142,4 +158,4 @@ class _Recheck:
             user = get_user_model()._default_manager.filter(pk=self.pk).first()  # noqa: SLF001
         forbidden = forbidden_channels(user, self.channels)
         topics = tuple(channel for channel in self.channels if channel not in forbidden)
-        return Grant(topics=topics, as_of=as_of, renew=self)
+        return Grant(topics=topics, as_of=as_of, renew=self, namespace=self.namespace)

@@ -5,11 +5,13 @@ This file reaches into django-eventstream's private parts: see `skipped_users`.
 
 import sys
 from collections.abc import Iterable
+from itertools import chain
 from types import FrameType
 
 from django_eventstream.eventstream import send_event
 
-from notifications.compat.eventstream.translation import subject, to_log_type
+from notifications.compat.eventstream.translation import subjects, to_log_type
+from notifications.conf.namespace import current
 from notifications.log.cursors import Cursor
 from notifications.log.entries import Draft
 from notifications.publishing import publisher
@@ -20,8 +22,9 @@ def send(channel: str, event_type: object, data: object, skip_user_ids: Iterable
     # With `json_encode=False` the data may be of any type.
     text = data if isinstance(data, str) else str(data)
     event = publisher.build_event(channel, text, type=to_log_type(event_type))
-    skip = tuple(map(subject, skip_user_ids))
-    [receipt] = publisher.append_drafts([Draft(event, named=False, skip=skip)])
+    skip = tuple(chain.from_iterable(map(subjects, skip_user_ids)))
+    draft = Draft(event, named=False, skip=skip, namespace=current())
+    [receipt] = publisher.append_drafts([draft])
     return receipt.cursor
 
 

@@ -9,6 +9,7 @@ from django_eventstream.storage import EventDoesNotExist, StorageBase
 from notifications.compat.eventstream.send import send, skipped_users
 from notifications.compat.eventstream.translation import from_log_type, from_number, to_number
 from notifications.conf import get_settings
+from notifications.conf.namespace import current, log_topic
 from notifications.log.base import SyncLog
 from notifications.log.cursors import Cursor
 from notifications.log.entries import Entry
@@ -33,9 +34,10 @@ class Storage(StorageBase):  # type: ignore[misc]  # it has no types
         after = from_number(str(last_id), head.epoch)
         if after is None or after.position > head.position:
             raise _unknown(last_id, head)
+        topic = log_topic(current(), channel)
         events: list[Event] = []
         for entry in _entries_after(log, after, head, last_id):
-            if channel in entry.topics:
+            if topic in entry.topics:
                 events.append(_event(channel, entry, head.epoch))
                 if len(events) >= limit:
                     break

@@ -22,6 +22,7 @@ _NOT_ONE_LINE = re.compile(r"[\r\n\0]")
 _ESCAPE = "eventstream:"
 
 ANONYMOUS = "anonymous"
+"""The subject of anonymous visitors, who are no user and have no quota."""
 
 
 # Event ids
@@ -98,6 +99,10 @@ def from_log_type(log_type: bytes | None) -> bytes:
 # Users
 
 
-def subject(user_id: object) -> str:
-    """The subject of a user. Anonymous visitors share one, which is no user and has no quota."""
-    return ANONYMOUS if user_id == ANONYMOUS else user_subject(user_id)
+def subjects(user_id: object) -> tuple[str, ...]:
+    """The subjects that a `user_id` of django-eventstream names.
+
+    Its name for all anonymous visitors may also be the primary key of one user.
+    """
+    user = user_subject(user_id)
+    return (ANONYMOUS, user) if user_id == ANONYMOUS else (user,)

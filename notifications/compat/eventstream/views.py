@@ -12,6 +12,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 from django_eventstream.utils import augment_cors_headers, get_cors_from_settings
 
+from notifications.access.identities.primary_session import authenticate_session
 from notifications.asgi.marker import nonblocking
 from notifications.asgi.responses import (
     STREAM_HEADERS,
@@ -27,8 +28,10 @@ from notifications.compat.eventstream.request import (
     parse_request,
 )
 from notifications.compat.eventstream.translation import from_number
+from notifications.conf.namespace import Namespace, log_topic, of_request
 from notifications.errors import BadRequest, NeedsAsgi, Unavailable
 from notifications.hub import runtime
+from notifications.hub.primary import routes_reads
 from notifications.hub.stream import READY_TIMEOUT_SECONDS
 from notifications.hub.subscribers import CloseReason, Start
 from notifications.log.cursors import Cursor
@@ -59,7 +62,11 @@ async def _stream(request: HttpRequest, view_kwargs: dict[str, Any]) -> HttpResp
         return _closing(running.refusal)
     head = running.hub.head
     try:
+        if routes_reads():
+            # The channel manager gets the request: its user may have been read from a replica.
+            request.user = (await authenticate_session(request)).user  # type: ignore[assignment]
         stream_request = await sync_to_async(parse_request)(request, view_kwargs)
+        namespace = await of_request(request)
     except ResumedAfterError:
         text = "Invalid request: Can't resume session after stream-error.\n"
         return HttpResponseBadRequest(text)
@@ -75,16 +82,18 @@ async def _stream(request: HttpRequest, view_kwargs: dict[str, Any]) -> HttpResp
         audit.log_event(logging.WARNING, "subscribe.denied", topics=forbidden)
         return HttpResponse(encoder.forbidden_block(forbidden), headers=STREAM_HEADERS)
     return EventStreamResponse(
-        make_grant(stream_request, head),
-        start=Start(cursors=_cursors(stream_request, head)),
+        make_grant(stream_request, head, namespace=namespace),
+        start=Start(cursors=_cursors(stream_request, head, namespace)),
         encoder=encoder.EventstreamEncoder(stream_request.channels, stream_request.reliable),
     )
 
 
-def _cursors(request: StreamRequest, head: Cursor) -> dict[str, Cursor | None]:
+def _cursors(
+    request: StreamRequest, head: Cursor, namespace: Namespace
+) -> dict[str, Cursor | None]:
     """The cursor from which each channel resumes: without an id, the head."""
     return {
-        channel: from_number(request.last_ids[channel], head.epoch)
+        log_topic(namespace, channel): from_number(request.last_ids[channel], head.epoch)
         if channel in request.reliable and channel in request.last_ids
         else head
         for channel in request.channels

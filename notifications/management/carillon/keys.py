@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from notifications.access.identities.api_keys import issue
+from notifications.hub.primary import reads_from_primary
 from notifications.management.carillon.subcommand import print_table
 from notifications.models import ApiKey, KeyState
 
@@ -60,7 +61,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     actions = {"create": _create, "list": _list, "revoke": _revoke}
     try:
-        actions[options["action"]](command, options)
+        with reads_from_primary():
+            actions[options["action"]](command, options)
     except DatabaseError as error:
         raise CommandError(f"The database has no keys ({error}): is it migrated?") from None
 

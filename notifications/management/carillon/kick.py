@@ -7,6 +7,7 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
 from notifications.errors import Invalid
+from notifications.hub.primary import reads_from_primary
 from notifications.publishing import control
 
 HELP = (
@@ -27,7 +28,8 @@ def handle(
     command: BaseCommand, options: dict[str, Any], *, flush_seconds: float = FLUSH_SECONDS
 ) -> None:
     target = options["target"]
-    user = None if options["topic"] else _user(target)
+    with reads_from_primary():
+        user = None if options["topic"] else _user(target)
     if options["user"] and user is None:
         raise CommandError(f"There is no user called {target!r}.")
     try:

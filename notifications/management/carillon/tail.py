@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from notifications.asgi.start_params import parse_since
 from notifications.conf import get_settings
+from notifications.conf.namespace import current, log_topics
 from notifications.errors import CarillonError
 from notifications.hub import encoders
 from notifications.hub.subscribers import Start
@@ -23,7 +24,7 @@ from notifications.log.factory import open_log
 from notifications.management.carillon.progress_bar import ProgressBars
 from notifications.management.carillon.subcommand import explain_error
 from notifications.publishing.progress import PROGRESS_TYPE
-from notifications.topics import parse_topics
+from notifications.topics import bare_topic, parse_topics
 
 HELP = "Prints the events of some topics as they come, until Ctrl-C."
 
@@ -45,7 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     try:
-        topics = frozenset(parse_topics(options["topics"]))
+        topics = frozenset(log_topics(current(), parse_topics(options["topics"])))
         start = parse_since(options["since"]) if options["since"] else Start()
         with suppress(KeyboardInterrupt):
             asyncio.run(_print(command, topics, start, _printer(command, options)))
@@ -62,7 +63,7 @@ def _printer(command: BaseCommand, options: dict[str, Any]) -> Callable[[Entry],
 
     def show(entry: Entry) -> None:
         if entry.type == PROGRESS_TYPE.encode() and isinstance(data := from_json(entry.data), dict):
-            bars.show(entry.topics[0], data)
+            bars.show(bare_topic(entry.topics[0]), data)
 
     return show
 
@@ -120,6 +121,6 @@ def _start_position(start: Start, state: Cursor) -> Position | None:
 
 def _line(entry: Entry) -> str:
     moment = datetime.fromtimestamp(position_ms(entry.position) / 1000, UTC).astimezone()
-    topics = ",".join(entry.topics)
+    topics = ",".join(map(bare_topic, entry.topics))
     kind = entry.type.decode() if entry.type else "-"
     return f"{moment:%H:%M:%S.%f}"[:-3] + f"  {topics}  {kind}  {entry.data.decode()}"

@@ -1,9 +1,11 @@
 """`manage.py carillon`: a command whose subcommands are the modules of `management/carillon`."""
 
+from contextlib import nullcontext
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from notifications.conf import namespace as namespaces
 from notifications.management.carillon import (
     dev,
     doctor,
@@ -32,6 +34,12 @@ class Command(BaseCommand):
     help = "Runs and operates Carillon, the Server-Sent Events notification service."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--namespace",
+            default=None,
+            metavar="TENANT",
+            help="act for this tenant (CARILLON['NAMESPACE']): put it before the subcommand",
+        )
         subparsers = parser.add_subparsers(
             title="subcommands", dest="subcommand", metavar="SUBCOMMAND", required=True
         )
@@ -40,4 +48,11 @@ class Command(BaseCommand):
             module.add_arguments(subparser)
 
     def handle(self, *_: Any, **options: Any) -> None:
-        SUBCOMMANDS[options["subcommand"]].handle(self, options)
+        namespace = options["namespace"]
+        if namespace is not None and not namespaces.is_used():
+            raise CommandError("CARILLON['NAMESPACE'] is not set: this site has no tenants.")
+        try:
+            with nullcontext() if namespace is None else namespaces.enter(namespace):
+                SUBCOMMANDS[options["subcommand"]].handle(self, options)
+        except namespaces.UnknownNamespace:
+            raise CommandError(f"There is no tenant {namespace!r}.") from None

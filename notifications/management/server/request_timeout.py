@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Hashable
 from enum import Enum
+from weakref import ref
 
 from notifications.conf import get_settings
 from notifications.hub.scheduling import TimerWheel
@@ -40,7 +41,8 @@ class RequestTimeout[Connection: Hashable]:
     """Gives each head, and each step of a body, `REQUEST_TIMEOUT`, and at most twice that.
 
     `arrival_of` tells how far a connection's request has arrived, and `abort` closes a connection
-    that has stalled. Lives in one event loop.
+    that has stalled. Lives in one event loop. It does not keep a connection that its server has let
+    go of.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class RequestTimeout[Connection: Hashable]:
         self._arrival_of = arrival_of
         self._abort = abort
         self._seconds = get_settings().REQUEST_TIMEOUT
-        self._timers: TimerWheel[tuple[Connection, Arrival]] = TimerWheel(TICK_SECONDS)
+        self._timers: TimerWheel[tuple[ref[Connection], Arrival]] = TimerWheel(TICK_SECONDS)
         self._loop = asyncio.get_running_loop()
         # A timer and not a task: Daphne's event loop ends without waiting for tasks.
         self._loop.call_later(TICK_SECONDS, self._check_due)
@@ -61,7 +63,7 @@ class RequestTimeout[Connection: Hashable]:
 
     def watch(self, connection: Connection) -> None:
         """Watch a connection from the moment it is accepted."""
-        self._timers.add((connection, Awaited.FIRST_HEAD), after=self._seconds)
+        self._timers.add((ref(connection), Awaited.FIRST_HEAD), after=self._seconds)
 
     def _check_due(self) -> None:
         self._loop.call_later(TICK_SECONDS, self._check_due)
@@ -69,12 +71,13 @@ class RequestTimeout[Connection: Hashable]:
         if aborted:
             logger.warning("connection.slow cut=%d", aborted)
 
-    def _check(self, connection: Connection, previous: Arrival) -> bool:
-        arrival = self._arrival_of(connection)
-        if arrival is Awaited.CLOSED:
+    def _check(self, watched: ref[Connection], previous: Arrival) -> bool:
+        connection = watched()
+        arrival = Awaited.CLOSED if connection is None else self._arrival_of(connection)
+        if connection is None or arrival is Awaited.CLOSED:
             return False
         if arrival is not Awaited.NOTHING and arrival == previous:
             self._abort(connection)
             return True
-        self._timers.add((connection, arrival), after=self._seconds)
+        self._timers.add((watched, arrival), after=self._seconds)
         return False

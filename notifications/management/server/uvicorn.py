@@ -179,6 +179,13 @@ class BoundedProtocol:
             if self._body_bytes > get_settings().MAX_REQUEST_BYTES + MAX_HEAD_BYTES:
                 self._refuse(b"413 Content Too Large")
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)  # type: ignore[misc]
+        # uvicorn leaves its timer running after a reset, and the timer holds the whole connection.
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+
     @property
     def _reads_head(self) -> bool:
         """Whether arriving bytes belong to a head.

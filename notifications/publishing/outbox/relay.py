@@ -10,6 +10,7 @@ from django.db import Error as DatabaseError
 from django.db import connections
 
 from notifications.conf import Settings
+from notifications.conf import namespace as namespaces
 from notifications.errors import Conflict, Unavailable
 from notifications.log.entries import ControlAction, ControlEntry, Draft
 from notifications.log.factory import open_relay_log
@@ -92,14 +93,15 @@ class Relay:
 
     def run(self) -> None:
         """Relay until stopped, also after failures of the database and of the log."""
-        try:
-            while not self._stopping:
-                self._woken.wait(self._step())
-                self._woken.clear()
-        finally:
-            with suppress(DatabaseError):
-                self._lease.release()
-            connections[self.using].close()
+        with namespaces.enter(""):
+            try:
+                while not self._stopping:
+                    self._woken.wait(self._step())
+                    self._woken.clear()
+            finally:
+                with suppress(DatabaseError):
+                    self._lease.release()
+                connections[self.using].close()
 
     def _step(self) -> float:
         """Publish one batch, if there is one, and return how many seconds to pause afterwards."""
@@ -210,6 +212,7 @@ def publish_waiting(using: str, settings: Settings) -> int:
     """Publish every waiting event, in this thread and without the lease. Raises `Unavailable`."""
     relay = Relay(using, settings)
     published = 0
-    while batch := table.oldest(using, relay.batch_size.rows):
-        published += relay.publish(batch)
+    with namespaces.enter(""):
+        while batch := table.oldest(using, relay.batch_size.rows):
+            published += relay.publish(batch)
     return published

@@ -11,8 +11,10 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from notifications.conf import namespace as namespaces
 from notifications.events import Event
 from notifications.log.entries import Draft
+from notifications.topics import NAMESPACE_END, bare_topic
 
 if TYPE_CHECKING:
     from notifications.models import OutboxEvent, OutboxLease
@@ -41,8 +43,9 @@ class Row:
     def draft(self) -> Draft:
         """Raises `ValueError` if the row is no event."""
         text = bytes(self.data).decode()
+        topics = self.topics.split("\n")
         event = Event(
-            topics=self.topics.split("\n"),
+            topics=[bare_topic(topic) for topic in topics],
             data=text if self.is_text else json.loads(text),
             type=self.type or None,
             id=self.name,
@@ -50,7 +53,8 @@ class Row:
         )
         # `named` is true even if the id was generated, because every attempt to publish the row
         # uses the same id.
-        return Draft(event, self.idempotency_key, self.key.hex, named=True)
+        namespace = max(topic.rpartition(NAMESPACE_END)[0] for topic in topics)
+        return Draft(event, self.idempotency_key, self.key.hex, named=True, namespace=namespace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +89,10 @@ def _waiting(using: str) -> "QuerySet[OutboxEvent]":
 
 def write(events: Iterable[Event], *, using: str) -> None:
     """Write the events in the open transaction, or at once without one."""
-    model = outbox_events()
-    model.objects.using(using).bulk_create(
+    model, namespace = outbox_events(), namespaces.current()
+    rows = [
         model(
-            topics="\n".join(event.topics),
+            topics="\n".join(namespaces.log_topics(namespace, event.topics)),
             type=event.type or "",
             name=event.id,
             data=event.encoded,
@@ -96,7 +100,9 @@ def write(events: Iterable[Event], *, using: str) -> None:
             retry=event.retry,
         )
         for event in events
-    )
+    ]
+    with namespaces.enter(""):  # all tenants share one outbox, and so one relay
+        model.objects.using(using).bulk_create(rows)
 
 
 def oldest(using: str, count: int) -> list[Row]:
@@ -118,12 +124,18 @@ def refuse(row: Row, reason: str, *, using: str) -> None:
 
 def retry_refused(using: str) -> int:
     """Have the relay try the refused events again, and return how many there are."""
-    refused = outbox_events().objects.using(using).exclude(refused_at=None)
-    return refused.update(refused_at=None, refusal="")
+    with namespaces.enter(""):
+        refused = outbox_events().objects.using(using).exclude(refused_at=None)
+        return refused.update(refused_at=None, refusal="")
 
 
 def backlog(using: str, *, max_counted: int = MAX_COUNTED) -> Backlog:
     """The state of a database's outbox. It takes four queries, so no event loop may call it."""
+    with namespaces.enter(""):
+        return _backlog(using, max_counted)
+
+
+def _backlog(using: str, max_counted: int) -> Backlog:
     waiting = _waiting(using)
     first = waiting.values_list("created_at", flat=True).first()
     refused = outbox_events().objects.using(using).exclude(refused_at=None)

@@ -63,7 +63,7 @@ class Export:
 
     async def pages(self, grant_watch: GrantWatch) -> AsyncGenerator[Page | ExportSignal]:
         """Raises `ExportInterrupted`, after a `closing` signal, if the rest cannot be sent."""
-        topics = frozenset(self.grant.topics)
+        topics = frozenset(self.grant.log_topics)
         position = self.after.position
         if self.missing is not None:
             yield ExportSignal("reset", self.missing, position)
@@ -114,7 +114,7 @@ class Export:
 
 def _allowed(entries: Sequence[Entry], topics: frozenset[str], grant: Grant) -> Sequence[Entry]:
     """The entries of these topics, without those that skip the reader or that came too early."""
-    since, subjects = grant.since, grant.subjects
+    since, subjects = grant.log_since, grant.log_subjects
     allowed = [
         entry
         for entry in entries

@@ -16,6 +16,7 @@ from notifications.log.cursors import (
 )
 from notifications.log.entries import Entry
 from notifications.streaming.csv import CsvEncoder, escape_formula
+from notifications.topics import NAMESPACE_END, bare_topic
 
 COLUMNS = ("cursor", "time", "topics", "type", "id", "data")
 SIGNAL_PREFIX = "stream."
@@ -64,6 +65,8 @@ class CsvFormat(ExportFormat):
         topics = entry.topics
         if len(topics) > 1:
             topics = tuple(topic for topic in topics if topic in self._topics)
+        if NAMESPACE_END in topics[-1]:
+            topics = tuple(map(bare_topic, topics))
         return (
             self._cursor(entry.position),
             format_time(position_ms(entry.position)),

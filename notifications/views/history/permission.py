@@ -41,7 +41,7 @@ class GrantWatch:
     def _apply(self, control: ControlEntry) -> None:
         if not concerns(control, self._held.grant):
             return
-        end = ordered_end(control, self._held.grant.topics)
+        end = ordered_end(control, self._held.grant.log_topics)
         if end is None:
             self._due = 0.0
         else:

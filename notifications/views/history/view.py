@@ -87,7 +87,7 @@ async def _history(request: HttpRequest, format_name: str) -> HttpResponseBase:
             response = await _page(request, export, limit)
     else:
         response = _file(request, export, format_name, slot)
-    rows = running.hub.window.estimate_following(grant.topics, export.after.position)
+    rows = running.hub.window.estimate_following(grant.log_topics, export.after.position)
     response["Cache-Control"] = "no-store"
     response["Carillon-Rows"] = str(rows)
     if grant.denied:
@@ -119,7 +119,7 @@ def _resolve_start(hub: Hub, start: Start, until: Cursor) -> tuple[Position, Res
 def _file(
     request: HttpRequest, export: Export, format_name: str, slot: ExportSlot
 ) -> HttpResponse | StreamedFile:
-    export_format = FORMATS[format_name](export.until.epoch, frozenset(export.grant.topics))
+    export_format = FORMATS[format_name](export.until.epoch, frozenset(export.grant.log_topics))
     response = StreamedFile(
         _hold_slot(chunks(export, export_format), slot),
         content_type=export_format.content_type,
@@ -180,7 +180,7 @@ def _limit(request: HttpRequest) -> int:
 
 
 async def _page(request: HttpRequest, export: Export, limit: int) -> HttpResponse:
-    encoder = NdjsonFormat(export.until.epoch, frozenset(export.grant.topics))
+    encoder = NdjsonFormat(export.until.epoch, frozenset(export.grant.log_topics))
     position, events, more = export.after.position, list[str](), False
     grant_watch = GrantWatch(export.grant, max_age=get_settings().GRANT_MAX_AGE)
     async with aclosing(export.pages(grant_watch)) as pages:

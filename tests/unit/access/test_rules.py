@@ -138,8 +138,8 @@ async def test_each_rule_allows_exactly_its_identities(
 async def test_a_rule_for_one_verb_allows_nothing_of_the_other(
     people: dict[str, Identity], verb: Verb
 ) -> None:
-    other = "publish" if verb is Verb.SUBSCRIBE else "subscribe"
-    access = Rules(**{other: [authenticated("*"), public("*"), linked("*")]})
+    rules = [authenticated("*"), public("*"), linked("*")]
+    access = Rules(publish=rules) if verb is Verb.SUBSCRIBE else Rules(subscribe=rules)
     for name in ("nobody", "ada", "staff"):
         assert not (await decide(people[name], verb, ["t"], access=access)).allowed
 

@@ -13,7 +13,6 @@ from pytest_django import Settings as DjangoSettings
 from notifications import kick, recheck
 from notifications.conf import get_settings
 from notifications.errors import Invalid
-from notifications.hub.grants import session_subject
 from notifications.log.entries import EVERYONE, ControlAction
 from notifications.log.factory import memory_store
 from notifications.models import ApiKey
@@ -52,18 +51,6 @@ def controls_of(django_capture_on_commit_callbacks: CaptureCallbacks) -> Control
 
 def recheck_of(*subjects: str) -> list[Control]:
     return [(ControlAction.RECHECK, frozenset(subjects), "")]
-
-
-def test_a_logout_ends_the_streams_of_that_session(ada: User, controls_of: ControlsOf) -> None:
-    client = Client()
-    client.force_login(ada)
-    subject = session_subject(str(client.session.session_key))
-    assert controls_of(client.logout) == [(ControlAction.END, frozenset({subject}), "signed_out")]
-
-
-def test_the_subject_of_a_session_does_not_reveal_its_key() -> None:
-    assert "k" * 32 not in session_subject("k" * 32)
-    assert session_subject("k" * 32) != session_subject("l" * 32)
 
 
 def test_a_user_who_is_saved_or_deleted_is_rechecked(ada: User, controls_of: ControlsOf) -> None:

@@ -20,6 +20,7 @@ from django.utils.decorators import sync_only_middleware
 from notifications import apublish
 from notifications.access.identities import session
 from notifications.asgi.handler import CarillonASGIHandler
+from notifications.asgi.marker import nonblocking
 from notifications.asgi.responses import EventStreamResponse
 from notifications.asgi.threads import MAX_THREADS
 from notifications.hub import runtime, stream
@@ -40,11 +41,20 @@ async def async_view(request: HttpRequest) -> EventStreamResponse:
     return EventStreamResponse(["t"])
 
 
+@nonblocking
+async def nonblocking_view(request: HttpRequest) -> EventStreamResponse:
+    return await async_view(request)
+
+
 def sync_view(request: HttpRequest) -> EventStreamResponse:
     return EventStreamResponse(["t"])
 
 
-urlpatterns = [path("async", async_view), path("sync", sync_view)]
+urlpatterns = [
+    path("async", async_view),
+    path("sync", sync_view),
+    path("nonblocking", nonblocking_view),
+]
 
 
 @pytest.fixture
@@ -153,6 +163,49 @@ async def test_a_stream_below_a_sync_middleware_is_handed_off(
     settings.MIDDLEWARE = [f"{__name__}.passing"]
     async with Connection(CarillonASGIHandler(), "/async") as connection:
         await connection.event()
+        assert finished.is_set()
+
+
+@pytest.fixture
+def tracker(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Wraps `ASGIHandler.__call__` as error trackers do, and notes the messages it sees."""
+    seen: list[str] = []
+    call = ASGIHandler.__call__
+
+    async def wrapped(self: ASGIHandler, scope: Any, receive: Any, send: Any) -> None:
+        async def noting(message: Any) -> None:
+            seen.append(message["type"])
+            await send(message)
+
+        # In a task, and with a scope of its own.
+        await asyncio.create_task(call(self, dict(scope), receive, noting))
+
+    monkeypatch.setattr(ASGIHandler, "__call__", wrapped)
+    return seen
+
+
+@pytest.mark.parametrize("url_path", ["/async", "/sync"])
+async def test_a_stream_is_handed_off_whatever_wraps_djangos_handler(
+    url_path: str, tracker: list[str], finished: asyncio.Event
+) -> None:
+    async with Connection(CarillonASGIHandler(), url_path) as connection:
+        assert (await connection.event()).type == "stream.cursor"
+        assert finished.is_set()
+    assert tracker == ["http.response.start"]
+
+
+async def test_a_stream_on_the_fast_path_is_handed_off_whatever_wraps_send(
+    finished: asyncio.Event,
+) -> None:
+    class Wrapping(CarillonASGIHandler):
+        async def send_response(self, response: HttpResponseBase, send: Any) -> None:
+            async def wrapped(message: Any) -> None:
+                await send(message)
+
+            await super().send_response(response, wrapped)
+
+    async with Connection(Wrapping(), "/nonblocking") as connection:
+        assert (await connection.event()).type == "stream.cursor"
         assert finished.is_set()
 
 

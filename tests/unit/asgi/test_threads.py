@@ -159,3 +159,49 @@ def test_a_clean_up_that_fails_does_not_end_the_thread() -> None:
         executor = executor_of(thread_pool, keep_thread=True)
         assert thread_of(executor) is not current_thread()
         executor.close()
+
+
+def test_a_thread_that_leaves_the_pool_makes_room_and_ends_with_its_request() -> None:
+    thread_pool = ThreadPool(max_threads=1)
+    leaver, other = (executor_of(thread_pool, keep_thread=True) for _ in range(2))
+    thread = thread_of(leaver)
+    assert leaver.leave_pool()
+    assert thread_of(other) is not thread
+    assert thread_of(leaver) is thread
+    leaver.close()
+    thread.join(DEADLINE_SECONDS)
+    assert not thread.is_alive()
+    other.close()
+
+
+async def test_a_request_that_waits_gets_a_thread_when_another_leaves_the_pool() -> None:
+    thread_pool = ThreadPool(max_threads=1)
+    leaver, waiting = (executor_of(thread_pool, keep_thread=True) for _ in range(2))
+    thread_of(leaver)
+    found = waiting.submit(current_thread)
+    assert not found.done()
+    leaver.leave_pool()
+    assert found.result(DEADLINE_SECONDS).is_alive()
+    leaver.close()
+    waiting.close()
+
+
+def test_an_executor_without_a_thread_cannot_leave_the_pool() -> None:
+    thread_pool = ThreadPool()
+    assert not executor_of(thread_pool, keep_thread=True).leave_pool()
+    brief = executor_of(thread_pool)
+    thread_of(brief)
+    assert not brief.leave_pool()
+
+
+def test_a_thread_that_cannot_be_started_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    executor = executor_of(ThreadPool(max_threads=1), keep_thread=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError):
+            executor.submit(current_thread)
+    assert thread_of(executor) is not current_thread()
+    executor.close()

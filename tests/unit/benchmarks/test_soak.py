@@ -3,8 +3,10 @@
 import subprocess
 import sys
 
+import psutil
 import pytest
 
+from benchmarks.soak.memory import MIB, MemoryWatch
 from tests.harness.servers import ROOT, needs, redis_binary
 
 SECONDS = 20
@@ -18,3 +20,15 @@ def test_a_short_soak_is_clean() -> None:
     print(done.stdout)  # noqa: T201 - the seed, where it fails
     assert done.returncode == 0, done.stdout + done.stderr
     assert "PASSED" in done.stdout
+    assert "streams came and went" in done.stdout
+
+
+def test_a_worker_that_grows_is_a_violation() -> None:
+    this_process = psutil.Process()
+    watch = MemoryWatch(lambda: [this_process], growth_mib=8)
+    assert watch.violations() == []
+    ballast = b"x" * (32 * MIB)
+    [violation] = watch.violations()
+    assert str(this_process.pid) in violation
+    assert watch.most_grown > 8
+    del ballast

@@ -1,12 +1,20 @@
 """Rechecks: when a grant is asked for again, and what ends it."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from notifications.hub.grants import Grant
-from notifications.hub.recheck import GrantEnd, HeldGrant, RecheckPolicy, concerns, ordered_end
+from notifications.hub.grants import Grant, Unsettled
+from notifications.hub.recheck import (
+    UNSETTLED_SECONDS,
+    GrantEnd,
+    HeldGrant,
+    RecheckPolicy,
+    concerns,
+    ordered_end,
+)
 from notifications.hub.subscribers import CloseReason
 from notifications.log.entries import EVERYONE, ControlAction, ControlEntry
 from tests.harness.fakes import FakeClock
@@ -108,3 +116,34 @@ def test_a_control_entry_ends_a_grant_with_its_reason_or_only_orders_a_recheck()
     other = ControlEntry(ControlAction.END, ("user:5",), "a reason of another version")
     assert ordered_end(other, {"a"}) == GrantEnd(CloseReason.PERMISSION_ENDED, [])
     assert ordered_end(ControlEntry(ControlAction.RECHECK, ("user:5",), ""), {"a"}) is None
+
+
+async def test_an_unsettled_grant_is_asked_for_again_soon_and_ends_after_its_limit(
+    policy: RecheckPolicy, clock: FakeClock
+) -> None:
+    async def renew() -> Grant | None:
+        raise Unsettled(10.0)
+
+    grant = held(clock, "a", "b", renew=renew)
+    assert await policy.recheck(grant) == UNSETTLED_SECONDS
+    clock.now += 9
+    assert await policy.recheck(grant) == UNSETTLED_SECONDS
+    clock.now += 1
+    assert await policy.recheck(grant) == GrantEnd(CloseReason.PERMISSION_ENDED, ["a", "b"])
+
+
+async def test_a_grant_that_has_settled_may_become_unsettled_again(
+    policy: RecheckPolicy, clock: FakeClock
+) -> None:
+    answers: list[Grant | Unsettled] = [Unsettled(1.0), Grant(topics=("a",)), Unsettled(1.0)]
+
+    async def renew() -> Grant | None:
+        answer = answers.pop(0)
+        if isinstance(answer, Unsettled):
+            raise answer
+        return replace(answer, renew=renew)
+
+    grant = held(clock, renew=renew)
+    for expected in (True, False, True):
+        assert (await policy.recheck(grant) == UNSETTLED_SECONDS) is expected
+        clock.now += 100

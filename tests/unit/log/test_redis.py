@@ -13,7 +13,7 @@ from notifications.errors import Unavailable
 from notifications.events import Event
 from notifications.log import script
 from notifications.log.acks import HighWaterMarks
-from notifications.log.cursors import Cursor, format_position
+from notifications.log.cursors import START, Cursor, format_position
 from notifications.log.entries import (
     EVERYONE,
     Batch,
@@ -411,10 +411,68 @@ async def test_control_entries_alone_are_trimmed_too(redis: RedisServer) -> None
     sync_log = RedisSyncLog(redis.url, prefix="test", retention=retention, timeout=5)
     with redis.client() as client, closing(sync_log):
         client.eval(
-            "for i = 1, 10100 do redis.call('XADD', KEYS[1], '*', 'kind', 'control', 'at', 0) end",
+            "for i = 1, 20100 do redis.call('XADD', KEYS[1], '*', 'kind', 'control', 'at', 0) end",
             1,
             script.Keys("test").stream,
         )
         for _ in range(60):
             sync_log.append_control(ControlEntry(ControlAction.RECHECK, ("user:1",), ""))
-        assert client.xlen(script.Keys("test").stream) <= 10 + script.SLACK.events + 1
+        limit = 10 + script.SLACK.events + script.SLACK.controls
+        assert client.xlen(script.Keys("test").stream) <= limit
+
+
+APPEND_AS_BEFORE = """
+local last, size = unpack(redis.call('HMGET', KEYS[2], 'last', 'size'))
+last = redis.call('XADD', KEYS[1], '*', 'kind', ARGV[1], 'prev', last, 'at', size,
+  'topics', 't', 'id', ARGV[2], 'type', '', 'data', ARGV[2], 'form', 'text', 'retry', '',
+  'body', '{"order": "recheck", "subjects": ["user:1"], "reason": ""}')
+redis.call('HSET', KEYS[2], 'last', last, 'size', size)
+"""
+"""An entry of a version whose entries do not count the events before them."""
+
+
+async def test_entries_of_an_earlier_version_are_read_counted_and_never_overlooked(
+    redis: RedisServer, log_at: LogAt
+) -> None:
+    keys = script.Keys("test")
+    retention = Retention(events=4, bytes=10**7, age=3600)
+    slack = script.Slack(events=0, controls=2, bytes=0, ms=0)
+    options: dict[str, Any] = {"prefix": "test", "retention": retention, "timeout": 5}
+    with redis.client() as client, closing(RedisSyncLog(redis.url, slack=slack, **options)) as sync:
+
+        def append_as_before(kind: str, name: str) -> None:
+            client.eval(APPEND_AS_BEFORE, 2, keys.stream, keys.meta, kind, name)
+
+        async with log_at(redis, retention=retention, slack=slack) as log:
+            [first] = await asyncio.to_thread(sync.append, drafts("new"))
+            append_as_before("event", "old")
+            append_as_before("control", "order")
+            await asyncio.to_thread(sync.append, drafts("newer"))
+            async with tailing(log, first.cursor) as tail:
+                batch = await anext(tail)
+                assert isinstance(batch, Batch)
+                assert [entry.data for entry in batch.entries] == [b"old", b"newer"]
+                assert len(batch.controls) == 1
+            # Where the earlier version's event is gone, a control entry is not all that is missing.
+            append_as_before("event", "lost")
+            lost = client.xrevrange(keys.stream, count=1)[0][0]
+            await asyncio.to_thread(
+                sync.append_control, ControlEntry(ControlAction.RECHECK, ("user:1",), "")
+            )
+            order = client.xrevrange(keys.stream, count=1)[0][0]
+            [newest] = await asyncio.to_thread(sync.append, drafts("newest"))
+            client.xdel(keys.stream, lost, order)
+            state = await log.state()
+            assert newest.cursor == state
+            async with tailing(log, batch_cursor(state, batch)) as tail:
+                assert await anext(tail) == Gap(ResetReason.TRIMMED)
+            for number in range(6):
+                await asyncio.to_thread(sync.append, drafts(number))
+            found = [
+                e for b in sync.read(after=START, until=sync.state().position) for e in b.entries
+            ]
+            assert [entry.data for entry in found] == [b"2", b"3", b"4", b"5"]
+
+
+def batch_cursor(state: Cursor, batch: Batch) -> Cursor:
+    return Cursor(state.epoch, batch.last)

@@ -33,6 +33,7 @@ def test_an_entry_has_its_fields_in_the_order_of_the_layout(redis: RedisServer) 
     assert names == [*ENTRY_FIELDS, *OPTIONAL_FIELDS]
     values = dict(zip(names, fields[1::2], strict=True))
     del values["prev"], values["at"], values["mark"]
+    assert values.pop("events").startswith(b"0 ")
     assert values == {
         "kind": b"event",
         "topics": b"a\nb",

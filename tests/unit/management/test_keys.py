@@ -11,9 +11,12 @@ from asgiref.sync import async_to_sync
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import DatabaseError
+from django.test import RequestFactory
 from django.utils import timezone
+from pytest_django import Settings as DjangoSettings
 
 from notifications.access.identities.api_keys import authenticate_key
+from notifications.access.identities.authentication import authenticate
 from notifications.access.identities.base import Identity
 from notifications.errors import Unauthenticated
 from notifications.models import ApiKey
@@ -40,6 +43,18 @@ def test_the_commands_in_the_documentation_work() -> None:
     assert re.fullmatch(r"crl_[a-z0-9]{8}_[A-Za-z0-9]{43}", created)
     assert "active" in listed
     assert "is revoked" in revoked
+
+
+def test_keys_are_read_where_they_are_written(settings: DjangoSettings) -> None:
+    """A replica that lags may still have as valid what another process has revoked."""
+    settings.DATABASE_ROUTERS = ["tests.harness.routers.ReadsOfKeys"]
+    text = keys("create", "a", "--publish", "news")
+    request = RequestFactory().get("/", headers={"Authorization": f"Bearer {text}"})
+    assert async_to_sync(authenticate)(request).name == f"key:{text[4:12]}"
+    assert "active" in keys("list")
+    assert "is revoked" in keys("revoke", "a")
+    with pytest.raises(Unauthenticated):
+        async_to_sync(authenticate)(request)
 
 
 @pytest.mark.parametrize("action", [[], ["create"], ["list"], ["revoke"]])

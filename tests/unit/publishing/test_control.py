@@ -1,7 +1,9 @@
 """Control entries reach the log, and their sender neither waits for the log nor fails with it."""
 
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -9,9 +11,10 @@ import pytest
 from pytest_django import Settings as DjangoSettings
 
 from notifications.log import script
-from notifications.log.entries import ControlAction, ControlEntry
+from notifications.log.entries import EVERYONE, ControlAction, ControlEntry
 from notifications.log.reader import Reader
 from notifications.publishing.control import ControlPublisher
+from notifications.publishing.pending_controls import MAX_SUBJECTS
 from tests.harness.servers import RedisServer, manage, redis_server
 
 DEADLINE_SECONDS = 20.0
@@ -36,6 +39,10 @@ def entry(number: int) -> ControlEntry:
     return ControlEntry(ControlAction.END, (f"user:{number}",), "kicked")
 
 
+def recheck_of(number: int) -> ControlEntry:
+    return ControlEntry(ControlAction.RECHECK, (f"user:{number}",), "")
+
+
 def subjects(server: RedisServer) -> list[str]:
     return [subject for entry in entries(server) for subject in entry.subjects]
 
@@ -48,13 +55,70 @@ def test_entries_reach_the_log_in_their_order(server: RedisServer) -> None:
     assert subjects(server) == [f"user:{number}" for number in range(20)]
 
 
-def test_the_same_entry_sent_twice_is_appended_twice(server: RedisServer) -> None:
-    """The pending one is about an earlier moment, so it cannot stand for both."""
+def test_an_entry_that_is_being_appended_does_not_stand_for_a_later_one(
+    settings: DjangoSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be in the log already, from a moment before the later change."""
+    settings.CARILLON = {"LOG": "redis", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    log = SlowLog()
+    monkeypatch.setattr("notifications.publishing.control.open_sync_log", lambda _: log)
     publisher = ControlPublisher()
-    for _ in range(2):
+    publisher.send(entry(5))
+    assert log.began.wait(DEADLINE_SECONDS)
+    for _ in range(3):
         publisher.send(entry(5))
+    log.go_on.set()
     assert publisher.flush(DEADLINE_SECONDS)
-    assert subjects(server) == ["user:5", "user:5"]
+    assert [sent.subjects for sent in log.entries] == [("user:5",), ("user:5",)]
+
+
+class SlowLog:
+    """A log whose first append takes until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.began, self.go_on = threading.Event(), threading.Event()
+        self.entries: list[ControlEntry] = []
+
+    def append_control(self, control: ControlEntry) -> None:
+        self.began.set()
+        assert self.go_on.wait(DEADLINE_SECONDS)
+        self.entries.append(control)
+
+
+def test_entries_that_wait_and_order_the_same_are_appended_as_one(server: RedisServer) -> None:
+    publisher = ControlPublisher()
+    server.pause()
+    for number in range(500):
+        publisher.send(recheck_of(number % 50))
+        publisher.send(entry(number % 7))
+    server.resume()
+    assert publisher.flush(DEADLINE_SECONDS)
+    assert {name for sent in entries(server) for name in sent.subjects} == {
+        f"user:{number}" for number in range(50)
+    }
+    for action in ControlAction:
+        assert 1 <= sum(sent.action is action for sent in entries(server)) <= 5
+
+
+def test_a_recheck_of_very_many_is_one_of_everyone(server: RedisServer) -> None:
+    publisher = ControlPublisher()
+    server.pause()
+    for number in range(3 * MAX_SUBJECTS):
+        publisher.send(recheck_of(number))
+    server.resume()
+    assert publisher.flush(DEADLINE_SECONDS)
+    assert EVERYONE in subjects(server)
+    assert len(subjects(server)) < MAX_SUBJECTS
+
+
+def test_the_ends_of_very_many_name_each(server: RedisServer) -> None:
+    publisher = ControlPublisher()
+    server.pause()
+    for number in range(3 * MAX_SUBJECTS):
+        publisher.send(entry(number))
+    server.resume()
+    assert publisher.flush(DEADLINE_SECONDS)
+    assert set(subjects(server)) == {f"user:{number}" for number in range(3 * MAX_SUBJECTS)}
 
 
 def test_while_the_log_is_away_entries_wait_and_their_sender_does_not(server: RedisServer) -> None:
@@ -77,7 +141,7 @@ def test_the_number_of_pending_entries_has_a_bound(
     publisher = ControlPublisher(max_pending=3)
     server.pause()
     for number in range(5):
-        publisher.send(entry(number))
+        publisher.send(replace(entry(number), topics=(f"topic-{number}",)))
     server.resume()
     assert publisher.flush(DEADLINE_SECONDS)
     assert caplog.text.count("control.dropped") == 2

@@ -9,6 +9,7 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications import Event, Invalid, TooLarge, publish_outbox, publish_outbox_many
 from notifications.errors import Unavailable
+from notifications.publishing.outbox.table import backlog
 from notifications.testing import assert_published, empty_log, outbox, relay_outbox
 from tests.harness.servers import free_port
 from tests.unit.publishing.outbox.conftest import Database
@@ -42,6 +43,16 @@ def test_the_columns_hold_the_longest_topics_type_and_id(database: Database) -> 
 def test_a_database_without_a_relay_is_refused(database: Database) -> None:
     with pytest.raises(ValueError, match=f"No relay reads .* 'default'.*{database.alias}"):
         publish_outbox("t", "x")
+
+
+def test_the_outbox_is_read_where_it_is_written(
+    database: Database, settings: DjangoSettings
+) -> None:
+    settings.DATABASE_ROUTERS = ["tests.harness.routers.AllReads"]
+    publish_outbox("t", "x", using=database.alias)
+    assert backlog(database.alias).waiting == 1
+    assert relay_outbox(database.alias) == 1
+    assert database.waiting == 0
 
 
 def test_writing_needs_no_redis(database: Database, settings: DjangoSettings) -> None:

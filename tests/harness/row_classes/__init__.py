@@ -1,0 +1,1 @@
+"""A site whose rows of users, groups, permissions and keys are stored through several classes."""
