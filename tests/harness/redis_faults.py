@@ -184,8 +184,8 @@ def restart_empty(faulty_redis: FaultyRedis) -> None:
 def _is_ahead(client: Redis) -> bool:
     """Whether the log's head is ahead of the clock."""
     last: bytes = client.xinfo_stream(KEYS.stream)["last-generated-id"]
-    seconds, _ = client.time()
-    return int(last.partition(b"-")[0]) >= int(seconds) * 1000
+    seconds, microseconds = client.time()
+    return int(last.partition(b"-")[0]) >= int(seconds) * 1000 + int(microseconds) // 1000
 
 
 def restart_older(faulty_redis: FaultyRedis) -> None:
