@@ -18,14 +18,14 @@ class CarillonConfig(AppConfig):
 
     def ready(self) -> None:
         from notifications import checks  # noqa: F401 - registers the checks, once models are loaded
-        from notifications.access import session_signals, signals
+        from notifications.access import row_signals, session_signals
         from notifications.hub import primary, runtime
         from notifications.publishing.outbox.relay_threads import relay_in_process
 
         runtime.services += [relay_in_process, primary.distrust_the_past]
         runtime.control_observers.append(primary.remember_subjects)
         redaction.install()
-        signals.connect()
+        row_signals.connect()
         session_signals.connect()
         if getattr(settings, "EVENTSTREAM_STORAGE_CLASS", "").startswith(EVENTSTREAM):
             # A process that ends a permission kicks streams, even if it never sends nor serves, and

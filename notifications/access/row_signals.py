@@ -26,8 +26,9 @@ from notifications.access import assignments, loaded_values
 from notifications.access.identities import api_keys
 from notifications.access.rows import AnyField, AnyModel, RowLink, row_link
 from notifications.access.user_fields import relevant_user_fields
+from notifications.hub import runtime
 from notifications.hub.grants import user_subject
-from notifications.log.entries import EVERYONE
+from notifications.log.entries import EVERYONE, ControlEntry
 from notifications.models import ApiKey
 from notifications.publishing.control import recheck_streams_on_commit
 
@@ -74,6 +75,7 @@ _roles: WeakKeyDictionary[AnyModel, tuple[_Role, ...]] = WeakKeyDictionary()
 
 def connect() -> None:
     """Connects the handlers: call it once, when Django's applications are loaded."""
+    runtime.control_observers.append(_on_control)
     class_prepared.connect(_on_class_prepared, dispatch_uid=UID)
     setting_changed.connect(_on_setting_changed, dispatch_uid=UID)
     _connect_all()
@@ -260,11 +262,16 @@ def _recheck(subjects: Iterable[str], using: str) -> None:
         return
     if EVERYONE in subjects:
         subjects = (EVERYONE,)
-    transaction.on_commit(partial(note_changes, subjects), using=using, robust=True)
+    transaction.on_commit(partial(_note_changes, subjects), using=using, robust=True)
     recheck_streams_on_commit(*subjects, using=using)
 
 
-def note_changes(subjects: Collection[str]) -> None:
+def _on_control(control: ControlEntry) -> None:
+    """Another process may have changed these keys and users."""
+    _note_changes(control.subjects)
+
+
+def _note_changes(subjects: Collection[str]) -> None:
     """What this process remembers of these subjects is out of date."""
     for subject in subjects:
         if subject.startswith(_KEY):

@@ -17,7 +17,7 @@ from pytest_django import DjangoAssertNumQueries
 from pytest_django import Settings as DjangoSettings
 
 from notifications.access import Access, Rules, loaded_values, own
-from notifications.access.signals import _on_control
+from notifications.access.row_signals import _on_control
 from notifications.log.entries import ControlAction, ControlEntry
 from tests.harness.row_classes.models import Editor, LegacyUser, Member, Staff
 from tests.unit.access.test_signals import ControlsOf, controls_of, recheck_of
