@@ -12,6 +12,7 @@ ENV PATH=/opt/venv/bin:$PATH
 COPY manage.py ./
 COPY config config
 COPY demo demo
+COPY docs docs
 COPY notifications notifications
 COPY templates templates
 # The settings require a key and a log. These values are neither used nor kept.

@@ -3,19 +3,22 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from redis import Redis
 from redis.backoff import ConstantBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from benchmarks.builds import THIS_BUILD, Build
 from benchmarks.processes import Broken, family, free_port, running, wait_for_http
 
 SERVERS = ("uvicorn", "daphne")
+PROBE_FOLDER = Path(__file__).parent / "probe"
 PUBLISH_KEY = "a-publish-key-for-the-benchmark"
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 TOPIC = "demo.t"
@@ -83,15 +86,26 @@ def environment(folder: Path, store: Store) -> dict[str, str]:
         "CARILLON_PUBLISH_KEYS": PUBLISH_KEY,
         "CARILLON_PUBLIC_TOPICS": "demo.",
         "CARILLON_MAX_STREAMS_PER_USER": "0",
+        # Python imports benchmarks/probe/sitecustomize.py at its start.
+        "PYTHONPATH": str(PROBE_FOLDER),
+        "BENCH_PROBES": str(folder),
     }
 
 
 @contextmanager
 def carillon(
-    folder: Path, store: Store, server: str, *, workers: int = 1, port: int | None = None
+    folder: Path,
+    store: Store,
+    server: str,
+    *,
+    workers: int = 1,
+    port: int | None = None,
+    build: Build = THIS_BUILD,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Peer]:
+    """Ours. `settings` are environment variables."""
     port = port or free_port()
-    command = [sys.executable, "manage.py", "carillon", "serve", "--port", str(port)]
+    command = [build.python, "manage.py", "carillon", "serve", "--port", str(port)]
     command += ["--server", server, "--workers", str(workers)]
     peer = Peer(
         port,
@@ -103,7 +117,8 @@ def carillon(
         f"Authorization: Bearer {PUBLISH_KEY}\r\n",
     )
     log = folder / f"carillon-{server}.log"
-    with running(command, log=log, environment=environment(folder, store)) as process:
+    variables = environment(folder, store) | dict(settings)
+    with running(command, log=log, environment=variables, folder=build.root) as process:
         # Several requests, so that each worker has answered one.
         for _ in range(10 * workers):
             wait_for_http(process, port, "/health/ready", log=log)
@@ -128,7 +143,7 @@ def _daphne(application: str, port: int) -> list[str]:
 def site(
     folder: Path, store: Store, name: str, server: str, *, workers: int = 1, port: int | None = None
 ) -> Iterator[Peer]:
-    """One of `benchmarks.sites`: `eventstream`, `stored`, `migrated`, `naive` or `bare`.
+    """One of `benchmarks.sites`: `eventstream`, `stored`, `migrated`, `fastapi` or `bare`.
 
     Several workers are for uvicorn alone: Daphne has none.
     """

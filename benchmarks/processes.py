@@ -3,12 +3,14 @@
 import ctypes
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,13 +26,45 @@ class Broken(Exception):
     """A measurement cannot be used; the message is the reason."""
 
 
-def _end_with_parent() -> None:
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """Seconds of CPU, as the kernel divides them: it looks at each of its ticks which it is.
+
+    So the sum is exact to some 10 ms, and the division is a sample, better in long measurements.
+    """
+
+    user: float = 0.0
+    system: float = 0.0
+
+    def __sub__(self, earlier: "Cpu") -> "Cpu":
+        return Cpu(self.user - earlier.user, self.system - earlier.system)
+
+    def __add__(self, other: "Cpu") -> "Cpu":
+        return Cpu(self.user + other.user, self.system + other.system)
+
+    def each(self, count: float) -> "Cpu":
+        return Cpu(self.user / count, self.system / count)
+
+    def figures(self, name: str) -> dict[str, float]:
+        """The sum under this name, and its parts under names that begin with it."""
+        return {
+            name: self.user + self.system,
+            f"{name} user": self.user,
+            f"{name} system": self.system,
+        }
+
+
+def end_with_parent() -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager
 def running(
-    command: Sequence[str], *, log: Path, environment: dict[str, str] | None = None
+    command: Sequence[str],
+    *,
+    log: Path,
+    environment: dict[str, str] | None = None,
+    folder: Path = ROOT,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process, which ends with the block, with all the processes that it starts.
 
@@ -39,13 +73,13 @@ def running(
     with log.open("ab") as out:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
     try:
         yield process
@@ -101,23 +135,42 @@ def family(pid: int) -> list[int]:
     return pids
 
 
-def cpu_seconds(pids: Sequence[int]) -> float:
-    """User and system time, in steps of the kernel's clock tick (10 ms)."""
-    ticks = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+def cpu(pids: Sequence[int]) -> Cpu:
+    """In steps of the kernel's clock tick (10 ms)."""
+    return _sum(_cpu_times(pid)[:2] for pid in pids)
 
 
-def memory_bytes(pids: Sequence[int]) -> int:
-    """The proportional set size: shared memory is divided among the processes that share it."""
-    total = 0
-    for pid in pids:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1]) * 1024
-    return total
+def cpu_of_ended_children(pid: int) -> Cpu:
+    """The CPU of the processes that this one started, and for whose end it has waited."""
+    return _sum([_cpu_times(pid)[2:]])
+
+
+def _cpu_times(pid: int) -> list[int]:
+    """Ticks: user, system, and the same of the children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return [int(field) for field in fields[11:15]]
+
+
+def _sum(times: Iterable[Sequence[int]]) -> Cpu:
+    ticks = os.sysconf("SC_CLK_TCK")
+    return sum((Cpu(user / ticks, system / ticks) for user, system in times), Cpu())
+
+
+def private_bytes(pids: Sequence[int]) -> int:
+    """The memory that these processes have written to, and share with no other process."""
+    return sum(_kib(Path(f"/proc/{pid}/smaps_rollup").read_text(), "Private_Dirty") for pid in pids)
+
+
+def kernel_bytes() -> int:
+    """What the kernel holds in objects, and in the buffers of all TCP sockets of this machine."""
+    sockets = re.search(r"^TCP: .* mem (\d+)", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
+    pages = int(sockets[1]) if sockets else 0
+    return _kib(Path("/proc/meminfo").read_text(), "Slab") + pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _kib(text: str, name: str) -> int:
+    found = re.search(rf"^{name}: *(\d+) kB$", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 def thread_count(pids: Sequence[int]) -> int:

@@ -9,16 +9,20 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 from benchmarks.peers import Peer
-from benchmarks.processes import Broken
+from benchmarks.processes import Broken, Cpu, end_with_parent
 
 SOURCE = Path(__file__).parent / "sseload.c"
 DEADLINE_SECONDS = 300.0
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.05
 SHORTEST_SECONDS = 0.01
 """The shortest time that the referee prints."""
 
@@ -27,37 +31,35 @@ SOURCE_ADDRESSES = 4
 
 _CONNECT = re.compile(
     r"connect: (?P<opened>\d+) ok (?P<bad>\d+) bad in (?P<seconds>[\d.]+)s, "
-    r"server cpu -?(?P<cpu>[\d.]+)s .*\((?P<kib>-?[\d.]+) KiB/conn\)"
+    r"server cpu user (?P<user>-?[\d.]+) sys (?P<system>-?[\d.]+), (?P<kib>-?[\d.]+) KiB/conn"
 )
-_IDLE = re.compile(r"idle: cpu -?(?P<percent>[\d.]+)%")
 _DELIVER = re.compile(
     r"deliver: (?P<got>\d+)/(?P<expected>\d+) \(lost -?\d+\) in (?P<seconds>[\d.]+)s = \d+ ev/s; "
     r"publish acked (?P<acked>\d+)/(?P<sent>\d+) \((?P<refused>\d+) not 2xx\).*; "
     r"closed (?P<closed>\d+)"
 )
 _LATENCY = re.compile(r"p50 (?P<p50>[\d.]+) .*p99 (?P<p99>[\d.]+) .*max (?P<max>[\d.]+)")
-_CPU = re.compile(r"server cpu: .* = -?(?P<cpu>[\d.]+) us per delivery")
+_CPU = re.compile(r"server cpu: user (?P<user>-?[\d.]+) sys (?P<system>-?[\d.]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """`cpu` is seconds per stream, `memory` bytes per stream, `idle` the share of a core."""
+    """`cpu` is of all streams, `memory` bytes per stream without a collection of garbage."""
 
     opened: int
     seconds: float
-    cpu: float
+    cpu: Cpu
     memory: float
-    idle: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """`cpu` is seconds per delivery; `p50`, `p99` and `slowest` are seconds after the publish."""
+    """`cpu` is per delivery; `p50`, `p99` and `slowest` are seconds after the publish."""
 
     streams: Connected
     got: int
     seconds: float
-    cpu: float
+    cpu: Cpu
     p50: float
     p99: float
     slowest: float
@@ -98,18 +100,45 @@ class Referee:
         peer: Peer,
         *,
         streams: int,
-        idle: int = 0,
         headers: str = "",
         path: str | None = None,
-        shards: int = 1,
-        meanwhile: Callable[[], None] | None = None,
+        users: int = 1,
+        first_user: int = 0,
     ) -> Connected:
-        """Open the streams, watch them for `idle` seconds while nothing is sent, and leave."""
-        options = [*("--idle-only", "--wait", str(idle)), "--sub-hdr", headers]
-        options += ["--shards", str(shards)]
-        output = self._run(peer, options, streams=streams, path=path, meanwhile=meanwhile)
-        percent = float(_find(_IDLE, output)["percent"]) if idle else 0.0
-        return _connected(output, streams, idle=percent / 100)
+        """Open the streams, and leave.
+
+        `%d` in the path and in the headers is the number of a user below `users`, in turn from
+        `first_user` on.
+        """
+        options = ["--connect-only", *_of_users(headers, users, first_user)]
+        return _connected(self._run(peer, options, streams=streams, path=path), streams)
+
+    @contextmanager
+    def holding(
+        self,
+        peer: Peer,
+        *,
+        streams: int,
+        headers: str = "",
+        path: str | None = None,
+        users: int = 1,
+        first_user: int = 0,
+    ) -> Iterator[Connected]:
+        """As `connect`, but the streams stay open, and are read, as long as the block runs."""
+        options = ["--hold", *_of_users(headers, users, first_user)]
+        with (
+            TemporaryFile("w+") as output,
+            self._started(peer, options, streams=streams, path=path, output=output) as process,
+        ):
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            text = ""
+            while "connect:" not in text and process.poll() is None:
+                if time.monotonic() > deadline:
+                    raise Broken("The streams did not open.")
+                time.sleep(POLL_SECONDS)
+                output.seek(0)
+                text = output.read()
+            yield _connected(text, streams)
 
     def deliver(
         self,
@@ -123,10 +152,11 @@ class Referee:
         publish_port: int | None = None,
         size: int = 100,
         settle: float = 1.0,
+        publishers: int = 1,
     ) -> Delivered:
         """Open the streams and publish to them, `rate` events a second.
 
-        With a rate of 0, each event is published as soon as the one before it is answered.
+        With a rate of 0, each of the `publishers` publishes as soon as it is answered.
 
         `everyone_of`: the number of different paths by `%d`, which all receive each event. The
         referee expects each event on one path only, so it gets that many times as many events
@@ -139,20 +169,27 @@ class Referee:
             *("--pub-port", str(publish_port or peer.port), "--body", peer.body),
             *("--ctype", peer.content_type, "--pub-hdr", peer.publish_headers),
             *("--size", str(size), "--settle", str(int(settle * 1000))),
-            *("--wait", str(self._lost_after)),
+            *("--wait", str(self._lost_after), "--publishers", str(publishers)),
         ]
         output = self._run(peer, options, streams=streams, path=path)
         return _delivered(output, streams, events)
 
-    def _run(
-        self,
-        peer: Peer,
-        options: list[str],
-        *,
-        streams: int,
-        path: str | None,
-        meanwhile: Callable[[], None] | None = None,
-    ) -> str:
+    def _run(self, peer: Peer, options: list[str], *, streams: int, path: str | None) -> str:
+        with (
+            TemporaryFile("w+") as output,
+            self._started(peer, options, streams=streams, path=path, output=output) as process,
+        ):
+            try:
+                process.wait(DEADLINE_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise Broken("The referee did not end.") from None
+            output.seek(0)
+            return output.read()
+
+    @contextmanager
+    def _started(
+        self, peer: Peer, options: list[str], *, streams: int, path: str | None, output: IO[str]
+    ) -> Iterator[subprocess.Popen[bytes]]:
         command = [
             *(str(self._program), "--conns", str(streams), "--srcs", str(SOURCE_ADDRESSES)),
             *("--port", str(peer.port), "--path", path or peer.path),
@@ -160,27 +197,21 @@ class Referee:
             *options,
         ]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, stdout=output, stderr=subprocess.STDOUT, preexec_fn=end_with_parent
         )
         try:
-            waited = 0.0
-            while True:
-                try:
-                    output, _ = process.communicate(timeout=POLL_SECONDS)
-                except subprocess.TimeoutExpired:
-                    waited += POLL_SECONDS
-                    if meanwhile is not None:
-                        meanwhile()
-                    if waited > DEADLINE_SECONDS:
-                        raise Broken("The referee did not end.") from None
-                else:
-                    return output
+            yield process
         finally:
             process.kill()
             process.wait()
 
 
-def _connected(output: str, streams: int, *, idle: float) -> Connected:
+def _of_users(headers: str, users: int, first_user: int) -> list[str]:
+    """The options for the streams of so many users."""
+    return ["--sub-hdr", headers, "--shards", str(users), "--offset", str(first_user)]
+
+
+def _connected(output: str, streams: int) -> Connected:
     figures = _find(_CONNECT, output)
     opened = int(figures["opened"])
     if opened != streams:
@@ -188,15 +219,14 @@ def _connected(output: str, streams: int, *, idle: float) -> Connected:
     return Connected(
         opened,
         max(float(figures["seconds"]), SHORTEST_SECONDS),
-        float(figures["cpu"]) / opened,
+        _cpu(figures),
         float(figures["kib"]) * 1024,
-        idle,
     )
 
 
 def _delivered(output: str, streams: int, events: int) -> Delivered:
     """Raises `Broken` where a delivery was lost or a publication refused."""
-    opened = _connected(output, streams, idle=0)
+    opened = _connected(output, streams)
     figures, latency = _find(_DELIVER, output), _find(_LATENCY, output)
     got, expected, sent = int(figures["got"]), int(figures["expected"]), int(figures["sent"])
     if got != expected or sent != events:
@@ -208,9 +238,14 @@ def _delivered(output: str, streams: int, events: int) -> Delivered:
         opened,
         got,
         max(float(figures["seconds"]), SHORTEST_SECONDS),
-        float(_find(_CPU, output)["cpu"]) / 1e6,
+        _cpu(_find(_CPU, output)).each(got),
         *(float(latency[key]) / 1000 for key in ("p50", "p99", "max")),
     )
+
+
+def _cpu(figures: re.Match[str]) -> Cpu:
+    """The kernel corrects its division of CPU, so a part of it may seem to have gone back."""
+    return Cpu(max(0.0, float(figures["user"])), max(0.0, float(figures["system"])))
 
 
 def _find(pattern: re.Pattern[str], output: str) -> re.Match[str]:

@@ -4,50 +4,56 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import peers
-from benchmarks.processes import ROOT, Broken
+from benchmarks.builds import THIS_BUILD, Build
+from benchmarks.processes import Broken
 from benchmarks.referee import Referee, compiled
-from benchmarks.table import Bench, Cell, Fault, Results, Row, Scale
-
-MAKE_DATABASE = """
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.auth.models import User
-from django.contrib.sessions.backends.db import SessionStore
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
-user = User.objects.create_user("bench")
-session = SessionStore()
-session[SESSION_KEY] = str(user.pk)
-session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-session.save()
-print(user.pk, session.session_key)
-"""
+from benchmarks.table import EARLIER, Bench, Cell, Fault, Results, Row, Scale
 
 
-def run(rows: Sequence[Row], results: Results, *, scale: Scale, runs: int, cache: Path) -> None:
-    """Measure every cell of the rows `runs` times. A failure is printed, and kept as a fault."""
+def run(
+    rows: Sequence[Row],
+    results: Results,
+    *,
+    scale: Scale,
+    runs: int,
+    cache: Path,
+    earlier: Build | None = None,
+    save: Callable[[], object] = lambda: None,
+) -> None:
+    """Measure every cell of the rows `runs` times, except those that `results` already has.
+
+    `save` is called after each. A failure is printed, and kept as a fault. An `earlier` build is
+    measured in turn with this one.
+    """
     program = compiled(cache)
     _raise_descriptor_limit(scale.crowd + 200)
     with TemporaryDirectory(prefix="carillon-bench-") as name:
-        folder = Path(name)
-        bench = Bench(
-            folder, Referee(program, lost_after=scale.lost_after), scale, _prepare(folder)
-        )
-        plan = list(_plan(rows, runs))
-        for index, (cell, number) in enumerate(plan):
-            left = sum(each.seconds for each, _ in plan[index:]) * scale.pace
+        referee = Referee(program, lost_after=scale.lost_after)
+        benches = {}
+        for build in filter(None, (THIS_BUILD, earlier)):
+            folder = Path(name) / (build.commit or "this")
+            folder.mkdir()
+            benches[build] = Bench(folder, referee, scale, build)
+        plan = [
+            each for each in _plan(rows, runs, earlier) if not results.has(each[0].name, each[1])
+        ]
+        for index, (cell, number, build) in enumerate(plan):
+            left = sum(each.seconds for each, _, _ in plan[index:]) * scale.pace
             _print(
                 f"[{index + 1}/{len(plan)}] {cell.name}, run {number}/{runs}, {_clock(left)} left"
             )
-            _measure(bench, cell, number, results)
+            _measure(benches[build], cell, number, results)
+            save()
 
 
-def _plan(rows: Sequence[Row], runs: int) -> Iterator[tuple[Cell, int]]:
+def _plan(
+    rows: Sequence[Row], runs: int, earlier: Build | None
+) -> Iterator[tuple[Cell, int, Build]]:
     """The cells of each row in turn, once per run. A cell of several rows is measured once."""
     planned: set[str] = set()
     for row in rows:
@@ -55,7 +61,11 @@ def _plan(rows: Sequence[Row], runs: int) -> Iterator[tuple[Cell, int]]:
         planned.update(cell.name for cell in cells)
         for number in range(1, runs + 1):
             for cell in cells:
-                yield cell, number
+                if cell.once and number > 1:
+                    continue
+                if earlier and cell.compared:
+                    yield replace(cell, name=cell.name + EARLIER), number, earlier
+                yield cell, number, THIS_BUILD
 
 
 def _measure(bench: Bench, cell: Cell, number: int, results: Results) -> None:
@@ -64,29 +74,11 @@ def _measure(bench: Bench, cell: Cell, number: int, results: Results) -> None:
         return
     try:
         sample = cell.measure(bench)
-    except Broken as error:
+    except (Broken, OSError, subprocess.SubprocessError) as error:
         _print(f"  {cell.name}: {error}")
         results.faults.append(Fault(cell.name, number, str(error), cell.ours))
     else:
         results.samples.setdefault(cell.name, []).append(sample)
-
-
-def _prepare(folder: Path) -> str:
-    """Make a database with one user; return the key of a session of that user."""
-    with peers.redis(folder) as store:
-        done = subprocess.run(
-            [sys.executable, "manage.py", "shell", "--verbosity", "0", "-c", MAKE_DATABASE],
-            cwd=ROOT,
-            env=peers.environment(folder, store),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode:
-        raise Broken(f"The database cannot be created: {done.stderr.strip()}")
-    user, _, session = done.stdout.strip().rpartition("\n")[2].partition(" ")
-    assert user == "1"
-    return session
 
 
 def _raise_descriptor_limit(needed: int) -> None:

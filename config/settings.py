@@ -4,107 +4,31 @@ Development (`DEBUG=1`, as `./run` sets it) has a default for every setting. Wit
 settings that need a decision are required.
 """
 
-import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from pythonjsonlogger.core import RESERVED_ATTRS
 
-from config.environment import (
-    Environment,
-    database,
-    flag,
-    names,
-    number,
-    one_of,
-    redis_url,
-    whole_number,
-)
 from config.keys import read_or_create_secret
-from config.tokens import jwt_setting
+from config.variables import BASE_DIR, database, read_project
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-env = Environment(os.environ)
+project, CARILLON = read_project()
 
-DEBUG = env("DEBUG", flag, default=False)
-HOST = env("HOST", str, default="127.0.0.1")
-PORT = env("PORT", whole_number(0, 65535), default=8000)
-WEB_CONCURRENCY = env("WEB_CONCURRENCY", whole_number(1), default=1)
+DEBUG = project.DEBUG
+HOST, PORT, WEB_CONCURRENCY = project.HOST, project.PORT, project.WEB_CONCURRENCY
+DATA_DIR = project.DATA_DIR.resolve()
 
-DATA_DIR = env("DATA_DIR", Path, default=BASE_DIR / "data").resolve()
-if DEBUG:
+SECRET_KEY = project.SECRET_KEY
+if DEBUG or (sys.argv[1:2] == ["migrate"] and project.DATABASE_URL is None):
     DATA_DIR.mkdir(parents=True, exist_ok=True)
-
-SECRET_KEY = env("SECRET_KEY", str, default="")
-if DEBUG and not SECRET_KEY:
-    SECRET_KEY = read_or_create_secret(DATA_DIR / "secret.key", size=48)
-if not SECRET_KEY:
-    raise ImproperlyConfigured(
-        "SECRET_KEY is not set: set it to 50 random characters, or SECRET_KEY_FILE to the path of "
-        "a file that holds them, or set DEBUG=1 for development."
-    )
-
-LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
-ALLOWED_HOSTS = env("ALLOWED_HOSTS", names, default=LOCAL_HOSTS)
-if "*" in ALLOWED_HOSTS and not DEBUG:
-    raise ImproperlyConfigured(
-        "ALLOWED_HOSTS contains '*', so anybody could forge this site's name: list its host names."
-    )
-CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS", names, default=list[str]())
-CSRF_FAILURE_VIEW = "notifications.views.problems.csrf_failure"
-
-CARILLON: dict[str, Any] = {}
-if REDIS_URL := env("REDIS_URL", redis_url, default=None):
-    CARILLON |= {"LOG": "redis", "REDIS_URL": REDIS_URL}
-elif DEBUG:
-    CARILLON |= {"LOG": "embedded", "DATA_DIR": DATA_DIR}
-else:
-    raise ImproperlyConfigured(
-        "REDIS_URL is not set: set it to a Redis or Valkey server, as redis://localhost:6379/0. "
-        "The embedded one is for development (DEBUG=1)."
-    )
 if DEBUG:
-    CARILLON |= {
-        "PUBLIC_TOPICS": ["demo."],
-        "PUBLISH_KEYS": [read_or_create_secret(DATA_DIR / "publish.key", size=24)],
-    }
+    SECRET_KEY = SECRET_KEY or read_or_create_secret(DATA_DIR / "secret.key", size=48)
     # `carillon dev` creates the user `admin` with this password.
     DEVELOPMENT_PASSWORD = read_or_create_secret(DATA_DIR / "admin.password", size=12)
-PARSERS: dict[str, Callable[[str], Any]] = {
-    "PUBLISH_KEYS": names,
-    "PUBLIC_TOPICS": names,
-    "ACCESS": str,
-    "GRANT_MAX_AGE": number,
-    "CORS_ALLOWED_ORIGINS": names,
-    "HISTORY_EVENTS": whole_number(1),
-    "HISTORY_BYTES": whole_number(1),
-    "HISTORY_AGE": whole_number(1),
-    "KEEPALIVE": number,
-    "LINK_AGE": whole_number(1),
-    "QUERY_TOKENS": flag,
-    "DRAIN_SECONDS": number,
-    "MAX_EVENT_BYTES": whole_number(1),
-    "WAIT_REPLICAS": whole_number(0),
-    "METRICS_KEYS": names,
-    "REQUEST_TIMEOUT": number,
-    "MAX_REQUEST_BYTES": whole_number(1),
-    "MAX_STREAMS": whole_number(0),
-    "MAX_STREAMS_PER_ADDRESS": whole_number(0),
-    "MAX_STREAMS_PER_USER": whole_number(0),
-    "MAX_STREAM_AGE": number,
-    "PUBLISH_RATE": number,
-    "TRUSTED_PROXIES": names,
-    "OUTBOX": str,
-}
-for key, parse in PARSERS.items():
-    value = env(f"CARILLON_{key}", parse, default=None)
-    if value is not None:
-        CARILLON[key] = value
-if JWT := jwt_setting(env):
-    CARILLON["JWT"] = JWT
+
+ALLOWED_HOSTS = project.ALLOWED_HOSTS
+CSRF_TRUSTED_ORIGINS = project.CSRF_TRUSTED_ORIGINS
+CSRF_FAILURE_VIEW = "notifications.views.problems.csrf_failure"
 
 INSTALLED_APPS = [
     # For its runserver command. Other commands, and other servers, would load Twisted in vain.
@@ -117,6 +41,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "notifications.apps.CarillonConfig",
+    "notifications.inbox",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -138,22 +63,21 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                *(["demo.people.people"] if DEBUG else []),
             ]
         },
     }
 ]
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
-LOGIN_URL = "admin:login"
-LOGIN_REDIRECT_URL = "page"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "page"
 APPEND_SLASH = False  # a redirected POST would arrive as a GET
 
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": env(
-        "DATABASE_URL",
-        database,
-        default={"ENGINE": "django.db.backends.sqlite3", "NAME": DATA_DIR / "db.sqlite3"},
-    )
+    "default": database(project.DATABASE_URL)
+    if project.DATABASE_URL
+    else {"ENGINE": "django.db.backends.sqlite3", "NAME": DATA_DIR / "db.sqlite3"}
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # Readers never wait, and writers wait for each other instead of failing.
@@ -172,7 +96,9 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-STATICFILES_DIRS = [BASE_DIR / "demo" / "static"]
+STATICFILES_DIRS = [BASE_DIR / "config" / "static", BASE_DIR / "demo" / "static"]
+# Before `collectstatic`, files are served from where they are.
+WHITENOISE_USE_FINDERS = DEBUG or not (STATIC_ROOT / "staticfiles.json").exists()
 if not DEBUG:
     STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -182,12 +108,12 @@ if not DEBUG:
 # Browsers keep and send secure cookies on http://localhost too.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 # TLS ends at the proxy in front, which also redirects to https (W008) and sends the HSTS header
-# (W004). Here they would lock out http://localhost and the health checks.
+# (W004). Here they would lock out http://localhost.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 # The image creates a publish key, so that a first try needs no other key (docs/security.md).
 SILENCED_SYSTEM_CHECKS += ["carillon.W012"]
 
-LOG_FORMAT = env("LOG_FORMAT", one_of("text", "json"), default="text")
+LOG_FORMAT = project.LOG_FORMAT
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -3,6 +3,7 @@
 WhiteNoise itself is only synchronous, so that every request would be handled in a thread.
 """
 
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from inspect import iscoroutinefunction, markcoroutinefunction
 
@@ -21,7 +22,10 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
     async_capable = True
 
     def __init__(self, get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]]) -> None:
-        super().__init__(get_response)
+        with warnings.catch_warnings():
+            # Before `collectstatic` the files are served from where they are.
+            warnings.filterwarnings("ignore", message="No directory at")
+            super().__init__(get_response)
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
 

@@ -1,36 +1,50 @@
 """The setting for JWT bearer tokens, from environment variables: one secret or one public key."""
 
-from typing import Any
+from typing import Annotated, Any, override
 
-from django.core.exceptions import ImproperlyConfigured
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
-from config.environment import Environment, number
+from config.environment import Variables
+from notifications.conf.jwt import Algorithm, LeewaySeconds, Name
+from notifications.conf.value_types import SECRET
 
-REQUIRED = "CARILLON_JWT_AUDIENCE", "CARILLON_JWT_ISSUER"
-
-
-def jwt_setting(env: Environment) -> dict[str, Any] | None:
-    """The value of `CARILLON["JWT"]`, or None if neither a secret nor a public key is set."""
-    secret = env("CARILLON_JWT_SECRET", str, default="")
-    public_key = env("CARILLON_JWT_PUBLIC_KEY", pem, default="")
-    if not (secret or public_key):
-        return None
-    if secret and public_key:
-        raise ImproperlyConfigured(
-            "CARILLON_JWT_SECRET and CARILLON_JWT_PUBLIC_KEY are both set, and tokens are signed "
-            "with one of them: for several keys use CARILLON['JWT']['KEYS'] in the settings."
-        )
-    audience, issuer = (env(name, str, default="") for name in REQUIRED)
-    for name, value in zip(REQUIRED, (audience, issuer), strict=True):
-        if not value:
-            raise ImproperlyConfigured(f"{name} is not set: no token is accepted without it.")
-    algorithm = env("CARILLON_JWT_ALGORITHM", str, default="HS256" if secret else "RS256")
-    kid = env("CARILLON_JWT_KEY_ID", str, default="default")
-    leeway = env("CARILLON_JWT_LEEWAY", number, default=0.0)
-    keys = {kid: {"ALGORITHM": algorithm, "KEY": secret or public_key}}
-    return {"KEYS": keys, "AUDIENCE": audience, "ISSUER": issuer, "LEEWAY": leeway}
+PREFIX = "CARILLON_JWT_"
 
 
-def pem(text: str) -> str:
-    """A PEM text. A variable that holds only one line has \\n for its line breaks."""
-    return text.replace("\\n", "\n")
+class TokenVariables(Variables):
+    """The parts of `CARILLON["JWT"]` with one key, whose values `Settings` validates."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX)
+
+    SECRET: Annotated[str, Field(description="a text", json_schema_extra=SECRET)] = ""
+    PUBLIC_KEY: Annotated[str, Field(description="a public key as PEM")] = ""
+    ALGORITHM: Algorithm | None = None
+    AUDIENCE: Name | None = None
+    ISSUER: Name | None = None
+    KEY_ID: Name = "default"
+    LEEWAY: LeewaySeconds = 0.0
+
+    def value(self) -> dict[str, Any] | None:
+        """The value of `CARILLON["JWT"]`, or None if neither a secret nor a public key is set."""
+        if not (self.SECRET or self.PUBLIC_KEY):
+            return None
+        # A variable that holds only one line has \\n for the line breaks of a PEM.
+        key = self.SECRET or self.PUBLIC_KEY.replace("\\n", "\n")
+        algorithm = self.ALGORITHM or ("HS256" if self.SECRET else "RS256")
+        return {
+            "KEYS": {self.KEY_ID: {"ALGORITHM": algorithm, "KEY": key}},
+            "LEEWAY": self.LEEWAY,
+            **({} if self.AUDIENCE is None else {"AUDIENCE": self.AUDIENCE}),
+            **({} if self.ISSUER is None else {"ISSUER": self.ISSUER}),
+        }
+
+    @override
+    def problems(self) -> list[str]:
+        if self.SECRET and self.PUBLIC_KEY:
+            return [
+                "CARILLON_JWT_SECRET and CARILLON_JWT_PUBLIC_KEY are both set, and tokens are "
+                "signed with one of them: for several keys use CARILLON['JWT']['KEYS'] in the "
+                "settings."
+            ]
+        return []

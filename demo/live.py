@@ -6,7 +6,6 @@ whole answer once. The address holds a secret, which is all it takes to read or 
 """
 
 import asyncio
-import logging
 import re
 import secrets
 from collections.abc import AsyncIterable
@@ -21,10 +20,9 @@ from notifications.access.identities.signed_links import events_url
 from notifications.errors import BadRequest, CarillonError, Unavailable
 from notifications.publishing.publisher import apublish
 from notifications.publishing.token_stream import STOP, stop_topic, token_stream
+from notifications.telemetry.logs import logger
 from notifications.views.problems import problem_or_page
 from notifications.views.security_headers import protect
-
-logger = logging.getLogger("carillon")
 
 MAX_ANSWERS = 100
 """Answers that one process writes at the same time: a question needs no login."""
@@ -82,7 +80,7 @@ async def _write(topic: str, words: AsyncIterable[str]) -> None:
             async for word in words:
                 await out.send(word)
     except Unavailable as error:
-        logger.warning("demo.answer_failed error=%r", error.detail)
+        logger.warning("demo.answer_failed", error=error.detail)
 
 
 def _topic(secret: str) -> str:

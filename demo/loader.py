@@ -1,7 +1,6 @@
 """`/examples/loader/`: a page that is shown at once; its parts arrive when they are ready."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
@@ -10,9 +9,8 @@ from django.views import View
 
 from demo import slow_data
 from notifications.streaming import UnbufferedResponse, stream_template
+from notifications.telemetry.logs import logger
 from notifications.views.security_headers import protect
-
-logger = logging.getLogger("carillon")
 
 
 @dataclass(frozen=True)
@@ -65,5 +63,5 @@ async def _load(part: Part) -> LoadedPart:
     try:
         return LoadedPart(part, await part.load())
     except Exception:
-        logger.exception("demo.part_failed name=%s", part.name)
+        logger.exception("demo.part_failed", part=part.name)
         return LoadedPart(part, None)

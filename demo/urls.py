@@ -9,6 +9,8 @@ from django.views.decorators.http import require_safe
 from demo.chat import Chat
 from demo.chunks import AsyncChunks, Chunks
 from demo.loader import Loader
+from demo.notes import Notes
+from demo.people import Send
 from notifications.views.security_headers import protect
 
 
@@ -24,5 +26,7 @@ urlpatterns = [
     path("streaming/", non_atomic_requests(Chunks.as_view()), name="streaming"),
     path("astreaming/", non_atomic_requests(AsyncChunks.as_view()), name="astreaming"),
     path("chat/", non_atomic_requests(Chat.as_view()), name="chat"),
+    path("send/", Send.as_view(), name="send"),
+    path("notes/", Notes.as_view(), name="notes"),
     path("loader/", non_atomic_requests(Loader.as_view()), name="loader"),
 ]

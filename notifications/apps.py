@@ -4,10 +4,12 @@ from importlib import import_module
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.core.signals import request_started
 
 from notifications.telemetry import redaction
 
 EVENTSTREAM = "notifications.compat.eventstream"
+FRAMEWORKS = "notifications.compat.token_rows"
 
 
 class CarillonConfig(AppConfig):
@@ -19,11 +21,16 @@ class CarillonConfig(AppConfig):
     def ready(self) -> None:
         from notifications import checks  # noqa: F401 - registers the checks, once models are loaded
         from notifications.access import row_signals, session_signals
-        from notifications.hub import primary, runtime
+        from notifications.hub import page_cursor, primary, runtime
         from notifications.publishing.outbox.relay_threads import relay_in_process
 
-        runtime.services += [relay_in_process, primary.distrust_the_past]
+        runtime.services += [
+            relay_in_process,
+            primary.distrust_the_past,
+            page_cursor.follow_log,
+        ]
         runtime.control_observers.append(primary.remember_subjects)
+        request_started.connect(page_cursor.note_start, dispatch_uid="carillon.cursor")
         redaction.install()
         row_signals.connect()
         session_signals.connect()
@@ -31,3 +38,5 @@ class CarillonConfig(AppConfig):
             # A process that ends a permission kicks streams, even if it never sends nor serves, and
             # only the import makes a kick of django-eventstream reach our log.
             import_module(EVENTSTREAM)
+        # Likewise, a process that deletes a token need not serve.
+        import_module(FRAMEWORKS)

@@ -36,6 +36,12 @@ class Forbidden(CarillonError):
     code, status, title = "forbidden", 403, "Not allowed"
 
 
+class UserChanged(Forbidden):
+    """The session is of another user than the page. A stream says so in its closing block."""
+
+    code, status, title = "user-changed", 403, "Another user has logged in"
+
+
 class NotFound(CarillonError):
     code, status, title = "not-found", 404, "There is nothing here"
 
@@ -52,6 +58,10 @@ class NotAcceptable(CarillonError):
 
 class TooLarge(CarillonError):
     code, status, title = "too-large", 413, "The content is too large"
+
+
+class NoRoom(CarillonError):
+    code, status, title = "no-room", 507, "There is no room for the content"
 
 
 class TargetTooLong(CarillonError):
@@ -100,6 +110,12 @@ class Unavailable(CarillonError):
     def __init__(self, detail: str, *, outcome: Outcome) -> None:
         super().__init__(detail, outcome=outcome)
         self.outcome = outcome
+
+
+class DatabaseAway(CarillonError):
+    """Nothing was changed, or nothing that another attempt would not change to the same."""
+
+    code, status, title = "database-away", 503, "The database cannot be reached"
 
 
 class NotReady(CarillonError):

@@ -13,16 +13,18 @@ from notifications.errors import Invalid
 from notifications.topics import parse_patterns
 
 if TYPE_CHECKING:
-    ListField = models.Field[list[str], list[str]]
+    AnyField = models.Field[Any, Any]
 else:  # `Field` is generic only in the type stubs
-    ListField = models.Field
+    AnyField = models.Field
 
 
-class TextListField(ListField):
-    """A list of texts, stored as JSON text in any database.
+class JsonTextField(AnyField):
+    """A value that is stored as JSON text in any database.
 
     Not a `JSONField`: its system check opens an SQLite database at every start.
     """
+
+    invalid = "This is not JSON."
 
     def get_internal_type(self) -> str:
         return "TextField"
@@ -39,10 +41,16 @@ class TextListField(ListField):
         try:
             return json.loads(value)
         except ValueError:
-            raise ValidationError("This is not a list in JSON.") from None
+            raise ValidationError(self.invalid) from None
 
     def value_to_string(self, obj: models.Model) -> str:
         return self.get_prep_value(self.value_from_object(obj))
+
+
+class TextListField(JsonTextField):
+    """A list of texts."""
+
+    invalid = "This is not a list in JSON."
 
 
 class Event(models.Model):
@@ -132,6 +140,9 @@ class OutboxEvent(models.Model):
     data = models.BinaryField()
     is_text = models.BooleanField()
     retry = models.PositiveIntegerField(null=True)
+    # With a default in the database, since processes of the version before insert rows as well
+    # while a site is updated.
+    swap = models.CharField(max_length=300, blank=True, default="", db_default="")
     created_at = models.DateTimeField(default=timezone.now)
     refused_at = models.DateTimeField(null=True)
     refusal = models.TextField(blank=True)

@@ -1,7 +1,7 @@
 """Topics, and patterns of topics: what a client subscribes to and publishes under."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NewType, Protocol
@@ -17,10 +17,11 @@ NAMESPACE_END = "\x1f"
 topic can have this character."""
 MAX_TOPICS = 100
 MAX_PATTERNS = 100
-_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
-_CONTROL = re.compile(f"[{_CONTROLS}]")
-_QUOTED_CHARACTERS = re.compile(rf"[.~*{{}}{_CONTROLS}]")
-_QUOTED_IN_NAMES = re.compile(rf"[~{_CONTROLS}]")
+CONTROLS = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
+"""The control characters, as a class of a regular expression in Python and in JavaScript."""
+_CONTROL = re.compile(f"[{CONTROLS}]")
+_QUOTED_CHARACTERS = re.compile(rf"[.~*{{}}{CONTROLS}]")
+_QUOTED_IN_NAMES = re.compile(rf"[~{CONTROLS}]")
 _QUOTED_BYTES = re.compile(r"(?:~[0-9A-F]{2})+", re.ASCII)
 _SEGMENT = re.compile(r"\{([a-z_][a-z0-9_]*)\}|(\*)|([^.{}*]+)", re.ASCII)
 
@@ -36,11 +37,11 @@ def parse_topic(value: object) -> Topic:
     """The value as a topic. Raises `Invalid`, which names the broken rule."""
     if not isinstance(value, str):
         raise Invalid(f"A topic is text, not {type(value).__name__}.", field="topic")
-    return _checked(value)
+    return _checked(value)[0]
 
 
 @lru_cache(maxsize=4096)  # publishers use the same few topics over and over
-def _checked(value: str) -> Topic:
+def _checked(value: str) -> tuple[Topic]:
     if not value:
         raise Invalid("A topic cannot be empty.", field="topic")
     if _CONTROL.search(value):
@@ -54,11 +55,13 @@ def _checked(value: str) -> Topic:
             f"A topic has at most {MAX_TOPIC_BYTES} bytes of UTF-8; this one has {size}.",
             field="topic",
         )
-    return Topic(value)
+    return (Topic(value),)
 
 
 def parse_topics(values: Iterable[object]) -> tuple[Topic, ...]:
     """The values as 1–100 topics, without duplicates, in their order. Raises `Invalid`."""
+    if isinstance(values, tuple) and len(values) == 1 and isinstance(values[0], str):
+        return _checked(values[0])  # most events have one topic
     unique = tuple(dict.fromkeys(map(parse_topic, values)))
     if not unique:
         raise Invalid("At least one topic is needed.", field="topic")
@@ -133,6 +136,17 @@ def covers(prefix: str, value: str) -> bool:
     `news` covers `news` and `news.…`. `demo.` covers `demo.…`, and not `demo`.
     """
     return value.startswith(prefix if prefix.endswith(".") else prefix + ".") or value == prefix
+
+
+def example_topic(patterns: Sequence[str]) -> Topic | None:
+    """The topic that examples name: one that the first of these patterns covers."""
+    for pattern in patterns:
+        # The segment after a final dot is empty.
+        segments = (
+            part if part[:1] not in ("", "*", "{") else "hello" for part in pattern.split(".")
+        )
+        return Topic(".".join(segments))
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,9 @@
-"""The URLs of streams, history and publishing: `path("", include("notifications.urls"))`."""
+"""The URLs of streams, history, publishing and inboxes.
 
+`path("", include("notifications.urls"))`
+"""
+
+from django.apps import apps
 from django.urls import path
 
 from notifications.views.events import events
@@ -16,3 +20,15 @@ urlpatterns = [
     path("publish/", publish, name="publish"),
     path("publish", publish),
 ]
+
+if apps.is_installed("notifications.inbox"):
+    from notifications.inbox.changes import Action
+    from notifications.views.inbox import action, inbox
+    from notifications.views.inbox_page import inbox_page
+
+    urlpatterns += [
+        path("inbox/", inbox, name="inbox"),
+        path("inbox", inbox),
+        path("inbox/page/", inbox_page, name="inbox-page"),
+        *(path(f"inbox/{each}", action(each), name=f"inbox-{each}") for each in Action),
+    ]

@@ -1,7 +1,10 @@
 """Fixtures for every test: Redis, a log of its own, and the end of what a test has started."""
 
+import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+import traceback
+from asyncio import constants
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
@@ -11,9 +14,30 @@ import pytest_asyncio
 from pytest_django import Settings as DjangoSettings
 
 from notifications.hub import runtime
+from notifications.log import embedded
 from tests.harness.servers import RedisServer, redis_server
 
+pytest_plugins = ["tests.harness.databases", "tests.harness.progress", "tests.harness.scheduling"]
+
 _numbers = count(1)
+
+# asyncio's debug mode keeps the stack of whoever made a callback, a future or a task, which took a
+# third of the tests' CPU. The innermost frame, and all that the mode checks, remains.
+vars(constants)["DEBUG_STACK_DEPTH"] = 1
+traceback.extract_stack.__defaults__ = (None, 1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI nothing is skipped, whatever the reason: the test fails. Only Docker is optional."""
+    report = yield
+    skipped = report.skipped and not hasattr(report, "wasxfail")
+    if skipped and os.environ.get("CI") and not item.get_closest_marker("docker"):
+        report.outcome = "failed"
+        report.longrepr = f"In CI nothing is skipped, and this was: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,9 +65,26 @@ def redis(session_redis: RedisServer) -> RedisServer:
 
 
 @pytest.fixture
+def development(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment that `./run` makes, except for the data folder and the port."""
+    without = {"REDIS_URL", "SECRET_KEY", "CARILLON_PUBLISH_KEYS"}
+    given = {name: value for name, value in os.environ.items() if name not in without}
+    settings = {"DJANGO_SETTINGS_MODULE": "config.settings", "DEBUG": "1", "PORT": "0"}
+    yield {**given, **settings, "DATA_DIR": str(tmp_path)}
+    with embedded.running(tmp_path):
+        pass
+
+
+@pytest.fixture
 def own_log(settings: DjangoSettings) -> None:
     """A log in memory that no other test has written to."""
     settings.CARILLON = {**settings.CARILLON, "KEY_PREFIX": f"test-{next(_numbers)}"}
+
+
+@pytest.fixture
+def known_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`/health/ready` knows that the tables exist: a thread that looks would keep a connection."""
+    monkeypatch.setattr("notifications.views.health._tables._exist", True)
 
 
 @pytest_asyncio.fixture
@@ -59,4 +100,4 @@ def no_request_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
     The threads of the pool, with connections of their own, would outlive the test.
     """
-    monkeypatch.setattr("notifications.websocket.session.in_request_thread", nullcontext)
+    monkeypatch.setattr("notifications.websocket.session.RequestThread", nullcontext)

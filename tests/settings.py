@@ -27,4 +27,6 @@ STORAGES = {
 }
 STATIC_ROOT = DATA_DIR / "staticfiles"  # noqa: F405
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+# Otherwise WhiteNoise reads every static file for each middleware chain, and most tests build one.
+WHITENOISE_AUTOREFRESH = True
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

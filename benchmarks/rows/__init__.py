@@ -1,6 +1,6 @@
 """The rows of the table, by subject."""
 
-from benchmarks.rows import bursts, connecting, fanout, publishing, replaying, working
+from benchmarks.rows import bursts, connecting, fanout, inboxes, publishing, replaying, working
 from benchmarks.table import Row
 
 ROWS: tuple[Row, ...] = (
@@ -10,4 +10,5 @@ ROWS: tuple[Row, ...] = (
     *replaying.ROWS,
     *publishing.ROWS,
     *working.ROWS,
+    *inboxes.ROWS,
 )

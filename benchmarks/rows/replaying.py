@@ -36,28 +36,28 @@ def _storm(bench: Bench, *, server: str) -> Sample:
     with (
         peers.redis(bench.folder) as store,
         store.client() as client,
-        peers.carillon(bench.folder, store, server) as peer,
+        bench.carillon(server, store=store) as peer,
     ):
         [start] = post(peer, [ndjson([{"topic": "demo.start", "data": "x"}])])
         post(peer, _history(users, bench.scale.retained))
         cursor = {"Last-Event-ID": str(start["cursor"])}
         _check(peer, users, cursor)
-        fresh = bench.referee.connect(peer, streams=users, path=PATH, shards=users)
+        fresh = bench.referee.connect(peer, streams=users, path=PATH, users=users)
         before = _commands(client)
         resumed = bench.referee.connect(
             peer,
             streams=users,
             path=PATH,
-            shards=users,
+            users=users,
             headers="".join(f"{name}: {value}\r\n" for name, value in cursor.items()),
         )
         commands = _commands(client) - before
         _check(peer, users, cursor)
     return {
         "fresh": fresh.seconds,
-        "fresh cpu": fresh.cpu,
+        **fresh.cpu.each(users).figures("fresh cpu"),
         "resumed": resumed.seconds,
-        "resumed cpu": resumed.cpu,
+        **resumed.cpu.each(users).figures("resumed cpu"),
         "asked": commands / users,
     }
 

@@ -13,13 +13,16 @@ from notifications.access.rules import (
     public,
     staff,
 )
+from notifications.access.user_grants import agrant_for, grant_for
 
 __all__ = [
     "Access",
     "Answer",
     "Rule",
     "Rules",
+    "agrant_for",
     "authenticated",
+    "grant_for",
     "group",
     "linked",
     "object_permission",

@@ -88,6 +88,8 @@ async def _decide(
     if undecided:
         rule = access.can_subscribe if verb is Verb.SUBSCRIBE else access.can_publish
         answers |= zip(undecided, await _answers_of(rule, identity, undecided), strict=True)
+    if all(answer is True for answer in answers.values()):
+        return Decision(tuple(answers), (), identity.until)
     now = timezone.now()
     allowed = tuple(topic for topic, answer in answers.items() if _is_yes(answer, now))
     denied = tuple(topic for topic, answer in answers.items() if not _is_yes(answer, now))

@@ -73,6 +73,10 @@ class Rules(Access):
     def checks_objects(self) -> bool:
         return any(rule.checks_objects for rule in (*self._subscribe, *self._publish))
 
+    def has_rule_for(self, topic: str) -> bool:
+        """Whether anybody at all may be allowed to subscribe to it, other than by a link."""
+        return any(not rule.link and _match(rule, topic) for rule in self._subscribe)
+
     def is_public(self, topic: str) -> bool:
         return any(rule.public and _match(rule, topic) for rule in self._subscribe)
 

@@ -14,7 +14,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth import SESSION_KEY
 
 from notifications.access import session_ends
-from notifications.access.identities import logins
+from notifications.access.identities import logins, session_life, session_queries
 from notifications.access.session_moves import is_moving, moving
 from notifications.publishing.control import RECHECK_WHEN_SAVED
 
@@ -54,7 +54,15 @@ def _before_save(self: Any, data: Any) -> str | None:
     login = logins.subject_of(data, self.session_key)
     if login is not None and not logins.has_id(data):
         data[logins.LOGIN_KEY] = logins.value_for(data, login)
+    if login is not None:
+        session_life.note_saved(data)
     return login
+
+
+def _before_create(self: Any) -> None:
+    """A session without a key has only what has been put into it, so this loads nothing."""
+    if not self.session_key and self.accessed and SESSION_KEY in self:
+        session_life.note_saved(self)
 
 
 def _has_news(self: Any, login: str | None) -> bool:
@@ -122,7 +130,7 @@ def _after_delete(self: Any, *, own: bool, login: str | None) -> None:
 def _wrap_load(load: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(load)
     def wrapper(self: Any) -> Any:
-        return _after_load(self, load(self))
+        return _after_load(self, session_queries.load(self, load))
 
     return wrapper
 
@@ -139,6 +147,7 @@ def _wrap_save(save: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(save)
     def wrapper(self: Any, must_create: bool = False) -> Any:
         if must_create or is_moving() or not self.session_key:
+            _before_create(self)
             return save(self, must_create)
         login = _before_save(self, self)
         result = save(self, must_create)
@@ -152,6 +161,7 @@ def _wrap_asave(save: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(save)
     async def wrapper(self: Any, must_create: bool = False) -> Any:
         if must_create or is_moving() or not self.session_key:
+            _before_create(self)
             return await save(self, must_create)
         await self.aget(SESSION_KEY)  # loads the data, where it is not loaded
         login = _before_save(self, self)
@@ -159,6 +169,17 @@ def _wrap_asave(save: Callable[..., Any]) -> Callable[..., Any]:
         if _has_news(self, login):
             await sync_to_async(_after_save)(self, login)
         return result
+
+    return wrapper
+
+
+def _wrap_create(create: Callable[..., Any]) -> Callable[..., Any]:
+    """Of both forms: the result of the asynchronous one is awaited by its caller."""
+
+    @wraps(create)
+    def wrapper(self: Any) -> Any:
+        _before_create(self)
+        return create(self)
 
     return wrapper
 
@@ -224,6 +245,8 @@ def _wrap_adelete(delete: Callable[..., Any]) -> Callable[..., Any]:
 _WRAPPERS = {
     "load": _wrap_load,
     "aload": _wrap_aload,
+    "create": _wrap_create,
+    "acreate": _wrap_create,
     "save": _wrap_save,
     "asave": _wrap_asave,
     "cycle_key": _wrap_cycle,

@@ -9,6 +9,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
+import django
 from django.conf import settings
 from django.http import HttpRequest
 
@@ -17,7 +18,7 @@ from notifications.asgi.marker import is_nonblocking_class
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")  # RFC 9110 §9.2.1
 
 
-def _never(*_: Any) -> bool:
+def never(*_: Any) -> bool:
     return False
 
 
@@ -29,9 +30,9 @@ def _always(*_: Any) -> bool:
 class BlockingProfile:
     """For each hook of a middleware, whether it blocks for a given request."""
 
-    request: Callable[[HttpRequest], bool] = _never
-    view: Callable[[HttpRequest, Any], bool] = _never
-    response: Callable[[HttpRequest], bool] = _never
+    request: Callable[[HttpRequest], bool] = never
+    view: Callable[[HttpRequest, Any], bool] = never
+    response: Callable[[HttpRequest], bool] = never
     lazy_attribute: str = ""
     """The attribute of the request that `process_request` sets, if it does nothing else.
 
@@ -89,9 +90,15 @@ def _token_is_checked(request: HttpRequest, view: Any) -> bool:
     return request.method not in SAFE_METHODS and not getattr(view, "csrf_exempt", False)
 
 
+def _requires_login(_: HttpRequest, view: Any) -> bool:
+    # Before Django 6.1 it reads the user first, and then whether the view is exempt.
+    return django.VERSION < (6, 1) or bool(getattr(view, "login_required", True))
+
+
 # By name, because some of these modules cannot be imported before `django.setup()`.
 DJANGO_PROFILES: dict[str, BlockingProfile] = {
     "django.contrib.auth.middleware.AuthenticationMiddleware": BlockingProfile(),
+    "django.contrib.auth.middleware.LoginRequiredMiddleware": BlockingProfile(view=_requires_login),
     "django.contrib.messages.middleware.MessageMiddleware": BlockingProfile(
         request=_messages_are_custom, response=_messages_are_stored, lazy_attribute="_messages"
     ),

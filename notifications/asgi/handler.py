@@ -1,40 +1,43 @@
 """The ASGI application: it hands streams off, and has a fast path for views that never block."""
 
 import asyncio
-import logging
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
 from contextvars import copy_context
-from io import BytesIO
 from typing import IO, Any
 
-from asgiref.sync import sync_to_async
-from django.conf import settings
-from django.core.cache import close_caches
 from django.core.exceptions import RequestAborted, TooManyFieldsSent
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
-from django.core.handlers.base import reset_urlconf
-from django.core.signals import request_finished, request_started
-from django.db import close_old_connections, reset_queries
-from django.dispatch import Signal
+from django.core.handlers.exception import convert_exception_to_response
 from django.http import JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from notifications.asgi import iteration, middleware
+from notifications.asgi import bodies, iteration, middleware
 from notifications.asgi.blocking import blocking_profile
-from notifications.asgi.handoff import DisconnectWatch, Handoff, current_handoff, run_stream
-from notifications.asgi.request_thread import in_request_thread
-from notifications.asgi.responses import EventStreamResponse
+from notifications.asgi.disconnect import DisconnectWatch
+from notifications.asgi.handoff import Handoff, current_handoff
+from notifications.asgi.opening import run_stream
+from notifications.asgi.probes import ProbeMiddleware
+from notifications.asgi.request_thread import RequestThread
+from notifications.asgi.responses import EventStreamResponse, start_message
 from notifications.asgi.routes import cached_match, leads_to_nonblocking_view
 from notifications.asgi.sanitize import sanitized_scope
 from notifications.asgi.server_warnings import ServerWarnings
+from notifications.asgi.signals import finish_request, send_request_started
+from notifications.asgi.stop_signals import ending_streams_at_stop, wait_for_drain
 from notifications.asgi.threads import ThreadPool
-from notifications.errors import BadRequest
+from notifications.errors import BadRequest, CarillonError
 from notifications.hub import runtime
 from notifications.hub.stream import EventStream
-from notifications.transport.base import Message, Receive, Send
+from notifications.hub.subscribers import CloseReason
+from notifications.telemetry.logs import logger
+from notifications.transport.base import Receive, Send
+from notifications.transport.detach import ServerConnection
 
-logger = logging.getLogger("carillon")
+type Application = Callable[[Any, Receive, Send], Coroutine[Any, Any, None]]
+type AsgiMiddleware = Callable[[Any], Any]
+"""Takes an ASGI application, and returns one that calls it."""
 
 
 class CarillonASGIHandler(ASGIHandler):
@@ -47,7 +50,12 @@ class CarillonASGIHandler(ASGIHandler):
     It overrides methods of Django's handlers that are undocumented: `docs/extend.md` lists them.
     """
 
-    def __init__(self, *, thread_pool: ThreadPool | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        request_middleware: Sequence[AsgiMiddleware] = (),
+        thread_pool: ThreadPool | None = None,
+    ) -> None:
         self._thread_pool = thread_pool or ThreadPool()
         self._server_warnings = ServerWarnings()
         self._reported: set[type] = set()
@@ -56,54 +64,84 @@ class CarillonASGIHandler(ASGIHandler):
         self._all_profiled = True
         """Whether every middleware has a `BlockingProfile`."""
         super().__init__()  # builds the middleware chain, by `adapt_method_mode` below
+        self._application: Application = self._call_django
+        for wrap in reversed(request_middleware):
+            self._application = wrap(self._application)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            with ending_streams_at_stop(scope):
+                await _lifespan(receive, send)
             return
-        stream = await self._handle_request(scope, receive, send)
+        stream, connection = await self._handle_request(scope, receive, send)
         if stream is not None:
             stream.set_client(scope)
-            await run_stream(stream, receive, send, self._server_warnings)
+            is_head = scope["method"] == "HEAD"
+            warnings = self._server_warnings
+            await run_stream(stream, connection, receive, send, warnings, is_head=is_head)
 
-    async def _handle_request(self, scope: Any, receive: Receive, send: Send) -> EventStream | None:
-        """Let Django handle the request. Returns its stream, which is to run now, if it has one.
+    async def _handle_request(
+        self, scope: Any, receive: Receive, send: Send
+    ) -> tuple[EventStream | None, ServerConnection | None]:
+        """Let Django handle the request. Returns what `Handoff.release` returns.
 
         In a task, so that the context variables that are set meanwhile end with the request. And
         Django raises and catches exceptions whose tracebacks, in cycles, hold every frame below
         them until the garbage collector comes: in this task, those of the request only.
         """
-        handoff, watch = Handoff(send, scope), DisconnectWatch(receive)
+        is_fast = scope["type"] == "http" and self._all_async and leads_to_nonblocking_view(scope)
+        handoff, watch = Handoff(send, scope, is_fast=is_fast), DisconnectWatch(receive)
         context = copy_context()
         context.run(current_handoff.set, handoff)
-        if scope["type"] == "http" and self._all_async and leads_to_nonblocking_view(scope):
-            request, is_fast = self._respond_fast(scope, receive, handoff), True
-        else:
-            request, is_fast = super().__call__(scope, watch, handoff), False
+        request = self._application(scope, watch, handoff)
         loop = asyncio.get_running_loop()
         try:
             await asyncio.Task(request, loop=loop, context=context, eager_start=is_fast)
         finally:
             watch.release()
-            stream = handoff.release()
-        return None if watch.disconnected else stream
+            stream, connection = handoff.release()
+        return (None, None) if watch.disconnected else (stream, connection)
 
     # For every request
 
+    async def _call_django(self, scope: Any, receive: Any, send: Any) -> None:
+        # Error trackers patch `ASGIHandler.__call__`, to give each request a scope of its own.
+        await super().__call__(scope, receive, send)
+
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        """Django's `__call__` calls this, from within whatever an error tracker put around it."""
+        handoff = current_handoff.get()
+        if handoff is not None and handoff.is_fast:
+            await self._respond_fast(scope, receive, send)
+        else:
+            await super().handle(scope, receive, send)
+
     def create_request(self, scope: Any, body_file: IO[bytes]) -> Any:
+        if isinstance(body_file, bodies.RefusedBody):
+            response = _problem_response(body_file.error)
+            response.headers["Connection"] = "close"  # the client still sends the body
+            return None, response
         try:
             return super().create_request(sanitized_scope(scope), body_file)
         except TooManyFieldsSent as error:
             # Django reads the query here if the content type has a charset, and does not catch it.
-            return None, _bad_request(BadRequest(f"The request cannot be read: {error}"))
+            return None, _problem_response(BadRequest(f"The request cannot be read: {error}"))
+
+    async def read_body(self, receive: Receive) -> IO[bytes]:
+        return await bodies.read_body(receive)
 
     async def send_response(self, response: HttpResponseBase, send: Any) -> None:
         # Not by the type of `send`: error trackers give Django a `send` of their own.
+        running = runtime.current()
+        if running is not None and running.refusal is CloseReason.DRAINING:
+            response.headers["Connection"] = "close"
         handoff = current_handoff.get()
-        if handoff is None or not response.streaming:
+        if handoff is None:
             await super().send_response(response, send)
+        elif not response.streaming:
+            await self._send_content(response, send)
         elif isinstance(response, EventStreamResponse) and handoff.take(response):
-            await send(_start_message(response))
+            await handoff.send_head(response, send)
         else:
             if isinstance(response, EventStreamResponse):
                 self._report_wrapped(response)
@@ -111,16 +149,31 @@ class CarillonASGIHandler(ASGIHandler):
             with handoff.backpressure():
                 await super().send_response(response, send)
 
+    async def _send_content(self, response: Any, send: Any) -> None:
+        """As Django does it, in fewer steps."""
+        await send(start_message(response))
+        for chunk, is_last in self.chunk_bytes(response.content):
+            await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
+
     def _report_wrapped(self, response: EventStreamResponse) -> None:
         """Log once for each type of response that its streams cannot be handed off."""
         if type(response) not in self._reported:
             self._reported.add(type(response))
             logger.warning(
-                "handoff.refused: a middleware wraps the iterator of streaming responses, so each "
-                "stream keeps its request, and may keep a thread (carillon.W023). Let it pass "
-                "those of type %s.",
-                response.headers["Content-Type"],
+                "handoff.refused",
+                content_type=response.headers["Content-Type"],
+                hint="a middleware wraps the iterator of streaming responses, so each stream keeps "
+                "its request, and may keep a thread (carillon.W023). Let it pass those of this "
+                "type.",
             )
+
+    _middleware_chain: Any
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        super().load_middleware(is_async)
+        self._middleware_chain = convert_exception_to_response(
+            ProbeMiddleware(self._middleware_chain)
+        )
 
     # The fast path
 
@@ -154,16 +207,16 @@ class CarillonASGIHandler(ASGIHandler):
                 return match
         return super().resolve_request(request)
 
-    async def _respond_fast(self, scope: Any, receive: Receive, send: Handoff) -> None:
+    async def _respond_fast(self, scope: Any, receive: Receive, send: Send) -> None:
         """`ASGIHandler.handle`, except that nothing awaits a disconnect before the response.
 
         A stream awaits the disconnect itself once it is handed off, and a publication that has
         arrived should be finished even if its client has left.
         """
         keep_thread = not self._all_profiled
-        with in_request_thread(self._thread_pool, keep_thread=keep_thread) as thread:
+        with RequestThread(self._thread_pool, keep_thread=keep_thread) as thread:
             try:
-                body = await self._read_body(receive)
+                body = await self.read_body(receive)
             except RequestAborted:
                 return
             with closing(body):
@@ -183,41 +236,11 @@ class CarillonASGIHandler(ASGIHandler):
                     if request is not None:
                         middleware.drop_unused_attributes(request)
 
-    async def _read_body(self, receive: Receive) -> IO[bytes]:
-        """`read_body`, without its temporary file if the body is small and comes in one message."""
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise RequestAborted
-        body = message.get("body", b"")
-        if not message.get("more_body") and len(body) <= settings.FILE_UPLOAD_MAX_MEMORY_SIZE:
-            return BytesIO(body)
 
-        first = iter([message])
-
-        async def receive_from_first() -> Message:
-            return next(first, None) or await receive()
-
-        file: IO[bytes] = await self.read_body(receive_from_first)
-        return file
-
-
-def _bad_request(error: BadRequest) -> JsonResponse:
-    """A problem (RFC 9457) for a request that cannot even be created."""
-    body = {
-        "type": f"urn:carillon:problem:{error.code}",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-    }
-    return JsonResponse(body, status=error.status, content_type="application/problem+json")
-
-
-def _start_message(response: HttpResponseBase) -> Message:
-    """The status and the headers, as Django sends them."""
-    headers = [(name.encode("ascii"), text.encode("latin1")) for name, text in response.items()]
-    for cookie in response.cookies.values():
-        headers.append((b"Set-Cookie", cookie.OutputString().encode("ascii")))  # noqa: PERF401
-    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
+def _problem_response(error: CarillonError) -> JsonResponse:
+    """For a request that cannot even be created."""
+    content = bodies.problem(error)
+    return JsonResponse(content, status=error.status, content_type=bodies.PROBLEM_TYPE)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
@@ -228,47 +251,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             runtime.start()
             await send({"type": "lifespan.startup.complete"})
         else:
+            await wait_for_drain()
             await runtime.stop()
             await send({"type": "lifespan.shutdown.complete"})
             return
-
-
-# The signals of a request on the fast path. Django sends them in a thread. Its own receivers clean
-# up what belongs to a thread: our pool does that for its threads, and the event loop's thread has
-# nothing of the kind. So a signal is sent only if somebody else receives it.
-
-DJANGO_RECEIVERS = frozenset({reset_queries, close_old_connections, close_caches, reset_urlconf})
-
-_receivers: dict[tuple[Signal, type], tuple[list[Any], bool]] = {}
-"""For each signal and sender: the receivers at the last look, and whether any is not Django's."""
-
-
-async def send_request_started(sender: type, scope: object) -> None:
-    if _has_other_receivers(request_started, sender):
-        await request_started.asend(sender=sender, scope=scope)
-
-
-async def finish_request(sender: type, response: HttpResponseBase) -> None:
-    """Close the response, which sends `request_finished`."""
-    # `close` calls these functions, and no public attribute lists them. One of them is Django's
-    # own, and closes the request.
-    closers = response._resource_closers  # type: ignore[attr-defined]  # noqa: SLF001
-    may_block = len(closers) > 1 or type(response).close is not HttpResponseBase.close
-    if may_block or _has_other_receivers(request_finished, sender):
-        await sync_to_async(response.close)()
-    else:  # everything that `close` does except for the signal
-        for closer in closers:
-            closer()
-        closers.clear()
-        response.closed = True
-
-
-def _has_other_receivers(signal: Signal, sender: type) -> bool:
-    receivers, has_others = _receivers.get((signal, sender), (None, True))
-    if signal.receivers != receivers:
-        receivers = list(signal.receivers)
-        # The public `Signal.has_listeners` does not tell Django's receivers from others.
-        synchronous, asynchronous = signal._live_receivers(sender)  # noqa: SLF001
-        has_others = bool(asynchronous) or not DJANGO_RECEIVERS.issuperset(synchronous)
-        _receivers[signal, sender] = receivers, has_others
-    return has_others

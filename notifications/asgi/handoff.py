@@ -6,39 +6,43 @@ Django send the headers of the response, and nothing else. The request then ends
 (`response.close`, `request_finished`, the thread is released), and only after that the stream runs.
 
     view ──▶ EventStreamResponse ──▶ Handoff.take     the stream is taken out of the response
-    Django ends the request ──▶ run_stream            the hub writes to the transport
+    Django ends the request ──▶ opening.run_stream    the hub writes to the transport
 """
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from notifications.asgi.responses import EventStreamResponse
-from notifications.asgi.server_warnings import ServerWarnings
+from notifications.asgi.responses import EventStreamResponse, start_message
+from notifications.conf import get_settings
+from notifications.hub import page_cursor
 from notifications.hub.stream import EventStream
-from notifications.hub.subscribers import CloseReason
 from notifications.transport.base import (
     Message,
-    Receive,
     Send,
-    receive_disconnect,
     send_nothing,
 )
-from notifications.transport.cancel import CancelScope
 from notifications.transport.daphne import daphne_backpressure
-from notifications.transport.select import select_transport
+from notifications.transport.detach import ServerConnection
+from notifications.transport.select import server_connection
 from notifications.transport.uvicorn import is_connection_closed
+from notifications.transport.wrappers import unwrap
 
 
 class Handoff:
     """The `send` that Django gets. It also keeps the stream of the response, once `take` has found
     one."""
 
-    def __init__(self, send: Send, scope: Mapping[str, Any]) -> None:
+    def __init__(self, send: Send, scope: dict[str, Any], *, is_fast: bool = False) -> None:
         self.scope = scope
+        self.is_fast = is_fast
+        """Whether the request takes the fast path."""
         self._send = send
         self.stream: EventStream | None = None
+        self.connection: ServerConnection | None = None
+        """From which the socket of the stream can be taken."""
 
     async def __call__(self, message: Message) -> None:
         try:
@@ -46,7 +50,7 @@ class Handoff:
         except RuntimeError:
             # uvloop raises `RuntimeError` if uvicorn has closed the connection, which it does for
             # some pipelined requests. Nobody is left to receive the message.
-            if not is_connection_closed(self._send):
+            if not is_connection_closed(unwrap(self._send)):
                 raise
 
     def take(self, response: EventStreamResponse) -> bool:
@@ -56,16 +60,45 @@ class Handoff:
         what the client is to receive, so Django has to iterate over the response.
         """
         self.stream = response.detach_stream()
-        return self.stream is not None
+        if self.stream is None:
+            return False
+        if self.scope["http_version"].startswith("1.") and self.scope["method"] != "HEAD":
+            # The connection is the stream's alone: it ends when the stream ends.
+            response.headers["Connection"] = "close"
+        if not response.has_header("Content-Length"):
+            self.connection = server_connection(self._send, self.scope)
+        return True
 
-    def release(self) -> EventStream | None:
-        """The stream, if there is one. The request is over, and nothing is sent for it any more.
+    async def send_head(self, response: EventStreamResponse, send: Send) -> None:
+        """Send the head of a response whose stream has been taken, by the `send` that Django has.
+
+        uvicorn sends nothing until the client has taken most of the response to an earlier request
+        that it has pipelined. If that takes too long, the connection is over.
+        """
+        head, connection = start_message(response), self.connection
+        if connection is None or not connection.is_behind:
+            # A timer keeps the context of the request until it would have been due, even cancelled.
+            await send(head)
+            return
+        try:
+            async with asyncio.timeout(get_settings().WRITE_DEADLINE):
+                await send(head)
+        except TimeoutError:
+            connection.reset()
+            self.stream = self.connection = None
+
+    def release(self) -> tuple[EventStream | None, ServerConnection | None]:
+        """The stream, if there is one, and the connection from which its socket can be taken.
+
+        The request is over, and nothing is sent for it any more.
 
         Django's `handle` raises exceptions whose tracebacks hold this object, in cycles: what
         belongs to the stream must not wait with them for the garbage collector.
         """
-        stream, self.stream, self._send = self.stream, None, send_nothing
-        return stream
+        page_cursor.forget(self.scope)
+        handed_off = self.stream, self.connection
+        self.stream, self.connection, self._send = None, None, send_nothing
+        return handed_off
 
     @contextmanager
     def backpressure(self) -> Iterator[None]:
@@ -91,47 +124,3 @@ current_handoff: ContextVar[Handoff | None] = ContextVar("carillon_handoff", def
 
 A context variable, because whatever wraps `ASGIHandler.__call__` may pass a `send` of its own.
 """
-
-
-class DisconnectWatch:
-    """The `receive` that Django gets. It remembers whether the client has disconnected.
-
-    Django itself awaits `receive` while it sends a response, and may be the one that receives the
-    disconnect. A server need not send that message twice.
-    """
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self.disconnected = False
-
-    async def __call__(self) -> Message:
-        message = await self._receive()
-        self.disconnected = message["type"] == "http.disconnect"
-        return message
-
-    def release(self) -> None:
-        """The request is over: hold nothing of the server any more, as in `Handoff.release`."""
-        self._receive = receive_disconnect
-
-
-async def run_stream(
-    stream: EventStream, receive: Receive, send: Send, warnings: ServerWarnings
-) -> None:
-    """Keep a stream open until the client leaves or the hub ends it.
-
-    The hub writes to the transport by itself. This function only waits for the disconnect.
-    """
-    refusal = await stream.refusal()
-    if refusal is not None:
-        await send({"type": "http.response.body", "body": refusal, "more_body": False})
-        return
-    warnings.check(send)
-    with CancelScope() as cancel_scope:
-        hub, subscriber = stream.open(select_transport(send, cancel=cancel_scope.cancel))
-        try:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-        finally:
-            hub.leave(subscriber, CloseReason.CLIENT_LEFT)
-    if stream.end_notice is not None:
-        await stream.end_notice()

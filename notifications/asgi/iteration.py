@@ -6,15 +6,14 @@ ends when its client leaves. So it has here.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from contextvars import Context
 
 from django.http.response import HttpResponseBase
 
 from notifications.asgi.request_thread import RequestThread
 from notifications.asgi.responses import EventStreamResponse
-from notifications.transport.base import Receive
+from notifications.transport.base import Receive, wait_for_disconnect
 from notifications.transport.cancel import CancelScope
 
 SLOW_SECONDS = 1.0
@@ -32,7 +31,9 @@ async def send_response(
     It is cancelled if the client leaves while a streaming response is sent.
     """
     if not is_iterated(response):
-        with _leaving_pool_if_slow(thread):
+        if thread.is_kept:
+            await _send_leaving_pool_if_slow(sending, thread)
+        else:
             await sending
         return
     thread.leave_pool()
@@ -55,17 +56,17 @@ def is_iterated(response: HttpResponseBase) -> bool:
 
 
 async def _cancel_on_disconnect(receive: Receive, cancel_scope: CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    await wait_for_disconnect(receive)
     cancel_scope.cancel()
 
 
-@contextmanager
-def _leaving_pool_if_slow(thread: RequestThread) -> Iterator[None]:
+async def _send_leaving_pool_if_slow(
+    sending: Coroutine[None, None, None], thread: RequestThread
+) -> None:
     timer = asyncio.get_running_loop().call_later(
         SLOW_SECONDS, thread.leave_pool, context=Context()
     )
     try:
-        yield
+        await sending
     finally:
         timer.cancel()

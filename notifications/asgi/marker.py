@@ -1,10 +1,17 @@
-"""The marker `nonblocking`: a view or a middleware promises that it never blocks the event loop.
+"""Markers of views and middleware. `nonblocking`: a promise never to block the event loop.
 
-The mark is read before Django sees the request (`routes`) and when the middleware chain is built
+That mark is read before Django sees the request (`routes`) and when the middleware chain is built
 (`blocking`). Whatever has it runs on the event loop, where Django would use a thread.
 """
 
 _MARK = "_carillon_nonblocking"
+_PROBE = "_carillon_probe"
+_WITHOUT_LOGIN = {
+    # Django's LoginRequiredMiddleware, and that of django-login-required-middleware
+    "login_required": False,
+    # django-stronghold
+    "STRONGHOLD_IS_PUBLIC": True,
+}
 
 
 def nonblocking[Marked](marked: Marked) -> Marked:
@@ -20,6 +27,31 @@ def nonblocking[Marked](marked: Marked) -> Marked:
 
 runs_on_loop = nonblocking
 """The former name of `nonblocking`."""
+
+
+def judges_itself[View](view: View) -> View:
+    """Mark a view that authorizes its requests itself: no middleware may ask for a login before.
+
+    A redirect to a login page ends a browser's EventSource, is no answer to a program, and puts the
+    URL with its signed link into the parameter `next` of another URL.
+    """
+    for name, value in _WITHOUT_LOGIN.items():
+        setattr(view, name, value)
+    return view
+
+
+def probe[View](view: View) -> View:
+    """Mark an async view of health or metrics, which is answered whatever the host is (`probes`).
+
+    The mark is the view itself, because `functools.wraps` copies it: a view around it, which a site
+    may have made to restrict access, is no probe.
+    """
+    setattr(view, _PROBE, view)
+    return view
+
+
+def is_probe(view: object) -> bool:
+    return getattr(view, _PROBE, None) is view
 
 
 def is_nonblocking(view: object) -> bool:

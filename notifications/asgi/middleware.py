@@ -7,7 +7,7 @@ every other request, gets Django's own treatment.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, wraps
 from inspect import iscoroutinefunction, markcoroutinefunction
 from typing import Any
 
@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
-from notifications.asgi.blocking import BlockingProfile, blocking_profile
+from notifications.asgi.blocking import BlockingProfile, blocking_profile, never
 
 _FAST_PATH = "_carillon_fast_path"
 _CHAIN = "_carillon_chain"
@@ -64,14 +64,14 @@ def fast_path_layer(layer: Handler, adapted: Handler) -> Handler:
     if profile is None or not isinstance(middleware, MiddlewareMixin):
         return adapted
     below: Any = middleware.get_response
-    adapters, bottom = getattr(below, _CHAIN, ((), below))
-    adapters = (AsyncAdapter(middleware, profile), *adapters)
-    fast = _merge(adapters, bottom)
+    chain, bottom = getattr(below, _CHAIN, ((), below))
+    chain = (FastHooks(middleware, profile), *chain)
+    fast = _merge(chain, bottom)
 
     def call(request: HttpRequest) -> Any:
         return fast(request) if is_on_fast_path(request) else adapted(request)
 
-    setattr(call, _CHAIN, (adapters, bottom))
+    setattr(call, _CHAIN, (chain, bottom))
     return markcoroutinefunction(call)
 
 
@@ -83,6 +83,8 @@ def fast_path_hook(hook: Hook, adapted: Hook) -> Hook:
         return adapted
     is_view_hook = hook.__name__ == "process_view"
 
+    # APM agents name what they measure by the function.
+    @wraps(hook)
     async def call(request: HttpRequest, subject: Any, *args: Any) -> Any:
         if not is_on_fast_path(request) or (is_view_hook and profile.view(request, subject)):
             return await adapted(request, subject, *args)
@@ -93,43 +95,41 @@ def fast_path_hook(hook: Hook, adapted: Hook) -> Hook:
     return call
 
 
-class AsyncAdapter:
-    """The request and response hooks of one `MiddlewareMixin`, for requests on the fast path."""
+class FastHooks:
+    """The request and response hooks of one `MiddlewareMixin`, for requests on the fast path.
 
-    __slots__ = ("_lazy_attribute", "_process_request", "_process_response", "_profile")
+    What does not depend on the request is found out once, when the chain is built.
+    """
+
+    __slots__ = (
+        *("blocks_request", "blocks_response", "lazy_attribute"),
+        *("process_request", "process_response", "request_in_thread"),
+    )
 
     def __init__(self, middleware: MiddlewareMixin, profile: BlockingProfile) -> None:
-        self._profile = profile
-        self._lazy_attribute = profile.lazy_attribute
+        self.lazy_attribute = profile.lazy_attribute
+        self.blocks_request = None if profile.request is never else profile.request
+        """None if it never blocks."""
+        self.blocks_response = None if profile.response is never else profile.response
         # Looked up once: Django itself also ignores a hook that is added after the start.
-        self._process_request: Hook | None = getattr(middleware, "process_request", None)
-        self._process_response: Hook | None = getattr(middleware, "process_response", None)
+        self.request_in_thread: Hook | None = getattr(middleware, "process_request", None)
+        self.process_response: Hook | None = getattr(middleware, "process_response", None)
+        is_lazy = self.lazy_attribute and self.request_in_thread is not None
+        self.process_request = self._set_lazy_attribute if is_lazy else self.request_in_thread
 
-    async def process_request(self, request: HttpRequest) -> Any:
-        if self._process_request is None:
-            return None
-        if self._profile.request(request):
-            return await sync_to_async(self._process_request)(request)
-        if self._lazy_attribute:
-            setattr(request, self._lazy_attribute, _LazyAttribute(partial(self._make, request)))
-            return None
-        return self._process_request(request)
+    def _set_lazy_attribute(self, request: HttpRequest) -> None:
+        setattr(request, self.lazy_attribute, _LazyAttribute(partial(self._make, request)))
 
     def _make(self, request: HttpRequest) -> Any:
         """Let the middleware set the lazy attribute, and return its value."""
-        assert self._process_request is not None
-        self._process_request(request)
-        return getattr(request, self._lazy_attribute)
+        assert self.request_in_thread is not None
+        self.request_in_thread(request)
+        return getattr(request, self.lazy_attribute)
 
-    async def process_response(self, request: HttpRequest, response: Any) -> Any:
-        if self._process_response is None:
-            return response
-        lazy = self._lazy_attribute
-        if lazy and type(vars(request).get(lazy)) is _LazyAttribute:  # nobody has used it
-            return response
-        if self._profile.response(request):
-            return await sync_to_async(self._process_response)(request, response)
-        return self._process_response(request, response)
+    def is_unused(self, request: HttpRequest) -> bool:
+        """Whether it has a lazy attribute, which nobody has used."""
+        name = self.lazy_attribute
+        return bool(name) and type(vars(request).get(name)) is _LazyAttribute
 
 
 class _LazyAttribute(SimpleLazyObject):  # type: ignore[type-arg]
@@ -139,7 +139,7 @@ class _LazyAttribute(SimpleLazyObject):  # type: ignore[type-arg]
     """
 
 
-def _merge(adapters: Sequence[AsyncAdapter], bottom: Handler) -> Handler:
+def _merge(chain: Sequence[FastHooks], bottom: Handler) -> Handler:
     """One coroutine that runs several middleware, each around the next.
 
     It does what `MiddlewareMixin.__acall__` of each of them would do.
@@ -152,8 +152,13 @@ def _merge(adapters: Sequence[AsyncAdapter], bottom: Handler) -> Handler:
         entered = 0
         try:
             response = None
-            for adapter in adapters:
-                response = await adapter.process_request(request)
+            for hooks in chain:
+                if hooks.request_in_thread is None or hooks.process_request is None:
+                    response = None
+                elif hooks.blocks_request is not None and hooks.blocks_request(request):
+                    response = await sync_to_async(hooks.request_in_thread)(request)
+                else:
+                    response = hooks.process_request(request)
                 entered += 1
                 if response:
                     break
@@ -161,14 +166,24 @@ def _merge(adapters: Sequence[AsyncAdapter], bottom: Handler) -> Handler:
                 response = await bottom(request)
         except Exception as error:  # noqa: BLE001 - as in Django, which logs it
             response = await _response_for(request, error)
-        for adapter in reversed(adapters[:entered]):
-            try:
-                response = await adapter.process_response(request, response)
-            except Exception as error:  # noqa: BLE001
-                response = await _response_for(request, error)
-        return response
+        innermost_first = chain[entered - 1 :: -1] if entered else ()
+        return await _process_response(innermost_first, request, response)
 
     return call
+
+
+async def _process_response(chain: Sequence[FastHooks], request: HttpRequest, response: Any) -> Any:
+    for hooks in chain:
+        if (process := hooks.process_response) is None or hooks.is_unused(request):
+            continue
+        try:
+            if hooks.blocks_response is not None and hooks.blocks_response(request):
+                response = await sync_to_async(process)(request, response)
+            else:
+                response = process(request, response)
+        except Exception as error:  # noqa: BLE001
+            response = await _response_for(request, error)
+    return response
 
 
 def _response_for(request: HttpRequest, error: Exception) -> Any:

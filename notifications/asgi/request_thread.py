@@ -1,7 +1,8 @@
 """The thread in which one request's `sync_to_async` runs: the pool's, and later its own."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextvars import Token
+from types import TracebackType
+from typing import Self
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 
@@ -12,14 +13,47 @@ from notifications.asgi.threads import (
     close_idle_connections,
 )
 
+_default_pool = ThreadPool()
+
 
 class RequestThread:
-    """Where `sync_to_async` runs for one request."""
+    """Where `sync_to_async` runs for one request: within the block, in a thread of the pool.
 
-    def __init__(self, context: ThreadSensitiveContext, executor: RequestExecutor) -> None:
-        self._context = context
-        self._executor = executor
+    Without this, asgiref runs all such calls of a process in one shared thread, whose database
+    connection nobody closes.
+    """
+
+    def __init__(
+        self, thread_pool: ThreadPool = _default_pool, *, keep_thread: bool = False
+    ) -> None:
+        self._executor = RequestExecutor(thread_pool, keep_thread=keep_thread)
+        self._context = ThreadSensitiveContext()
+        self._token: Token[ThreadSensitiveContext] | None = None
         self._has_left = False
+
+    def __enter__(self) -> Self:
+        # What asgiref's own `async with ThreadSensitiveContext()` does, but with an executor of
+        # ours; these two attributes are undocumented.
+        self._token = SyncToAsync.thread_sensitive_context.set(self._context)
+        SyncToAsync.context_to_thread_executor[self._context] = self._executor
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """The request is over."""
+        if self._token is not None:
+            SyncToAsync.thread_sensitive_context.reset(self._token)
+        SyncToAsync.context_to_thread_executor.pop(self._context, None)
+        self._executor.close()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the request occupies a thread until it is over."""
+        return self._executor.keeps_thread
 
     def leave_pool(self) -> None:
         """From now on, hold no thread of the pool, however long the request still lasts.
@@ -40,34 +74,3 @@ class RequestThread:
         """Close the connections in the thread that the request has taken out of the pool."""
         if self._executor.has_left_pool:
             self._executor.submit(close_idle_connections)
-
-    def close(self) -> None:
-        """The request is over."""
-        SyncToAsync.context_to_thread_executor.pop(self._context, None)
-        self._executor.close()
-
-
-_default_pool = ThreadPool()
-
-
-@contextmanager
-def in_request_thread(
-    thread_pool: ThreadPool = _default_pool, *, keep_thread: bool = False
-) -> Generator[RequestThread]:
-    """Within the block, `sync_to_async` runs in a thread of the pool, as a request does.
-
-    Without this, asgiref runs all such calls of a process in one shared thread, whose database
-    connection nobody closes.
-    """
-    executor = RequestExecutor(thread_pool, keep_thread=keep_thread)
-    context = ThreadSensitiveContext()
-    # What asgiref's own `async with ThreadSensitiveContext()` does, but with an executor of ours;
-    # these two attributes are undocumented.
-    token = SyncToAsync.thread_sensitive_context.set(context)
-    SyncToAsync.context_to_thread_executor[context] = executor
-    thread = RequestThread(context, executor)
-    try:
-        yield thread
-    finally:
-        SyncToAsync.thread_sensitive_context.reset(token)
-        thread.close()

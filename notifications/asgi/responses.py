@@ -2,15 +2,20 @@
 
 from collections.abc import AsyncIterator, Iterable
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase, ResponseHeaders
 
 from notifications import sse
 from notifications.conf.namespace import Namespace, current
+from notifications.errors import Invalid
+from notifications.hub.dialects import DIALECTS
 from notifications.hub.encoders import ENVELOPED, PLAIN, Encoder
+from notifications.hub.end_notices import EndNotice
 from notifications.hub.grants import Grant
-from notifications.hub.stream import EndNotice, EventStream, refusal_block
+from notifications.hub.stream import EventStream
 from notifications.hub.subscribers import CloseReason, Start
 from notifications.topics import parse_topics
+from notifications.transport.base import Message
 
 STREAM_HEADERS = {
     "Content-Type": sse.CONTENT_TYPE,
@@ -28,8 +33,9 @@ class EventStreamResponse(StreamingHttpResponse):
 
     Under `notifications.asgi.get_asgi_application()` the stream is handed off: Django's request
     ends at once and is freed. Under any other handler, and in the test client, the response is
-    iterated over. The topics are those of the caller's tenant, unless a `namespace` is given.
-    Raises `Invalid` for an invalid topic.
+    iterated over. With a `dialect` (`htmx`, `turbo`, `datastar`) it carries HTML for pages of that
+    library, and no other events. The topics are those of the caller's tenant, unless a `namespace`
+    is given. Raises `Invalid` for an invalid topic.
     """
 
     def __init__(
@@ -39,16 +45,19 @@ class EventStreamResponse(StreamingHttpResponse):
         start: Start | None = None,
         envelope: bool = False,
         end_notice: EndNotice | None = None,
+        dialect: str = "",
         encoder: Encoder | None = None,
         namespace: Namespace | None = None,
+        refused: CloseReason | None = None,
     ) -> None:
         if isinstance(topics, Grant):
             grant = topics
         else:
             namespace = current() if namespace is None else namespace
             grant = Grant(topics=parse_topics(topics), namespace=namespace)
-        encoder = encoder or (ENVELOPED if envelope else PLAIN)
-        self._stream = EventStream(grant, start or Start(), encoder, end_notice=end_notice)
+        encoder = encoder or chosen_encoder(envelope=envelope, dialect=dialect)
+        start = start or Start()
+        self._stream = EventStream(grant, start, encoder, end_notice=end_notice, refused=refused)
         super().__init__(self._stream, headers=STREAM_HEADERS)
 
     @property
@@ -86,10 +95,33 @@ class EventStreamResponse(StreamingHttpResponse):
         return self._stream
 
 
-def closing_response(reason: CloseReason, encoder: Encoder = PLAIN) -> HttpResponse:
-    """A stream that ends at once and gives the reason, for refusals that are temporary.
+def chosen_encoder(*, envelope: bool, dialect: str) -> Encoder:
+    """Raises `Invalid` for a dialect that does not exist, or for both at once."""
+    if not dialect:
+        return ENVELOPED if envelope else PLAIN
+    if dialect not in DIALECTS:
+        raise Invalid(f"There is no dialect {dialect!r}: {', '.join(DIALECTS)}.", field="as")
+    if envelope:
+        raise Invalid(f"A stream for {dialect} has HTML, and no envelopes.", field="envelope")
+    return DIALECTS[dialect]
+
+
+def start_message(response: HttpResponseBase) -> Message:
+    """The status and the headers, as Django sends them."""
+    headers = response.headers
+    # `items()` looks each header up by its name in lower case.
+    items = headers._store.values() if type(headers) is ResponseHeaders else headers.items()  # noqa: SLF001
+    encoded = [(name.encode("ascii"), text.encode("latin1")) for name, text in items]
+    if response.cookies:
+        for cookie in response.cookies.values():
+            encoded.append((b"Set-Cookie", cookie.OutputString().encode("ascii")))  # noqa: PERF401
+    return {"type": "http.response.start", "status": response.status_code, "headers": encoded}
+
+
+def closing_response(reason: CloseReason, encoder: Encoder = PLAIN) -> EventStreamResponse:
+    """A stream that ends soon and gives the reason, for refusals that are temporary.
 
     A temporary refusal must not be an HTTP error: a browser's EventSource does not connect again
     after any status but 200.
     """
-    return HttpResponse(refusal_block(reason, encoder), headers=STREAM_HEADERS)
+    return EventStreamResponse(Grant(topics=()), encoder=encoder, refused=reason)

@@ -6,12 +6,13 @@ itself resolves.
 
 from collections.abc import Mapping
 from functools import lru_cache
+from types import FunctionType
 from typing import Any
 
 from django.conf import settings
 from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core.handlers.asgi import get_script_prefix
-from django.urls import ResolverMatch, get_resolver
+from django.urls import ResolverMatch, URLResolver, get_resolver, resolvers
 from django.utils import translation
 
 from notifications.asgi.marker import is_nonblocking
@@ -21,10 +22,8 @@ MAX_CACHED_PATH = 256
 
 
 def leads_to_nonblocking_view(scope: Mapping[str, Any]) -> bool:
-    path = _path_info(scope["path"], get_script_prefix(scope).rstrip("/"))
-    if len(path) > MAX_CACHED_PATH:
-        return False
-    match = _resolve(settings.ROOT_URLCONF, path)
+    path = path_info(scope["path"], get_script_prefix(scope).rstrip("/"))
+    match = resolved(path)
     return match is not None and is_nonblocking(match.func)
 
 
@@ -32,16 +31,30 @@ def cached_match(path: str) -> ResolverMatch | None:
     """The match of a path, if it is the same for every request and holds nothing mutable.
 
     A path with a language prefix depends on the active language, and a match with keyword arguments
-    holds a dict that a view could change.
+    holds a dict that a view could change. An APM agent that has patched the resolver names a
+    request by what the resolver returns for it, so there every request is resolved.
     """
-    urlconf = settings.ROOT_URLCONF
-    if len(path) > MAX_CACHED_PATH or is_language_prefix_patterns_used(urlconf)[0]:
+    is_by_language, _ = is_language_prefix_patterns_used(settings.ROOT_URLCONF)
+    if is_by_language or not _is_resolver_djangos_own():
         return None
-    match = _resolve(urlconf, path)
+    match = resolved(path)
     return None if match is None or match.kwargs else match
 
 
-def _path_info(path: str, prefix: str) -> str:
+def resolved(path: str) -> ResolverMatch | None:
+    """The match of a path; None for a path that is long or that leads nowhere."""
+    if len(path) > MAX_CACHED_PATH:
+        return None
+    return _resolve(settings.ROOT_URLCONF, path)
+
+
+def _is_resolver_djangos_own() -> bool:
+    resolve = URLResolver.resolve
+    # Not `isinstance`: an agent's proxy claims to be of the type of what it wraps.
+    return type(resolve) is FunctionType and resolve.__globals__ is vars(resolvers)
+
+
+def path_info(path: str, prefix: str) -> str:
     """The path below the script prefix, as `ASGIRequest` computes it."""
     below = prefix and (path.startswith(f"{prefix}/") or path == prefix)
     return path[len(prefix) :] if below else path

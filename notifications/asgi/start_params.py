@@ -10,11 +10,14 @@ from notifications.errors import BadRequest, Invalid
 from notifications.hub.subscribers import Start
 from notifications.log.cursors import Cursor
 
+NO_CURSOR = "none"
+"""The value of `since` for a page whose cursor is not known."""
 RESUME_PARAMETERS = ("lastEventId", "lastEventID", "last_event_id")
 """Parameters with a cursor. Clients (polyfills, Mercure's) append the first two by themselves."""
 NOW = Start()
 
 _DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d)", re.ASCII)
+_LAST = re.compile(r"last:([1-9][0-9]{0,2}|1000)", re.ASCII)
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -36,15 +39,21 @@ def requested_start(request: HttpRequest) -> Start:
 
 
 def parse_since(text: str) -> Start:
-    """The start for a cursor, an ISO 8601 time, a duration before now (`10m`), `all` or `earliest`.
+    """The start for a cursor, an ISO 8601 time, `10m` before now, `last:20`, `all` or `earliest`.
+
+    `none` is the cursor of a page that got none: its stream begins with a reset.
 
     Raises `BadRequest` for anything else.
     """
     if text in ("all", "earliest"):
         return Start(since_ms=0)
+    if text == NO_CURSOR:
+        return Start(cursor="")
     if duration := _DURATION.fullmatch(text):
         ago = int(duration[1]) * _UNIT_MS[duration[2]]
         return Start(since_ms=max(0, time.time_ns() // 1_000_000 - ago))
+    if last := _LAST.fullmatch(text):
+        return Start(last=int(last[1]))
     try:
         Cursor.parse(text)
     except Invalid:
@@ -62,5 +71,6 @@ def _parse_time(text: str) -> int:
         return max(0, int(moment.timestamp() * 1000))
     except (ValueError, OverflowError):
         raise BadRequest(
-            f"since={text!r} is not a cursor, an ISO 8601 time, a duration such as 10m, or 'all'."
+            f"since={text!r} is not a cursor, an ISO 8601 time, a duration such as 10m, the last "
+            "events up to last:1000, or 'all'."
         ) from None

@@ -6,7 +6,6 @@ request uses the thread's connections.
 """
 
 import asyncio
-import logging
 import threading
 import time
 from collections import deque
@@ -25,7 +24,7 @@ from django.db import (
     reset_queries,
 )
 
-logger = logging.getLogger("carillon")
+from notifications.telemetry.logs import logger
 
 MAX_THREADS = 8
 MAX_WAITING = 2_000
@@ -126,7 +125,9 @@ class ThreadPool:
     def _start_thread(self) -> None:
         if self._threads < self._max_threads:
             # A daemon, so that a database that hangs does not keep the process from ending.
-            threading.Thread(target=self._run, name="carillon-request", daemon=True).start()
+            thread = threading.Thread(target=self._run, name="carillon-request", daemon=True)
+            # Error trackers give a new thread the context of its starter, which is one request.
+            Context().run(thread.start)
             self._threads += 1
 
     def _schedule_growth(self) -> bool:
@@ -241,6 +242,11 @@ class RequestExecutor(Executor):
                 if self.has_left_pool:
                     self._queue.put(close_connections)
                 self._queue.put(None)
+
+    @property
+    def keeps_thread(self) -> bool:
+        """Whether it occupies a thread for longer than a call."""
+        return self._keep_thread and self._leased
 
     def leave_pool(self) -> bool:
         """Take the thread that this executor occupies out of the pool.

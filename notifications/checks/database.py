@@ -1,9 +1,11 @@
 """Checks of database settings whose effect under ASGI differs from that under WSGI."""
 
+import sys
 from collections.abc import Iterator
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, isfunction
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, register
 from django.core.checks import Warning as CheckWarning
@@ -11,9 +13,12 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from notifications.checks.base import TAG
 from notifications.checks.serving import serves_streams
+from notifications.publishing.publisher import publish, publish_many
 from notifications.streaming.django_internals import non_atomic_databases
 
 MAX_NAMES = 3
+PUBLISHING = (publish, publish_many)
+OWN_APP = "notifications"
 
 
 @register(TAG)
@@ -50,6 +55,37 @@ def async_views_are_not_atomic(**_: Any) -> list[CheckMessage]:
         for alias in _databases_with("ATOMIC_REQUESTS")
         if (names := sorted(set(_refused_by(alias))))
     ]
+
+
+@register(TAG)
+def events_follow_the_commit(**_: Any) -> list[CheckMessage]:
+    """carillon.W032: a page that gets such an event reads what was there before."""
+    names = sorted(set(_modules_that_publish()))
+    return [
+        CheckWarning(
+            f"DATABASES[{alias!r}] has ATOMIC_REQUESTS, so a publish() in a view publishes before "
+            f"the transaction commits: {', '.join(names[:MAX_NAMES])}"
+            f"{' and others import' if names[MAX_NAMES:] else ' imports'} it.",
+            hint="Publish by publish_on_commit or publish_outbox, or silence this check if no view "
+            "of these modules publishes in its transaction.",
+            id="carillon.W032",
+        )
+        for alias in _databases_with("ATOMIC_REQUESTS")
+        if names
+    ]
+
+
+def _modules_that_publish() -> Iterator[str]:
+    """The modules of the site's own applications that have imported `publish`, or its like."""
+    installed = {config.name for config in apps.get_app_configs()} - {OWN_APP}
+    for name, module in list(sys.modules.items()):
+        is_of_app = any(name == app or name.startswith(f"{app}.") for app in installed)
+        if is_of_app and any(value in PUBLISHING for value in _functions(module)):
+            yield name
+
+
+def _functions(module: object) -> Iterator[object]:
+    return (value for value in list(vars(module).values()) if isfunction(value))
 
 
 def _is_served_by_asgi() -> bool:

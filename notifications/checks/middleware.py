@@ -6,14 +6,16 @@ import warnings
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
+from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.contrib.auth.models import AnonymousUser
 from django.core.checks import CheckMessage, register
 from django.core.checks import Warning as CheckWarning
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import AsyncRequestFactory
-from django.urls import reverse
+from django.urls import resolve, reverse
 from django.utils.module_loading import import_string
 
 from notifications.asgi.responses import STREAM_HEADERS
@@ -51,11 +53,12 @@ class Outcome:
     reads_content: bool = False
     withholds: bool = False
     wraps: bool = False
+    redirects: bool = False
 
 
 @register(TAG)
 def middleware_lets_streams_pass(**_: Any) -> list[CheckMessage]:
-    """carillon.W021, carillon.W022 and carillon.W023.
+    """carillon.W021, carillon.W022, carillon.W023 and carillon.W028.
 
     Calling a middleware may have any effect, so only commands that serve or check do it.
     """
@@ -99,7 +102,19 @@ def _messages(path: str, outcome: Outcome) -> list[CheckMessage]:
                 id="carillon.W023",
             )
         ]
-    return []
+    return [_redirect_warning(path)] if outcome.redirects else []
+
+
+def _redirect_warning(path: str) -> CheckWarning:
+    return CheckWarning(
+        f"{path} redirects requests for streams or publications, as it would a page: a browser's "
+        "EventSource then gives up, and the URL with its signed link travels in the parameter of "
+        "another.",
+        hint="Have it exempt views whose login_required is False, as Django's own "
+        "LoginRequiredMiddleware does, or these paths: Carillon's views authorize their requests "
+        "themselves. See 'Middleware that requires a login' in docs/install.md.",
+        id="carillon.W028",
+    )
 
 
 def _leave_alone(path: str) -> str:
@@ -126,13 +141,16 @@ def _try(path: str, outcome: Outcome) -> None:
 
 
 async def _pass_stream(middleware: Callable[..., Any], outcome: Outcome) -> None:
+    outcome.redirects = await _redirects(middleware, reverse("carillon:publish"))
     stream = SampleStream()
-    response = await _response_of(middleware, stream)
-    if not isinstance(response, StreamingHttpResponse):
+    request = _request(reverse("carillon:events"))
+    response = await _response_of(middleware, request, stream)
+    if _leads_away(request, response):
+        outcome.redirects = True
+    elif not isinstance(response, StreamingHttpResponse):
         # The middleware made a response of its own, perhaps of all that it read from the stream.
         outcome.withholds = stream.blocks_read > 0
-        return
-    if stream.blocks_read:
+    elif stream.blocks_read:
         outcome.withholds = True
     elif response is not stream or stream.is_wrapped:
         outcome.wraps = True
@@ -145,21 +163,44 @@ async def _yields(response: StreamingHttpResponse) -> bool:
     return False
 
 
-async def _response_of(middleware: Callable[..., Any], stream: SampleStream) -> object:
-    request = _request()
+async def _redirects(middleware: Callable[..., Any], path: str) -> bool:
+    request = _request(path)
+    return _leads_away(request, await _response_of(middleware, request, SampleStream()))
+
+
+def _leads_away(request: HttpRequest, response: object) -> bool:
+    """Whether the response is a redirect to another path, as that of a login page is."""
+    location = response.headers.get("Location", "") if isinstance(response, HttpResponse) else ""
+    return bool(location) and urlsplit(location).path != request.path
+
+
+async def _response_of(
+    middleware: Callable[..., Any], request: HttpRequest, stream: SampleStream
+) -> object:
+    """What the middleware answers, and otherwise what its `process_view` does."""
     if getattr(middleware, "async_capable", False):
 
         async def respond(_: HttpRequest) -> SampleStream:
             return stream
 
-        return await middleware(respond)(request)
-    return await asyncio.to_thread(lambda: middleware(lambda _: stream)(request))
+        layer = middleware(respond)
+        response = await layer(request)
+    else:
+        layer = middleware(lambda _: stream)
+        response = await asyncio.to_thread(layer, request)
+    process_view = getattr(layer, "process_view", None)
+    if process_view is None or response is not stream:
+        return response
+    match = resolve(request.path_info)
+    answer = await sync_to_async(process_view)(request, match.func, match.args, match.kwargs)
+    return answer or response
 
 
-def _request() -> HttpRequest:
-    """The request of a browser's EventSource."""
+def _request(path: str) -> HttpRequest:
+    """The request of a browser's EventSource, without a session, by https."""
     request = AsyncRequestFactory().get(
-        reverse("carillon:events"),
+        path,
+        secure=True,
         headers={"accept": "text/event-stream", "accept-encoding": "gzip, deflate, br, zstd"},
     )
     request.user = AnonymousUser()

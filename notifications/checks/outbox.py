@@ -1,6 +1,6 @@
 """Checks of the outbox: its databases exist, and a relay publishes its events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Tags, register
@@ -9,9 +9,8 @@ from django.db import Error as DatabaseError
 from django.db import connections, router
 
 from notifications.checks.base import TAG, valid_settings
-from notifications.conf import Settings
 from notifications.conf import namespace as namespaces
-from notifications.models import OutboxEvent
+from notifications.models import OutboxEvent, OutboxLease
 from notifications.publishing.outbox import backlog
 
 LATE_SECONDS = 60.0
@@ -21,7 +20,7 @@ LATE_SECONDS = 60.0
 def outbox_databases_have_its_table(**_: Any) -> list[CheckMessage]:
     """carillon.E003: a site that does not use the outbox needs no table for it."""
     settings = valid_settings()
-    if settings is None or not _is_outbox_used(settings):
+    if settings is None or not settings.uses_outbox:
         return []
     return [
         Error(
@@ -34,11 +33,6 @@ def outbox_databases_have_its_table(**_: Any) -> list[CheckMessage]:
     ]
 
 
-def _is_outbox_used(settings: Settings) -> bool:
-    """Whether the settings name the outbox at all: by themselves they only have defaults for it."""
-    return settings.OUTBOX != "off" or "OUTBOX_DATABASES" in settings.model_fields_set
-
-
 def _fault(using: str) -> str:
     if using not in connections:
         # A project without any database writes nothing into an outbox either.
@@ -48,6 +42,51 @@ def _fault(using: str) -> str:
     if not is_allowed:
         return "where a database router does not allow the outbox's table"
     return ""
+
+
+@register(Tags.database)
+def outbox_is_transactional(*, databases: Sequence[str] | None = None, **_: Any) -> list[Error]:
+    """carillon.E007: only with `migrate` and `check --database …`: it queries the database."""
+    settings = valid_settings()
+    return [
+        Error(f"DATABASES[{using!r}]: {message}.", hint=hint, id="carillon.E007")
+        for using in (settings.OUTBOX_DATABASES if settings else ())
+        if using in (databases or ()) and connections[using].vendor == "mysql"
+        for message, hint in _faults_of_mysql(using)
+    ]
+
+
+def _faults_of_mysql(using: str) -> Iterator[tuple[str, str]]:
+    tables = tuple(model._meta.db_table for model in (OutboxEvent, OutboxLease))  # noqa: SLF001 - documented
+    try:
+        with connections[using].cursor() as cursor:
+            cursor.execute(
+                "SELECT table_name, engine, table_collation FROM information_schema.tables "
+                "WHERE table_schema = DATABASE() AND table_name IN %s",
+                [tables],
+            )
+            found = cursor.fetchall()
+            cursor.execute("SELECT @@sql_mode")
+            [mode] = cursor.fetchone()
+    except DatabaseError:  # Django's own checks report it
+        return
+    for table, engine, collation in found:
+        if engine != "InnoDB":
+            yield (
+                f"the table {table} has the engine {engine}, so events stay that are rolled back",
+                f"Run: ALTER TABLE {table} ENGINE=InnoDB",
+            )
+        if not collation.startswith("utf8mb4"):
+            yield (
+                f"the table {table} has the collation {collation}, which lacks characters that "
+                "events may have",
+                f"Run: ALTER TABLE {table} CONVERT TO CHARACTER SET utf8mb4",
+            )
+    if found and not {"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"}.intersection(mode.split(",")):
+        yield (
+            "its sql_mode is not strict, so it may cut the names of topics short",
+            """Set OPTIONS["init_command"] to "SET sql_mode='STRICT_TRANS_TABLES'".""",
+        )
 
 
 # Not with our own tag: Django would run the check without `--database`, and it needs one.

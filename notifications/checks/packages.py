@@ -10,26 +10,33 @@ from django.core.checks import Warning as CheckWarning
 
 from notifications.checks.base import TAG
 
-NAMESAKE = "django-notifications-hq"
+NAMESAKES = ("django-notifications-hq", "django-notifications-community")
 RESUME_HEADER = "last-event-id"
 
 
 @register(TAG)
 def import_name_is_ours_alone(**_: Any) -> list[CheckMessage]:
     """carillon.W003"""
-    try:
-        distribution(NAMESAKE)
-    except PackageNotFoundError:
-        return []
     return [
         CheckWarning(
-            f"{NAMESAKE} is installed too, and has the same import name, `notifications`: one "
+            f"{name} is installed too, and has the same import name, `notifications`: one "
             "folder holds the files of both packages.",
-            hint=f"Keep one. For ours: pip uninstall {NAMESAKE}, "
-            "then pip install --force-reinstall --no-deps django-carillon.",
+            hint=f"Keep one. For ours: pip uninstall {name}, "
+            "then pip install --force-reinstall --no-deps django-carillon. The inbox takes over "
+            "its notify.send() and its rows (docs/inbox.md).",
             id="carillon.W003",
         )
+        for name in NAMESAKES
+        if _is_installed(name)
     ]
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 @register(TAG)

@@ -1,9 +1,7 @@
-"""Checks of the Redis that keeps the log: its configuration, its other users, its network."""
+"""Checks of where the Redis is that keeps the log: its other users, and its network."""
 
 import re
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,18 +9,12 @@ from urllib.parse import urlsplit
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, register
 from django.core.checks import Warning as CheckWarning
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.connection import parse_url
-from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from notifications.access.origins import LOOPBACK
 from notifications.checks.base import TAG, valid_settings
 from notifications.conf import redis_url
-from notifications.log.connections import sync_pool
 
-TIMEOUT_SECONDS = 1.0
 # Names that the Internet's DNS does not have: of RFC 6761 and 6762, of ICANN, and of Kubernetes.
 PRIVATE_NAMES = (".internal", ".local", ".localhost", ".svc")
 
@@ -47,25 +39,6 @@ def database_is_not_a_cache(**_: Any) -> list[CheckMessage]:
         )
         for alias, cache in getattr(django_settings, "CACHES", {}).items()
         if log is not None and log in _databases_of(cache)
-    ]
-
-
-@register(TAG, deploy=True)
-def redis_evicts_nothing(**_: Any) -> list[CheckMessage]:
-    """carillon.W006: only with `check --deploy`, since it queries the server."""
-    settings = valid_settings()
-    if settings is None or settings.LOG != "redis" or settings.REDIS_URL is None:
-        return []
-    policy = _eviction_policy(settings.REDIS_URL, settings.KEY_PREFIX)
-    if policy in (None, "noeviction"):
-        return []
-    return [
-        CheckWarning(
-            f"The maxmemory-policy of the Redis at CARILLON['REDIS_URL'] is {policy!r}: when its "
-            "memory is full it may evict the log, which resets every stream.",
-            hint="Set maxmemory-policy to noeviction there, or use another Redis for the log.",
-            id="carillon.W006",
-        )
     ]
 
 
@@ -120,31 +93,3 @@ def _database_of(url: str, database: object = None) -> Database | None:
         return "unix", parts["path"], number
     host = parts.get("host", "localhost").lower()
     return "localhost" if host in LOOPBACK else host, parts.get("port", 6379), number
-
-
-def _eviction_policy(url: str, prefix: str) -> str | None:
-    """The policy; None if the server does not answer in time, or does not allow the query.
-
-    The query runs in a thread, since nothing else limits how long a name takes to resolve.
-    """
-    policies: list[str] = []
-    thread = threading.Thread(target=_query_policy, args=(url, prefix, policies), daemon=True)
-    thread.start()
-    thread.join(2 * TIMEOUT_SECONDS)
-    return policies[0] if policies else None
-
-
-def _query_policy(url: str, prefix: str, policies: list[str]) -> None:
-    with (
-        suppress(RedisError, OSError, KeyError),
-        Redis.from_pool(
-            sync_pool(
-                url,
-                prefix=prefix,
-                socket_timeout=TIMEOUT_SECONDS,
-                socket_connect_timeout=TIMEOUT_SECONDS,
-                retry=Retry(NoBackoff(), 0),
-            )
-        ) as client,
-    ):
-        policies.append(str(client.info("memory")["maxmemory_policy"]))

@@ -40,9 +40,30 @@ def gunicorn_serves_asgi(**_: Any) -> list[CheckMessage]:
         CheckWarning(
             f"gunicorn is configured ({options['from']}) with {worker_class} workers, which are "
             f"WSGI: streams are answered 501{cut}.",
-            hint='pip install uvicorn-worker, and worker_class = "uvicorn_worker.UvicornWorker"; '
+            hint='worker_class = "asgi" (gunicorn 27), or "uvicorn_worker.UvicornWorker"; '
             "or route only the streams to 'manage.py carillon serve' (docs/install.md).",
             id="carillon.W026",
+        )
+    ]
+
+
+@register(TAG)
+def gunicorn_keeps_its_workers(**_: Any) -> list[CheckMessage]:
+    """carillon.W029"""
+    options = gunicorn_options()
+    worker_class = str(options.get("worker_class", ""))
+    is_asgi = worker_class == "asgi" or "uvicorn" in worker_class
+    is_limited = _is_several(options.get("max_requests"), above=0)
+    if not is_asgi or not is_limited or not serves_streams():
+        return []
+    return [
+        CheckWarning(
+            f"gunicorn is configured ({options['from']}) with max_requests "
+            f"{options['max_requests']}: after that many requests a worker accepts no more, waits "
+            "for its open streams, and cuts them after graceful_timeout. Until then nobody is "
+            "served in its place.",
+            hint="Leave max_requests out.",
+            id="carillon.W029",
         )
     ]
 
@@ -77,8 +98,8 @@ def _processes() -> tuple[str, object]:
     return CONCURRENCY_VARIABLE, setting or variable
 
 
-def _is_several(processes: object) -> bool:
-    return str(processes).isdecimal() and int(str(processes)) > 1
+def _is_several(number: object, *, above: int = 1) -> bool:
+    return str(number).isdecimal() and int(str(number)) > above
 
 
 @register(TAG)
@@ -134,5 +155,6 @@ def _options(arguments: str) -> dict[str, Any]:
     parser.add_argument("-k", "--worker-class", dest="worker_class")
     parser.add_argument("-w", "--workers")
     parser.add_argument("-t", "--timeout")
+    parser.add_argument("--max-requests")
     known, _ = parser.parse_known_args(shlex.split(arguments))
     return {name: value for name, value in vars(known).items() if value is not None}

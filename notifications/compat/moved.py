@@ -1,4 +1,6 @@
-"""Modules that documentation once named at another path. They go in version 1.0.
+"""Modules that are known at another path too.
+
+Those that documentation once named elsewhere go in version 1.0.
 
 `notifications.responses` and a few others moved when the package got its present layout. An import
 of the old path still works: the finder below makes a module with the names of the new one, and
@@ -28,6 +30,8 @@ MOVED = {
     "notifications.wires": "notifications.transport",
     "notifications.wires.base": "notifications.transport.base",
 }
+ADOPTED = {"notifications.signals": "notifications.compat.community"}
+"""Paths of another package with our import name, for code that cannot know which one it has."""
 RENAMED = {
     "notifications.onloop": {"runs_on_loop": "nonblocking"},
     "notifications.wires.base": {"Wire": "Transport"},
@@ -40,13 +44,14 @@ class _AliasLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         old = module.__name__
-        new = MOVED[old]
-        # Level 2 is the import statement: `warnings` does not count the frames of importlib.
-        warnings.warn(
-            f"{old} has moved to {new}; the old path goes in Carillon 1.0.",
-            DeprecationWarning,
-            stacklevel=2,
-        )
+        new = (MOVED | ADOPTED)[old]
+        if old in MOVED:
+            # Level 2 is the import statement: `warnings` does not count the frames of importlib.
+            warnings.warn(
+                f"{old} has moved to {new}; the old path goes in Carillon 1.0.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
         moved = vars(import_module(new))
         for name, value in moved.items():
             if not (name.startswith("__") and name.endswith("__")):
@@ -59,7 +64,7 @@ class _MovedFinder(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in MOVED:
+        if name not in MOVED and name not in ADOPTED:
             return None
         is_package = any(other.startswith(f"{name}.") for other in MOVED)
         return ModuleSpec(name, _AliasLoader(), is_package=is_package)

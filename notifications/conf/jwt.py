@@ -4,20 +4,32 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
+from notifications.conf.explanation import wrong
+
 MIN_SECRET_BYTES = 32
 MIN_RSA_BITS = 2048
 
 type Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
-type Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+type LeewaySeconds = Annotated[float, Field(ge=0, le=300)]
+type Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255),
+    Field(description="a text of 1 to 255 characters"),
+]
 
 
 class IssuerKey(BaseModel):
     """A shared secret for HS256, or a public key as PEM. A key verifies with one algorithm only."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        json_schema_extra={"description": "a dict with ALGORITHM and KEY"},
+    )
 
     ALGORITHM: Algorithm
-    KEY: SecretStr
+    KEY: Annotated[SecretStr, Field(description="a shared secret, or a public key as PEM")]
 
     @model_validator(mode="after")
     def _can_be_loaded(self) -> Self:
@@ -32,12 +44,12 @@ class IssuerKey(BaseModel):
             if self.ALGORITHM != "HS256":
                 return self._public_key()
         except ImportError:
-            raise ValueError("tokens need PyJWT: install django-carillon[jwt]") from None
+            raise wrong("KEY", "needs PyJWT: install django-carillon[jwt]") from None
         secret = self.KEY.get_secret_value().encode()
         if b"-----BEGIN" in secret:
-            raise ValueError("KEY is a PEM, and HS256 takes a secret: which of the two is wrong?")
+            raise wrong("KEY", "is a PEM, and HS256 takes a secret: which of the two is wrong?")
         if len(secret) < MIN_SECRET_BYTES:
-            raise ValueError(f"KEY has at least {MIN_SECRET_BYTES} bytes for HS256")
+            raise wrong("KEY", f"must have at least {MIN_SECRET_BYTES} bytes for HS256")
         return secret
 
     def _public_key(self) -> Any:
@@ -48,9 +60,7 @@ class IssuerKey(BaseModel):
         try:
             key = load_pem_public_key(self.KEY.get_secret_value().encode())
         except (ValueError, UnsupportedAlgorithm):
-            raise ValueError(
-                "KEY is not a public key as PEM (-----BEGIN PUBLIC KEY-----)"
-            ) from None
+            raise wrong("KEY", "must be a public key as PEM (-----BEGIN PUBLIC KEY-----)") from None
         match self.ALGORITHM:
             case "RS256":
                 is_usable = isinstance(key, rsa.RSAPublicKey) and key.key_size >= MIN_RSA_BITS
@@ -64,7 +74,7 @@ class IssuerKey(BaseModel):
                 is_usable = isinstance(key, ed25519.Ed25519PublicKey)
                 required = "an Ed25519 key"
         if not is_usable:
-            raise ValueError(f"KEY is not {required}, which {self.ALGORITHM} needs")
+            raise wrong("KEY", f"must be {required} for {self.ALGORITHM}")
         return key
 
 
@@ -74,12 +84,25 @@ class Issuer(BaseModel):
     A token that names no key (`kid`) is accepted where there is only one key.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        json_schema_extra={"description": "a dict with KEYS, AUDIENCE and ISSUER"},
+    )
 
-    KEYS: Annotated[dict[Name, IssuerKey], Field(min_length=1)]
+    KEYS: Annotated[
+        dict[Name, IssuerKey],
+        Field(
+            min_length=1,
+            description="a dict of keys by their `kid`, a text of 1 to 255 characters, such as "
+            '{"main": {"ALGORITHM": "HS256", "KEY": …}}',
+        ),
+    ]
     AUDIENCE: Name
     ISSUER: Name
-    LEEWAY: Annotated[float, Field(ge=0, le=300)] = 0
+    LEEWAY: LeewaySeconds = 0
     """How many seconds the issuer's clock and ours may differ."""
 
     def __hash__(self) -> int:

@@ -4,7 +4,6 @@ The app reads its settings from this module alone, at each use, and never from t
 """
 
 from functools import cache
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -13,9 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -23,46 +20,35 @@ from pydantic import (
     model_validator,
 )
 
-from notifications.conf import redis_url
+from notifications.conf.explanation import explain, wrong
 from notifications.conf.jwt import Issuer
-from notifications.errors import Invalid
-from notifications.topics import Pattern
+from notifications.conf.value_types import (
+    BearerKey,
+    CheckedRedisUrl,
+    DatabaseName,
+    ImportPath,
+    Network,
+    Origin,
+    TopicPattern,
+    TupleOf,
+)
 
 KIB = 1024
 MIB = 1024 * KIB
 
 
-def _normalized_pattern(pattern: str) -> str:
-    try:
-        return Pattern(pattern).text
-    except Invalid as error:
-        raise ValueError(error.detail) from None
-
-
-def _check_redis_url(url: str) -> str:
-    redis_url.parse(url)
-    return url
-
-
-type TopicPattern = Annotated[str, AfterValidator(_normalized_pattern)]
-# Visible ASCII only: no proxy on the way changes that in `Authorization`.
-type BearerKey = Annotated[str, StringConstraints(min_length=16, pattern=r"^[!-~]+$")]
-type CheckedRedisUrl = Annotated[str, AfterValidator(_check_redis_url)]
-# As a browser writes it in `Origin`: origins are compared as text.
-type Origin = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*://[^/?#*\s]+$")]
-
-# A single address is a network, too.
-type Network = Annotated[
-    IPv4Network | IPv6Network, BeforeValidator(lambda text: ip_network(text, strict=False))
-]
-
-type TupleOf[T] = Annotated[tuple[T, ...], Field(strict=False)]
-
-
 class Settings(BaseModel):
     """Durations are seconds and sizes are bytes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        json_schema_extra={
+            "description": 'a dict of settings, such as {"REDIS_URL": "redis://localhost:6379/0"}'
+        },
+    )
 
     LOG: Literal["redis", "memory", "embedded"] = "redis"
     """Where the log is: a Redis or Valkey server, this process's memory, or the embedded Valkey."""
@@ -72,10 +58,21 @@ class Settings(BaseModel):
     `redis+sentinel://host:26379,other:26379/service/0` or `redis+cluster://host:6379,other:6379`,
     and with TLS `rediss+sentinel://` and `rediss+cluster://`."""
 
-    DATA_DIR: Path | None = None
+    REDIS_IDLE_CHECK: Annotated[float, Field(ge=1, le=300)] = 2
+    """Seconds between two checks, by each process, of a log in which nothing happens."""
+
+    REDIS_CONNECTIONS: Annotated[int, Field(ge=2, le=10_000)] = 16
+    """The largest number of connections to Redis that a process keeps for its event loop, the one
+    that follows the log included, and again for its threads."""
+
+    DATA_DIR: Annotated[Path, Field(description="the path of a folder")] | None = None
     """The folder of the embedded server's append-only file, for `LOG: embedded`."""
 
-    KEY_PREFIX: Annotated[str, StringConstraints(pattern=r"^[\w.:-]{1,64}$")] = "carillon"
+    KEY_PREFIX: Annotated[
+        str,
+        StringConstraints(pattern=r"^[\w.:-]{1,64}$"),
+        Field(description="up to 64 letters, digits, and characters of _ . : -"),
+    ] = "carillon"
     """The prefix of all our keys in Redis, so that several services can share a server."""
 
     PUBLISH_KEYS: TupleOf[BearerKey] = ()
@@ -86,11 +83,11 @@ class Settings(BaseModel):
     """Patterns of topics to which anyone may subscribe, unless `ACCESS` decides that: `news` covers
     `news` and `news.…`; `demo.` covers `demo.…`."""
 
-    ACCESS: Annotated[str, StringConstraints(pattern=r"^[\w.]+\.[\w]+$")] | None = None
+    ACCESS: ImportPath | None = None
     """The import path of the rules (`"myapp.access.rules"`) that decide who may subscribe and
     who may publish."""
 
-    NAMESPACE: Annotated[str, StringConstraints(pattern=r"^[\w.]+\.[\w]+$")] | None = None
+    NAMESPACE: ImportPath | None = None
     """The import path of the object that knows the tenants of the site, and so keeps their topics,
     users and keys apart: `"notifications.compat.tenants.schema"` for django-tenants."""
 
@@ -132,6 +129,10 @@ class Settings(BaseModel):
     GRANT_MAX_AGE: Annotated[float, Field(gt=0)] = 10 * 60
     """Seconds after which the permission of an open stream is checked again."""
 
+    CONTINUE_AGE: Annotated[float, Field(ge=0, le=600)] = 60
+    """Seconds within which the browser of a session that comes back after an interruption continues
+    its stream without a query of the database. 0 switches that off."""
+
     MAX_STREAMS: Annotated[int, Field(ge=0)] = 15_000
     """The largest number of open streams in a process; a further stream is closed at once, with a
     time at which its browser reconnects. 0 means no limit, here and in the next four settings; with
@@ -156,12 +157,12 @@ class Settings(BaseModel):
     TRUSTED_PROXIES: TupleOf[Network] = ()
     """Addresses and networks of the proxies whose `X-Forwarded-For` is trusted."""
 
-    REQUEST_TIMEOUT: Annotated[float, Field(gt=0, le=300)] = 15
-    """Seconds that `carillon serve` waits for the head of a request, or for more of its body. It
-    may wait up to twice as long."""
+    REQUEST_TIMEOUT: Annotated[float, Field(gt=0, le=300)] = 75
+    """Seconds after which `carillon serve` closes a connection that sends nothing and gets nothing.
+    A proxy in front should close its idle connections sooner: nginx does, after 60."""
 
     MAX_REQUEST_BYTES: Annotated[int, Field(ge=64 * KIB)] = 64 * MIB
-    """Bytes of the largest request body that `carillon serve` accepts."""
+    """Bytes of the largest request body."""
 
     METRICS_KEYS: TupleOf[BearerKey] = ()
     """Bearer keys that may read `/metrics`. Without keys nobody may, except with `DEBUG`."""
@@ -186,7 +187,7 @@ class Settings(BaseModel):
     """Which processes relay the outbox: `manage.py carillon relay` alone (`off`), or the serving
     processes as well (`in-process`)."""
 
-    OUTBOX_DATABASES: Annotated[TupleOf[str], Field(min_length=1)] = ("default",)
+    OUTBOX_DATABASES: Annotated[TupleOf[DatabaseName], Field(min_length=1)] = ("default",)
     """The names in `DATABASES` of the databases whose outbox is relayed."""
 
     OUTBOX_LEASE: Annotated[float, Field(ge=1, le=300)] = 10
@@ -200,13 +201,34 @@ class Settings(BaseModel):
     between publishing events and recording that, and another relay runs within this time, each
     event is still published once."""
 
+    INBOX_LANGUAGE: ImportPath | None = None
+    """The import path of a function that returns the language code of a user, for the texts of
+    notifications that arrive while a page is open. Without it they are in `LANGUAGE_CODE`, and a
+    page in another language fetches its text."""
+
+    INBOX_AGE: Annotated[int, Field(ge=1)] = 90 * 24 * 60 * 60
+    """Seconds after which `carillon tidy` deletes a notification, unless its category says
+    otherwise."""
+
+    INBOX_ARCHIVED_AGE: Annotated[int, Field(ge=1)] = 30 * 24 * 60 * 60
+    """Seconds after which an archived, withdrawn or expired notification is deleted."""
+
     @model_validator(mode="after")
     def _log_is_configured(self) -> Self:
         if self.LOG == "redis" and not self.REDIS_URL:
-            raise ValueError('REDIS_URL is not set: name a Redis server, or set LOG to "memory"')
+            raise wrong(
+                "REDIS_URL",
+                "is not set: name a Redis or Valkey server, such as redis://localhost:6379/0, or "
+                'set LOG to "memory"',
+            )
         if self.LOG == "embedded" and self.DATA_DIR is None:
-            raise ValueError("DATA_DIR is not set: the embedded server needs a folder for its file")
+            raise wrong("DATA_DIR", "is not set: the embedded server needs a folder for its file")
         return self
+
+    @property
+    def uses_outbox(self) -> bool:
+        """Whether the site names the outbox at all. By themselves the settings have defaults."""
+        return self.OUTBOX != "off" or "OUTBOX_DATABASES" in self.model_fields_set
 
 
 UNLIMITED = {
@@ -222,23 +244,13 @@ UNLIMITED = {
 @cache
 def get_settings() -> Settings:
     """The validated settings. Raises `ImproperlyConfigured`, which names every wrong key."""
-    values: dict[str, Any] = getattr(django_settings, "CARILLON", {})
-    if django_settings.DEBUG:
+    values: object = getattr(django_settings, "CARILLON", {})
+    if django_settings.DEBUG and isinstance(values, dict):
         values = {**UNLIMITED, **values}
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise ImproperlyConfigured("\n".join(_explain(error))) from None
-
-
-def _explain(error: ValidationError) -> list[str]:
-    unknown = "there is no such setting"
-    lines = []
-    for details in error.errors():
-        key = ".".join(str(part) for part in details["loc"])
-        why = unknown if details["type"] == "extra_forbidden" else details["msg"]
-        lines.append(f"CARILLON[{key!r}]: {why}" if key else f"CARILLON: {why}")
-    return lines
+        raise ImproperlyConfigured("\n".join(explain(error, Settings))) from None
 
 
 @receiver(setting_changed)

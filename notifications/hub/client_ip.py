@@ -46,9 +46,24 @@ def nearest(scope: Mapping[str, Any], trusted: Collection[Network]) -> Address |
     return address
 
 
-def is_trusted(host: str, trusted: Collection[Network]) -> bool:
+def set_client_behind_proxies(peer: Any, scope: dict[str, Any]) -> None:
+    """Set the scope's client to the nearest address that is not a trusted proxy's.
+
+    Daphne takes the first address of X-Forwarded-For, which a client can invent. Without
+    `TRUSTED_PROXIES` the peer is trusted.
+    """
+    if not hasattr(peer, "host"):  # a Unix socket
+        return
+    host: str = peer.host
+    scope["client"] = [host, peer.port]
+    trusted = get_settings().TRUSTED_PROXIES
     address = _parsed(host)
-    return address is not None and _is_in(trusted, address)
+    if trusted and not (address is not None and _is_in(trusted, address)):
+        scope["scheme"] = "http"
+        return
+    found = nearest(scope, trusted or (ip_network(host.partition("%")[0]),))
+    if str(found) != host:
+        scope["client"] = [str(found), 0]
 
 
 def _is_in(networks: Collection[Network], address: Address) -> bool:

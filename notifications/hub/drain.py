@@ -1,13 +1,12 @@
 """Closing every stream of a process so that not all their browsers return at the same time."""
 
 import asyncio
-import logging
 from collections.abc import Iterable
 
 from notifications.hub.hub import Hub
 from notifications.hub.subscribers import CloseReason, Subscriber
-
-logger = logging.getLogger("carillon")
+from notifications.telemetry.logs import logger
+from notifications.transport.pollers import close_sockets
 
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 1.0
@@ -32,7 +31,7 @@ async def drain(
     del members
     hub.on_leave.append(streams.forget)
     try:
-        logger.info("drain.started streams=%d seconds=%g", count, over)
+        logger.info("drain.started", streams=count, seconds=over)
         start = clock()
         for number in range(count):
             due = start + over * (number + random.random()) / count
@@ -43,7 +42,7 @@ async def drain(
         while len(streams) and clock() < deadline:
             await asyncio.sleep(poll_seconds)
             streams.close_free()
-        logger.info("drain.finished streams=%d cut=%d", count, len(streams))
+        logger.info("drain.finished", streams=count, cut=len(streams))
         streams.cut()
     finally:
         hub.on_leave.remove(streams.forget)
@@ -60,7 +59,7 @@ class _Streams:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._busy)
 
-    def forget(self, subscriber: Subscriber) -> None:
+    def forget(self, subscriber: Subscriber, _: CloseReason) -> None:
         self._waiting.pop(subscriber, None)
         self._busy.pop(subscriber, None)
 
@@ -85,9 +84,10 @@ class _Streams:
 
 
 async def close_all(hub: Hub, reason: CloseReason) -> None:
-    """Close every stream now."""
+    """Close every stream now, and return when their sockets are closed."""
     time_slice = hub.timing.time_slice()
     for member in hub.subscribers:
         hub.close(member, reason)
         if time_slice.expired:
             await time_slice.pause()
+    await close_sockets()

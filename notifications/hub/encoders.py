@@ -16,6 +16,7 @@ RETRY_MS = 2_000, 5_000
 _RETRY_WHEN_FULL_MS = 15_000, 60_000
 _RETRY_AFTER_CLOSING_MS = {
     "too_old": (100, 1_000),
+    "user_changed": _RETRY_WHEN_FULL_MS,
     "too_many_streams": _RETRY_WHEN_FULL_MS,
     "too_many_of_address": _RETRY_WHEN_FULL_MS,
     "too_many_of_user": _RETRY_WHEN_FULL_MS,
@@ -28,10 +29,13 @@ class Encoder(ABC):
     `depends_on_topics`: the bytes of an event depend on the topics that the subscriber asked for.
     `opens_with_cursor`: the opening is the same bytes as a keep-alive, unless the stream has to
     report a reset or denied topics.
+    `ends_broken_off`: its streams end by a connection that breaks off, since their client takes a
+    proper end for the end of all.
     """
 
     depends_on_topics: ClassVar[bool] = True
     opens_with_cursor: ClassVar[bool] = True
+    ends_broken_off: ClassVar[bool] = False
 
     def for_limited_history(self, since: Mapping[str, Position]) -> "Encoder":
         """The encoder for a backlog of which some topics have only a part.
@@ -46,9 +50,14 @@ class Encoder(ABC):
         del lost
         return self.reset(at, reset) if reset else self.cursor(at)
 
+    def opening_of_page(self, user: str, at: Cursor, reset: ResetReason | None) -> bytes:
+        """The first block of a stream that repeats for which user the page was made."""
+        del user
+        return self.opening(at, reset, ())
+
     @abstractmethod
     def event(self, epoch: str, entry: Entry, topics: Collection[str]) -> bytes:
-        """An event, for a subscriber that asked for `topics`."""
+        """An event, for a subscriber that asked for `topics`. Nothing, if it is not for them."""
 
     @abstractmethod
     def cursor(self, at: Cursor) -> bytes:
@@ -81,7 +90,7 @@ class SseEncoder(Encoder):
         self._randint = randint
 
     def event(self, epoch: str, entry: Entry, topics: Collection[str]) -> bytes:
-        id = _event_cursor(epoch, entry)
+        id = event_cursor(epoch, entry)
         return sse.encode(entry.data, id=id, type=entry.type, retry=entry.retry)
 
     def cursor(self, at: Cursor) -> bytes:
@@ -89,6 +98,11 @@ class SseEncoder(Encoder):
 
     def reset(self, at: Cursor, reason: ResetReason) -> bytes:
         return self._signal("reset", {"reason": reason}, at=at)
+
+    def opening_of_page(self, user: str, at: Cursor, reset: ResetReason | None) -> bytes:
+        if reset:
+            return self._signal("reset", {"reason": reset, "user": user}, at=at)
+        return self._signal("cursor", {"user": user}, at=at)
 
     def denied(self, at: Cursor, topics: Collection[str]) -> bytes:
         return self._signal("denied", {"topics": list(topics), "reason": "forbidden"}, at=at)
@@ -120,11 +134,18 @@ class EnvelopeEncoder(SseEncoder):
 
     def event(self, epoch: str, entry: Entry, topics: Collection[str]) -> bytes:
         envelope = envelope_json(entry, topics).encode()
-        return sse.encode(envelope, id=_event_cursor(epoch, entry), retry=entry.retry)
+        return sse.encode(envelope, id=event_cursor(epoch, entry), retry=entry.retry)
+
+
+class BreakingOffEncoder(SseEncoder):
+    """Events as they are, for a client such as Datastar."""
+
+    ends_broken_off = True
 
 
 PLAIN: Encoder = SseEncoder()
 ENVELOPED: Encoder = EnvelopeEncoder()
+BREAKING_OFF: Encoder = BreakingOffEncoder()
 
 
 def envelope_json(entry: Entry, topics: Collection[str]) -> str:
@@ -133,16 +154,21 @@ def envelope_json(entry: Entry, topics: Collection[str]) -> str:
     names = [topic for topic in entry.topics if topic in topics]
     if names and NAMESPACE_END in names[-1]:
         names = list(map(bare_topic, names))
-    fields = compact_json(
-        {
-            "id": entry.id.decode(),
-            "topics": names,
-            "type": entry.type.decode() if entry.type else None,
-            "time": format_time(position_ms(entry.position)),
-        }
-    )
+    values: dict[str, Any] = {
+        "id": entry.id.decode(),
+        "topics": names,
+        "type": entry.type.decode() if entry.type else None,
+        "time": format_time(position_ms(entry.position)),
+    }
+    if entry.swap:
+        mode, _, target = entry.swap.decode().partition(" ")
+        values["html"] = {"target": target, "swap": mode}
+    if entry.trace:
+        values["traceparent"] = entry.trace.decode()
+    fields = compact_json(values)
     return f'{fields[:-1]},"data":{data}}}'
 
 
-def _event_cursor(epoch: str, entry: Entry) -> bytes:
+def event_cursor(epoch: str, entry: Entry) -> bytes:
+    """The cursor of an event, as a stream has it."""
     return str(Cursor(epoch, entry.position)).encode()

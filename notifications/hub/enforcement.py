@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -35,17 +35,29 @@ class _StreamGrant(HeldGrant):
     """The tick of the timer wheel in which the stream is due."""
 
 
+type OnEnd = Callable[[Grant, float, CloseReason], object]
+"""Called with a grant whose stream has ended, when it was confirmed, and why the stream ended."""
+
+
 class Enforcement:
     """Knows the grant of each subscriber that has one. Lives in one event loop, beside its hub.
 
     A grant without `renew` never ends by itself; only a kick of its topic ends its stream.
     """
 
-    def __init__(self, hub: Hub, *, max_age: float, tick_seconds: float = TICK_SECONDS) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        max_age: float,
+        tick_seconds: float = TICK_SECONDS,
+        on_end: OnEnd | None = None,
+    ) -> None:
         timing = hub.timing
         self._hub = hub
         self._timing = timing
         self._tick_seconds = tick_seconds
+        self._on_end = on_end
         self._policy = RecheckPolicy(
             max_age=max_age,
             clock=timing.clock,
@@ -56,6 +68,7 @@ class Enforcement:
         # Tuples, because nearly all have one member and an open stream should cost little memory.
         self._by_subject: dict[str, tuple[Subscriber, ...]] = {}
         self._timers: TimerWheel[Subscriber] = TimerWheel(tick_seconds, clock=timing.clock)
+        self._is_armed = asyncio.Event()
         self._recent: deque[ControlEntry] = deque()
         self._signed_out: dict[str, Position] = {}
         self._unchecked: OrderedDict[Subscriber, None] = OrderedDict()
@@ -66,7 +79,8 @@ class Enforcement:
         """Hold a subscriber to its grant, and apply the control entries that came after `as_of`."""
         if not subscriber.open or grant.renew is None:
             return
-        held = self._held[subscriber] = _StreamGrant(grant, self._timing.clock())
+        confirmed = self._timing.clock() if grant.confirmed is None else grant.confirmed
+        held = self._held[subscriber] = _StreamGrant(grant, confirmed)
         subjects = grant.log_subjects
         for subject in subjects:
             self._by_subject[subject] = (*self._by_subject.get(subject, ()), subscriber)
@@ -84,13 +98,16 @@ class Enforcement:
             if concerns(control, grant):
                 self._apply_to(subscriber, control)
 
-    def _forget(self, subscriber: Subscriber) -> None:
+    def _forget(self, subscriber: Subscriber, reason: CloseReason) -> None:
         """The subscriber has left the hub."""
         held = self._held.pop(subscriber, None)
         if held is None:
             return
         self._timers.remove(subscriber, held.tick)
-        self._unchecked.pop(subscriber, None)
+        if subscriber in self._unchecked:
+            del self._unchecked[subscriber]  # whether it may go on was just being found out
+        elif self._on_end is not None and held.unsettled is None:
+            self._on_end(held.grant, held.confirmed, reason)
         for subject in held.grant.log_subjects:
             members = self._by_subject.pop(subject)
             if len(members) > 1:
@@ -138,13 +155,21 @@ class Enforcement:
 
     def _apply_to(self, subscriber: Subscriber, control: ControlEntry) -> None:
         topics = subscriber.audience.topics
-        if not applies_to(control, topics):
+        if not applies_to(control, topics) or self._is_answered(control, subscriber):
             return
         end = ordered_end(control, topics)
         if end is None:
             self._recheck_soon(subscriber)
         else:
             self._end(subscriber, end)
+
+    def _is_answered(self, control: ControlEntry, subscriber: Subscriber) -> bool:
+        """Whether the permissions were read after the entry, by a process that is further ahead."""
+        held = self._held.get(subscriber)
+        as_of = held and held.grant.as_of
+        if not control.position or not as_of or as_of.epoch != self._hub.head.epoch:
+            return False
+        return control.position < as_of.position
 
     def _end(self, subscriber: Subscriber, end: GrantEnd) -> None:
         self._hub.close(subscriber, end.reason, topics=end.topics)
@@ -154,11 +179,15 @@ class Enforcement:
     def _arm(self, subscriber: Subscriber, held: _StreamGrant, *, after: float) -> None:
         self._timers.remove(subscriber, held.tick)
         held.tick = self._timers.add(subscriber, after=after)
+        self._is_armed.set()
 
     async def _watch_clock(self) -> None:
         while True:
+            await self._is_armed.wait()
             await asyncio.sleep(self._tick_seconds)
             await self._check(self._timers.due())
+            if not self._timers:
+                self._is_armed.clear()
 
     async def _check(self, due: Iterable[Subscriber]) -> None:
         time_slice = self._timing.time_slice()

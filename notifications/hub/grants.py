@@ -1,5 +1,6 @@
 """Grants: which topics a client may subscribe to, until when, and how to ask again."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -7,6 +8,7 @@ from django.utils.crypto import salted_hmac
 
 from notifications.conf.namespace import log_subjects, log_topic, log_topics
 from notifications.log.cursors import Cursor
+from notifications.log.ended import EndedStream
 from notifications.topics import one_line_name
 
 
@@ -20,7 +22,9 @@ class Grant:
     `until`: when the grant ends, in seconds since 1970. `as_of`: the head of this process before
     the permissions were read. Control entries after it are applied to the grant. `renew` reads the
     permissions again: it returns the present grant, or None if there is none any more, and raises
-    what its database raises.
+    what its database raises; if it is `Continuable`, the stream may be continued after an
+    interruption. `confirmed`: when the permissions were read, by the event loop's clock; None: just
+    now.
     """
 
     topics: tuple[str, ...]
@@ -31,6 +35,7 @@ class Grant:
     as_of: Cursor | None = None
     renew: Callable[[], Awaitable["Grant | None"]] | None = None
     namespace: str = ""
+    confirmed: float | None = None
 
     @property
     def log_topics(self) -> tuple[str, ...]:
@@ -50,6 +55,21 @@ class Grant:
     def still_covers(self, earlier: "Grant") -> bool:
         """Whether this grant allows all topics of the earlier one."""
         return set(self.topics) >= set(earlier.topics)
+
+
+class Continuable(ABC):
+    """The `renew` of a grant whose stream may go on after an interruption, without the database."""
+
+    @abstractmethod
+    async def __call__(self) -> Grant | None: ...
+
+    @abstractmethod
+    def name(self) -> str | None:
+        """What finds the stream again; None if it cannot be continued."""
+
+    @abstractmethod
+    def ended(self, name: str, grant: Grant, *, age: float) -> EndedStream | None:
+        """What is remembered of the stream, `age` seconds after its permissions were read."""
 
 
 class Unsettled(Exception):

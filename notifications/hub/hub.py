@@ -6,7 +6,6 @@ window serves it the rest. `settled` moves only when a fan-out is over; the wind
 fan-out begins.
 """
 
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import batched
 
@@ -15,14 +14,15 @@ from notifications.hub.encoders import PLAIN, Encoder
 from notifications.hub.payloads import MAX_CHUNK_BYTES, Chunk, KeepAliveCache, pack
 from notifications.hub.resume import resolve_start, resolve_topic_starts, take_backlog, take_opening
 from notifications.hub.scheduling import FairQueue, Timing
-from notifications.hub.subscribers import CloseReason, SlowSubscribers, Start, Subscriber
+from notifications.hub.slow_subscribers import SlowSubscribers
+from notifications.hub.subscribers import CloseReason, Start, Subscriber
 from notifications.hub.window import Window
 from notifications.log.cursors import Cursor, Position, make_position, position_ms
 from notifications.log.entries import Batch, ResetReason
 from notifications.telemetry.counters import process_counters
-from notifications.transport.base import Payload, Transport
-
-logger = logging.getLogger("carillon")
+from notifications.telemetry.logs import logger
+from notifications.telemetry.tracing import delivery_span
+from notifications.transport.base import Loss, Payload, Transport
 
 
 class Hub:
@@ -37,12 +37,12 @@ class Hub:
         self._slow = SlowSubscribers(self.timing.clock)
         self._queue = FairQueue(self._serve, time_slice=self.timing.time_slice)
         self._keepalives = KeepAliveCache()
-        self.on_leave: list[Callable[[Subscriber], object]] = []
-        """Called with each subscriber that has left."""
+        self.on_leave: list[Callable[[Subscriber, CloseReason], object]] = []
+        """Called with each subscriber that has left, and why."""
 
     @property
     def head(self) -> Cursor:
-        """The last position that this process has read."""
+        """The last position read. Threads ask too, so `reload` sets the window before the epoch."""
         return Cursor(self._epoch, self._window.head)
 
     @property
@@ -77,7 +77,7 @@ class Hub:
     ) -> Subscriber:
         """Resolve the start, join the audience and write the opening, in one step of the loop."""
         window, epoch = self._window, self._epoch
-        position, reset = resolve_start(start, window, epoch)
+        position, reset = resolve_start(start, topics, window, epoch)
         first = {topic: make_position(ms) for topic, ms in since.items()} if since else {}
         lost: Collection[str] = topics
         if start.cursors:
@@ -85,14 +85,18 @@ class Hub:
             first |= later
             reset = ResetReason.UNKNOWN if lost else None
         audience = self._audiences.of(topics, encoder)
-        subscriber = Subscriber(self, audience, transport, position, subjects=subjects)
+        now = self.timing.clock()
+        subscriber = Subscriber(
+            self, audience, transport, position, opened_at=now, subjects=subjects
+        )
         process_counters.opened += 1
         if first:
             subscriber.limit_history(first, head=window.head)
-        if encoder.opens_with_cursor and not (reset or denied) and position >= window.head:
-            opening = self._keepalives.at(Cursor(epoch, position), encoder)
+        is_usual = not (reset or denied or start.page_user)
+        if encoder.opens_with_cursor and is_usual and position >= window.head:
+            opening = self._keepalives.at(epoch, position, encoder)
         else:
-            blocks = take_opening(subscriber, window, epoch, reset=reset, lost=lost, denied=denied)
+            blocks = take_opening(subscriber, window, epoch, reset, lost, denied, start.page_user)
             opening = Payload(blocks)
         self._write(subscriber, opening, subscriber.position)
         self._serve_soon(subscriber)
@@ -112,10 +116,10 @@ class Hub:
         self._slow.discard(subscriber)
         self._audiences.leave(subscriber)
         for callback in self.on_leave:
-            callback(subscriber)
+            callback(subscriber, reason)
         process_counters.closed[reason] += 1
-        topics = len(subscriber.audience.topics)
-        logger.log(reason.level, "stream.closed reason=%s topics=%d", reason, topics)
+        if logger.isEnabledFor(reason.level):
+            subscriber.log_end(reason, now=self.timing.clock())
 
     def close(
         self, subscriber: Subscriber, reason: CloseReason, *, topics: Collection[str] = ()
@@ -137,6 +141,14 @@ class Hub:
         """
         self._window.append(batch)
         before = process_counters.delivered
+        with delivery_span(entry.trace for entry in batch.entries):
+            await self._deliver(batch)
+        self._settled = self._window.head
+        process_counters.read += len(batch.entries)
+        if process_counters.delivered != before:
+            process_counters.record_latency(position_ms(batch.entries[0].position))
+
+    async def _deliver(self, batch: Batch) -> None:
         time_slice = self.timing.time_slice()
         for group in await self._audiences.concerned(batch.entries, time_slice):
             for chunk in pack(group.entries, group.audience, self._epoch):
@@ -146,10 +158,6 @@ class Hub:
                     self._fan_out(members, chunk)
                     if time_slice.expired:
                         await time_slice.pause()
-        self._settled = self._window.head
-        process_counters.read += len(batch.entries)
-        if process_counters.delivered != before:
-            process_counters.record_latency(position_ms(batch.entries[0].position))
 
     def _fan_out(self, members: Sequence[Subscriber], chunk: Chunk) -> None:
         """Write the chunk to the members that have everything before it and none of its events.
@@ -187,9 +195,11 @@ class Hub:
         else:  # the closing block is sent
             subscriber.release()
 
-    def lost(self, subscriber: Subscriber) -> None:
-        if subscriber.open:
-            self.close(subscriber, CloseReason.WRITE_FAILED)
+    def lost(self, subscriber: Subscriber, loss: Loss = Loss.FAILED) -> None:
+        if loss is Loss.LEFT:
+            self.leave(subscriber, CloseReason.CLIENT_LEFT)
+        elif subscriber.open:
+            self.close(subscriber, CloseReason(loss))
         else:
             self._slow.discard(subscriber)
             self._drop(subscriber)
@@ -238,8 +248,8 @@ class Hub:
     def keep_alive(self, subscriber: Subscriber) -> None:
         """Write the position of a caught-up subscriber, so that its cursor never grows old."""
         if subscriber.open and not subscriber.behind and not subscriber.transport.busy:
-            at = Cursor(self._epoch, subscriber.reached(self._settled))
-            keepalive = self._keepalives.at(at, subscriber.audience.encoder)
+            position = max(subscriber.position, self._settled)
+            keepalive = self._keepalives.at(self._epoch, position, subscriber.audience.encoder)
             self._write(subscriber, keepalive, subscriber.position)
 
     def continuation_of(self, subscriber: Subscriber) -> Start:
@@ -269,7 +279,7 @@ class Hub:
     async def reload(self, epoch: str, window: Window, reason: ResetReason) -> None:
         """Replace the window. Every subscriber gets a reset, because it may have missed events."""
         old = self._window
-        self._epoch, self._window, self._settled = epoch, window, window.head
+        self._window, self._epoch, self._settled = window, epoch, window.head
         members = self.subscribers
         for member in members:
             member.require_reset(reason)

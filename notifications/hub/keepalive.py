@@ -1,12 +1,15 @@
 """What happens on a clock: keep-alives, write deadlines, maximum ages, trimming of the window."""
 
 import asyncio
+from itertools import batched
 
 from notifications.hub.hub import Hub
 from notifications.hub.scheduling import TimerWheel
 from notifications.hub.subscribers import CloseReason, Subscriber
 
-TICK_SECONDS = 0.1
+SHORTEST_TICK_SECONDS, LONGEST_TICK_SECONDS = 0.1, 0.5
+TICKS_PER_PERIOD = 40
+"""The streams of a tick are visited in one pass: to wake up for a few costs more than the few."""
 JITTER = 0.25
 BUSY_SECONDS = 1.0
 """The pause before another visit to a stream that is too old but whose transport is busy."""
@@ -26,7 +29,7 @@ class KeepAlive:
         period: float,
         write_deadline: float,
         max_age: float = 0,
-        tick_seconds: float = TICK_SECONDS,
+        tick_seconds: float | None = None,
         busy_seconds: float = BUSY_SECONDS,
     ) -> None:
         self._hub = hub
@@ -34,66 +37,52 @@ class KeepAlive:
         self._period = period
         self._write_deadline = write_deadline
         self._max_age = max_age
-        self._tick_seconds = tick_seconds
         self._busy_seconds = busy_seconds
+        self._tick_seconds = tick_seconds or min(
+            max(SHORTEST_TICK_SECONDS, min(period, write_deadline) / TICKS_PER_PERIOD),
+            LONGEST_TICK_SECONDS,
+        )
         clock = self._timing.clock
-        self._visits: TimerWheel[Subscriber] = TimerWheel(tick_seconds, clock=clock)
-        self._unacknowledged: TimerWheel[Subscriber] = TimerWheel(tick_seconds, clock=clock)
+        self._visits: TimerWheel[Subscriber] = TimerWheel(self._tick_seconds, clock=clock)
         hub.on_leave.append(self._forget)
 
     def add(self, subscriber: Subscriber) -> None:
         if not subscriber.open:
             return
+        # A keep-alive fits into the kernel's buffer, so the write to a vanished client never fails.
+        subscriber.transport.limit_unacknowledged(self._write_deadline)
         if self._max_age:
             subscriber.limit_age(self._timing.clock() + self._jittered(self._max_age))
-        self._schedule(subscriber)
+        self._schedule(subscriber, now=self._timing.clock())
 
-    def _forget(self, subscriber: Subscriber) -> None:
+    def _forget(self, subscriber: Subscriber, _: CloseReason) -> None:
         """The subscriber has left the hub."""
         self._visits.remove(subscriber, subscriber.visit_tick)
-        for tick in subscriber.check_ticks:
-            self._unacknowledged.remove(subscriber, tick)
 
-    def _schedule(self, subscriber: Subscriber) -> None:
-        left = max(self._busy_seconds, subscriber.expires_at - self._timing.clock())
-        after = min(self._jittered(self._period), left)
-        subscriber.file_visit(self._visits.add(subscriber, after=after))
-
-    def _schedule_check(self, subscriber: Subscriber) -> None:
-        tick = self._unacknowledged.add(subscriber, after=self._write_deadline)
-        subscriber.file_check(tick, now=self._unacknowledged.last_tick)
+    def _schedule(self, subscriber: Subscriber, *, now: float) -> None:
+        after = self._jittered(self._period)
+        if subscriber.expires_at - now < after:
+            after = min(after, max(self._busy_seconds, subscriber.expires_at - now))
+        subscriber.file_visit(self._visits.add(subscriber, after=after, now=now))
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
         while True:
             await asyncio.sleep(self._tick_seconds)
             await self._visit(self._visits.due())
-            await self._close_unresponsive(self._unacknowledged.due())
             await self._hub.close_slow_subscribers(deadline=self._write_deadline)
             await self._hub.trim(now_ms=int(self._timing.wall_clock() * 1000))
 
     async def _visit(self, due: list[Subscriber]) -> None:
         time_slice = self._timing.time_slice()
-        now = self._timing.clock()
-        for subscriber in due:
-            if subscriber.expires_at <= now and not subscriber.transport.busy:
-                self._hub.close(subscriber, CloseReason.TOO_OLD)
-            elif subscriber.open:
-                self._hub.keep_alive(subscriber)
-                self._schedule(subscriber)
-                self._schedule_check(subscriber)
-            if time_slice.expired:
-                await time_slice.pause()
-
-    async def _close_unresponsive(self, due: list[Subscriber]) -> None:
-        """Close the streams whose clients did not acknowledge even their last keep-alive.
-
-        A keep-alive fits into the kernel's buffer, so the write to a vanished client never fails.
-        """
-        time_slice = self._timing.time_slice()
-        for subscriber in due:
-            if subscriber.open and subscriber.transport.is_unresponsive(self._write_deadline):
-                self._hub.close(subscriber, CloseReason.TOO_SLOW)
+        for some in batched(due, self._timing.stride):
+            now = self._timing.clock()
+            for subscriber in some:
+                if subscriber.expires_at <= now and not subscriber.transport.busy:
+                    self._hub.close(subscriber, CloseReason.TOO_OLD)
+                elif subscriber.open:
+                    self._hub.keep_alive(subscriber)
+                    self._schedule(subscriber, now=now)
             if time_slice.expired:
                 await time_slice.pause()
 

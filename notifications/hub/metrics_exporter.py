@@ -1,13 +1,18 @@
 """Exports the state of this process as metrics: once a second, and when a scraper asks."""
 
 import asyncio
+import os
 from importlib.util import find_spec
+from math import inf
 
+from notifications.conf import get_settings
 from notifications.errors import Unavailable
 from notifications.hub.hub import Hub
+from notifications.hub.quotas import descriptor_limit, stream_limit
 from notifications.log.base import Log
 from notifications.log.cursors import Cursor
 from notifications.telemetry.counters import process_counters
+from notifications.telemetry.process import open_descriptors, resident_bytes
 
 EXPORT_SECONDS = 1.0
 LAG_CHECK_SECONDS = 5.0
@@ -20,12 +25,28 @@ def is_available() -> bool:
     return find_spec("prometheus_client") is not None
 
 
+def forget_process(pid: int) -> None:
+    """Drop the gauges of a process that has ended, if prometheus-client itself exchanges them."""
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR") and is_available():
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(pid)
+
+
 class MetricsExporter:
     """Lives in the event loop of its hub."""
 
-    def __init__(self, hub: Hub, log: Log, *, catch_up_seconds: float = CATCH_UP_SECONDS) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        log: Log,
+        *,
+        check_seconds: float = LAG_CHECK_SECONDS,
+        catch_up_seconds: float = CATCH_UP_SECONDS,
+    ) -> None:
         self._hub = hub
         self._log = log
+        self._check_seconds = max(check_seconds, LAG_CHECK_SECONDS)
         self._catch_up_seconds = catch_up_seconds
         self._last_complete = hub.timing.clock()
         self._lags = False
@@ -38,7 +59,7 @@ class MetricsExporter:
 
     def export(self) -> None:
         # Imported here because `prometheus_client`, which the module needs, may not be installed.
-        from notifications.telemetry import metrics
+        from notifications.telemetry import exposition, metrics
 
         metrics.export_counters()
         metrics.STREAMS.set(process_counters.open)
@@ -49,6 +70,12 @@ class MetricsExporter:
         metrics.WINDOW_BYTES.set(window.size)
         lag = self._hub.timing.clock() - self._last_complete if self._lags else 0
         metrics.TAIL_LAG.set(lag)
+        limit = descriptor_limit()
+        metrics.STREAMS_LIMIT.set(stream_limit(get_settings().MAX_STREAMS, limit) or inf)
+        metrics.MEMORY.set(resident_bytes())
+        metrics.DESCRIPTORS.set(open_descriptors())
+        metrics.DESCRIPTORS_LIMIT.set(inf if limit is None else limit)
+        exposition.write()
 
     async def _export_periodically(self) -> None:
         while True:
@@ -58,7 +85,7 @@ class MetricsExporter:
     async def _check_lag_periodically(self) -> None:
         timing = self._hub.timing
         while True:
-            await asyncio.sleep(LAG_CHECK_SECONDS * timing.random.uniform(0.75, 1.25))
+            await asyncio.sleep(self._check_seconds * timing.random.uniform(0.75, 1.25))
             self._lags = not await self._is_complete()
             if not self._lags:
                 self._last_complete = timing.clock()

@@ -31,7 +31,10 @@ class Chunk:
 
 
 def pack(entries: Sequence[Entry], audience: Audience, epoch: str) -> Iterator[Chunk]:
-    """Encode the entries for an audience, in as few chunks as possible. `entries` is not empty."""
+    """Encode the entries for an audience, in as few chunks as possible. `entries` is not empty.
+
+    No chunk covers an entry for which the encoder has nothing to say.
+    """
     encoder, topics = audience.encoder, audience.topics
     blocks: list[bytes] = []
     size = 0
@@ -39,7 +42,11 @@ def pack(entries: Sequence[Entry], audience: Audience, epoch: str) -> Iterator[C
     first = last = entries[0].position
     for entry in entries:
         block = encoder.event(epoch, entry, topics)
-        if blocks and size + len(block) > MAX_CHUNK_BYTES:
+        if not block:
+            continue
+        if not blocks:
+            first = entry.position
+        elif size + len(block) > MAX_CHUNK_BYTES:
             yield Chunk(first, last, Payload(b"".join(blocks)), len(blocks), skip)
             blocks, size, first, skip = [], 0, entry.position, frozenset()
         blocks.append(block)
@@ -47,12 +54,14 @@ def pack(entries: Sequence[Entry], audience: Audience, epoch: str) -> Iterator[C
         last = entry.position
         if entry.skip:
             skip |= entry.skip
-    yield Chunk(first, last, Payload(b"".join(blocks)), len(blocks), skip)
+    if blocks:
+        yield Chunk(first, last, Payload(b"".join(blocks)), len(blocks), skip)
 
 
 @dataclass(slots=True)
 class _KeepAlive:
-    at: Cursor
+    epoch: str
+    position: Position
     payload: Payload
     uses_left: int
 
@@ -68,12 +77,17 @@ class KeepAliveCache:
         self._uses = uses
         self._latest: dict[Encoder, _KeepAlive] = {}
 
-    def at(self, cursor: Cursor, encoder: Encoder) -> Payload:
+    def at(self, epoch: str, position: Position, encoder: Encoder) -> Payload:
         keepalive = self._latest.get(encoder)
-        if keepalive is None or not keepalive.uses_left or keepalive.at != cursor:
+        if (
+            keepalive is None
+            or not keepalive.uses_left
+            or keepalive.position != position
+            or keepalive.epoch != epoch
+        ):
             if len(self._latest) >= MAX_CACHED_ENCODERS:
                 self._latest.clear()
-            payload = Payload(encoder.cursor(cursor))
-            keepalive = self._latest[encoder] = _KeepAlive(cursor, payload, self._uses)
+            payload = Payload(encoder.cursor(Cursor(epoch, position)))
+            keepalive = self._latest[encoder] = _KeepAlive(epoch, position, payload, self._uses)
         keepalive.uses_left -= 1
         return keepalive.payload

@@ -7,7 +7,7 @@ a router of ours is asked before those, and sends every read where the writes go
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -39,15 +39,16 @@ def routes_reads() -> bool:
     )
 
 
-@contextmanager
-def reads_from_primary() -> Iterator[None]:
+def reads_from_primary() -> AbstractContextManager[None]:
     """Within the block, and in the threads and tasks that it uses, the ORM reads from the primary.
 
     `QuerySet.using()` is obeyed all the same.
     """
-    if not routes_reads():
-        yield
-        return
+    return _reading_from_primary() if routes_reads() else nullcontext()
+
+
+@contextmanager
+def _reading_from_primary() -> Iterator[None]:
     # Here, and not once at the start, because a changed setting brings a new list.
     if router.routers[0] is not _PRIMARY_ROUTER:
         router.routers.insert(0, _PRIMARY_ROUTER)

@@ -1,6 +1,5 @@
 """Quotas: how many streams may be open in this process: in all, per address and per user."""
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -9,10 +8,10 @@ from typing import Any
 from notifications.conf import Settings
 from notifications.hub.client_ip import client_address
 from notifications.hub.grants import Grant
+from notifications.hub.refusals import HeldRefusals
 from notifications.hub.subscribers import CloseReason, Subscriber
+from notifications.telemetry.logs import logger
 from notifications.topics import NAMESPACE_END
-
-logger = logging.getLogger("carillon")
 
 LOG_EVERY_SECONDS = 10.0
 ADDRESS, USERS = "address:", ("user:", "token:")
@@ -35,6 +34,14 @@ def descriptors_for_streams(limit: int | None) -> int | None:
     return None if limit is None else max(1, limit - max(MIN_OTHER_DESCRIPTORS, limit // 20))
 
 
+def stream_limit(most: int, descriptors: int | None) -> int:
+    """How many streams may be open if a setting allows so many; 0 for no limit.
+
+    A process without descriptors could not even tell its clients when to come back.
+    """
+    return min(most, descriptors_for_streams(descriptors) or most) if most else 0
+
+
 class Quotas:
     """Counts streams by name: `address:192.0.2.7`, `user:5`. Lives in one event loop."""
 
@@ -46,13 +53,10 @@ class Quotas:
         read_descriptor_limit: Callable[[], int | None] = descriptor_limit,
     ) -> None:
         self._clock = clock
-        self._max_streams = settings.MAX_STREAMS
-        if self._max_streams:
-            # A process without descriptors could not even tell its clients when to come back.
-            possible = descriptors_for_streams(read_descriptor_limit())
-            self._max_streams = min(self._max_streams, possible or self._max_streams)
+        self._max_streams = stream_limit(settings.MAX_STREAMS, read_descriptor_limit())
         self._max_per_address = settings.MAX_STREAMS_PER_ADDRESS
         self._max_per_user = settings.MAX_STREAMS_PER_USER
+        self.held_refusals = HeldRefusals()
         self._open = 0
         self._by_name: Counter[str] = Counter()
         self._logged: dict[CloseReason, float] = {}
@@ -106,7 +110,7 @@ class Quotas:
         if now - self._logged.get(reason, -LOG_EVERY_SECONDS) >= LOG_EVERY_SECONDS:
             self._logged[reason] = now
             by = name.replace(NAMESPACE_END, "/")
-            logger.warning("stream.refused reason=%s by=%s streams=%d", reason, by, self._open)
+            logger.warning("stream.refused", reason=reason, by=by, streams=self._open)
         return reason
 
     def take(self, subscriber: Subscriber, names: tuple[str, ...]) -> None:
@@ -116,7 +120,7 @@ class Quotas:
         for name in names:
             self._by_name[name] += 1
 
-    def release(self, subscriber: Subscriber) -> None:
+    def release(self, subscriber: Subscriber, _: CloseReason) -> None:
         """Stop counting a stream that has left."""
         if subscriber.quota_names is None:
             return

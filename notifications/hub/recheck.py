@@ -1,6 +1,5 @@
 """Rechecks: whether a grant in use still holds, by one set of rules for streams and exports."""
 
-import logging
 import random
 import time
 from collections.abc import Callable, Collection
@@ -13,8 +12,7 @@ from notifications.hub.primary import reads_from_primary
 from notifications.hub.scheduling import Randomness
 from notifications.hub.subscribers import CloseReason
 from notifications.log.entries import EVERYONE, ControlAction, ControlEntry
-
-logger = logging.getLogger("carillon")
+from notifications.telemetry.logs import logger
 
 JITTER = 0.25
 """A grant is rechecked up to this part of its maximum age earlier, so that rechecks spread out."""
@@ -68,8 +66,9 @@ class RecheckPolicy:
         self._retry_seconds = retry_seconds
 
     def seconds_until_recheck(self, held: HeldGrant) -> float:
-        """How long a grant that has just been confirmed is believed."""
-        return self._capped(held, self._max_age * self._random.uniform(1 - self._jitter, 1))
+        """How long a grant is still believed that was confirmed just now, or some time ago."""
+        believed = self._max_age * self._random.uniform(1 - self._jitter, 1)
+        return self._capped(held, max(0.0, believed - (self._clock() - held.confirmed)))
 
     def _capped(self, held: HeldGrant, seconds: float) -> float:
         """`seconds`, or the time until the grant expires if it is shorter."""
@@ -89,7 +88,7 @@ class RecheckPolicy:
         except Unsettled as change:
             return self._unsettled(held, change.limit_seconds)
         except Exception:
-            logger.exception("grant.unknown subjects=%s", ",".join(held.grant.subjects))
+            logger.exception("grant.unknown", subjects=held.grant.subjects)
             return self._unanswered(held)
         if grant is None or not grant.still_covers(held.grant):
             lost = set(held.grant.topics).difference(grant.topics if grant else ())

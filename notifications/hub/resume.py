@@ -11,15 +11,19 @@ from notifications.log.entries import ResetReason
 from notifications.telemetry.counters import process_counters
 
 
-def resolve_start(start: Start, window: Window, epoch: str) -> tuple[Position, ResetReason | None]:
-    """The position after which a stream starts; and the reason of a reset, or None.
+def resolve_start(
+    start: Start, topics: Collection[str], window: Window, epoch: str
+) -> tuple[Position, ResetReason | None]:
+    """The position after which a stream of these topics starts; and the reason of a reset, or None.
 
     A cursor ahead of this process is accepted for now, since another process may have read further;
-    `Runtime._verify_cursor` asks the log.
+    `verify_cursor` asks the log.
     """
     head = window.head
     if start.since_ms is not None:
         return window.position_before(start.since_ms), None
+    if start.last:
+        return window.position_before_last(start.last, topics), None
     if start.cursor is None:
         return head, None
     cursor = start.cursor
@@ -68,15 +72,21 @@ def take_opening(
     subscriber: Subscriber,
     window: Window,
     epoch: str,
-    *,
     reset: ResetReason | None,
     lost: Collection[str],
     denied: Collection[str],
+    user: str = "",
 ) -> bytes:
-    """The opening blocks, and as much of the backlog as fits into the same payload."""
+    """The opening blocks, and as much of the backlog as fits into the same payload.
+
+    `user`: that of the page, for the opening to repeat.
+    """
     at = Cursor(epoch, subscriber.position)
     encoder = subscriber.audience.encoder
-    opening = encoder.for_limited_history(subscriber.since or {}).opening(at, reset, lost)
+    if user:
+        opening = encoder.opening_of_page(user, at, reset)
+    else:
+        opening = encoder.for_limited_history(subscriber.since or {}).opening(at, reset, lost)
     if denied:
         opening += encoder.denied(at, denied)
     if reset:
@@ -106,6 +116,8 @@ def take_backlog(subscriber: Subscriber, window: Window, epoch: str, *, room: in
         if (since or entry.skip) and not subscriber.may_receive(entry):
             continue
         block = encoder.event(epoch, entry, topics)
+        if not block:
+            continue
         room -= len(block)
         if blocks and room < 0:
             subscriber.advance(position)

@@ -6,7 +6,6 @@ the loop.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from contextvars import Context
@@ -14,8 +13,11 @@ from contextvars import Context
 from notifications.conf import Settings, get_settings
 from notifications.errors import Unavailable
 from notifications.hub import past_controls
+from notifications.hub.cursor_ahead import verify_cursor
 from notifications.hub.drain import close_all, drain
 from notifications.hub.encoders import PLAIN, Encoder
+from notifications.hub.end_notices import EndNotices
+from notifications.hub.ended import EndedStreams
 from notifications.hub.enforcement import Enforcement
 from notifications.hub.grants import Grant
 from notifications.hub.hub import Hub
@@ -26,19 +28,17 @@ from notifications.hub.scheduling import Timing
 from notifications.hub.subscribers import CloseReason, Start, Subscriber
 from notifications.hub.window import Window
 from notifications.log.base import Log
-from notifications.log.cursors import Cursor, position_ms
+from notifications.log.cursors import position_ms
 from notifications.log.entries import EVERYONE, ControlAction, ControlEntry, Gap, ResetReason
 from notifications.log.factory import open_log, retention
+from notifications.telemetry.logs import logger
 from notifications.transport.base import Transport
-
-logger = logging.getLogger("carillon")
 
 RETRY_SECONDS = 0.5
 """The pause before the log is asked again, give or take a half."""
 
 control_observers: list[Callable[[ControlEntry], object]] = []
-"""Called before each control entry is applied: possibly twice, once at once in its own process and
-once from the log."""
+"""Called before each control entry is applied: in its own process at once, and from the log."""
 
 services: list[Callable[[Settings], Coroutine[None, None, None]]] = []
 """What runs beside the hub of each event loop, from the runtime's start to its end.
@@ -66,10 +66,14 @@ class Runtime:
         self._enforcement: Enforcement | None = None
         self._exporter: MetricsExporter | None = None
         self.quotas = Quotas(settings, clock=self._timing.clock)
+        self.end_notices = EndNotices(self._spawn)
         self._loaded = asyncio.Event()
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
+        self.ended = EndedStreams(
+            log, age=settings.CONTINUE_AGE, clock=self._timing.clock, spawn=self._spawn
+        )
         self._spawn(self._run())
         for service in services:
             self._spawn(service(settings))
@@ -125,25 +129,12 @@ class Runtime:
             self._keepalive.add(subscriber)
             self._enforcement.add(subscriber, grant)
         if subscriber.position > self.hub.head.position:
-            cursor = Cursor(self.hub.head.epoch, subscriber.position)
-            self._spawn(self._verify_cursor(subscriber, cursor))
+            self._spawn(verify_cursor(self.log, self.hub, subscriber, pause=self._pause))
         return subscriber
-
-    async def _verify_cursor(self, subscriber: Subscriber, cursor: Cursor) -> None:
-        """Send a reset if the log has not reached a cursor that is ahead of this process."""
-        while subscriber.open and self.hub.head.epoch == cursor.epoch:
-            try:
-                state = await self.log.state()
-            except Unavailable:
-                await self._pause()
-                continue
-            if state.epoch == cursor.epoch and state.position < cursor.position:
-                self.hub.reset(subscriber, ResetReason.UNKNOWN)
-            return
 
     def export(self) -> None:
         """Bring the metrics up to date."""
-        if self._exporter is not None:
+        if self._exporter:
             self._exporter.export()
 
     # Ending
@@ -162,6 +153,8 @@ class Runtime:
         self._stopping = True
         if self._hub is not None:
             await close_all(self._hub, CloseReason.STOPPING)
+            await self.ended.flush()
+        await self.end_notices.finish()
         self.export()
         for task in self._tasks:
             task.cancel()
@@ -171,19 +164,20 @@ class Runtime:
 
     async def _run(self) -> None:
         async with self.log:
-            reason = ResetReason.UNKNOWN
+            reason, fault = ResetReason.UNKNOWN, ""
             while True:
                 try:
                     epoch, window = await self._load()
                 except Unavailable as error:
-                    logger.warning("window.unavailable error=%r", error.detail)
+                    if error.detail != fault:
+                        fault = error.detail
+                        logger.warning("window.unavailable", error=fault)
                     await self._pause()
                     continue
                 if self._hub is None:
                     self._start_hub(epoch, window)
-                else:
+                else:  # A control entry may be among the entries that are lost.
                     await self._hub.reload(epoch, window, reason)
-                    # A control entry may be among the entries that are lost.
                     await self._apply([ControlEntry(ControlAction.RECHECK, (EVERYONE,), "")])
                 try:
                     reason = await self._follow_tail()
@@ -192,7 +186,7 @@ class Runtime:
                     logger.exception("tail.failed")
                     reason = ResetReason.UNKNOWN
                     await asyncio.sleep(self._retry_seconds)
-                logger.warning("log.gap reason=%s", reason)
+                logger.warning("log.gap", reason=reason)
 
     async def _load(self) -> tuple[str, Window]:
         state = await self.log.state()
@@ -207,7 +201,7 @@ class Runtime:
                     await time_slice.pause()
         if window.head != state.position:
             window.restart(state.position)
-        logger.info("window.loaded events=%d bytes=%d", len(window), window.size)
+        logger.info("window.loaded", events=len(window), bytes=window.size)
         return state.epoch, window
 
     def _start_hub(self, epoch: str, window: Window) -> None:
@@ -218,12 +212,14 @@ class Runtime:
             write_deadline=self._settings.WRITE_DEADLINE,
             max_age=self._settings.MAX_STREAM_AGE,
         )
-        hub.on_leave.append(self.quotas.release)
-        self._enforcement = Enforcement(hub, max_age=self._settings.GRANT_MAX_AGE)
+        hub.on_leave += [self.quotas.release, self.end_notices.send]
+        max_age, on_end = self._settings.GRANT_MAX_AGE, self.ended.add
+        self._enforcement = Enforcement(hub, max_age=max_age, on_end=on_end)
         self._spawn(self._keepalive.run())
         self._spawn(self._enforcement.run())
         if is_available():
-            self._exporter = MetricsExporter(hub, self.log)
+            check_seconds = self._settings.REDIS_IDLE_CHECK
+            self._exporter = MetricsExporter(hub, self.log, check_seconds=check_seconds)
             self._spawn(self._exporter.run())
         self._loaded.set()
 
@@ -255,11 +251,12 @@ class Runtime:
     async def _pause(self) -> None:
         await asyncio.sleep(self._retry_seconds * self._timing.random.uniform(0.5, 1.5))
 
-    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
         # In an empty context: otherwise the task would hold that of the request that started it.
         task = asyncio.get_running_loop().create_task(coroutine, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
+        return task
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -280,8 +277,8 @@ def start() -> Runtime:
     loop = asyncio.get_running_loop()
     runtime = _runtimes.get(loop)
     if runtime is None:
-        for closed in [other for other in _runtimes if other.is_closed()]:
-            del _runtimes[closed]
+        for closed in [other for other in list(_runtimes) if other.is_closed()]:
+            _runtimes.pop(closed, None)
         settings = get_settings()
         runtime = _runtimes[loop] = Runtime(settings, open_log(settings))
     return runtime
@@ -295,6 +292,8 @@ def apply_control(control: ControlEntry) -> None:
 
 async def stop() -> None:
     """Stop the runtime of the running event loop, if there is one."""
-    runtime = _runtimes.pop(asyncio.get_running_loop(), None)
+    runtime = current()
     if runtime is not None:
         await runtime.stop()
+        # Only now, or a request that comes meanwhile would start another.
+        _runtimes.pop(asyncio.get_running_loop(), None)

@@ -109,11 +109,6 @@ class TimerWheel[T]:
         self._due: dict[int, tuple[int, dict[T, None]]] = {}
         self._last_tick = self._current_tick
 
-    @property
-    def last_tick(self) -> int:
-        """The last tick whose items have been taken out."""
-        return self._last_tick
-
     def __len__(self) -> int:
         return sum(len(items) for _, items in self._due.values())
 
@@ -121,15 +116,25 @@ class TimerWheel[T]:
     def _current_tick(self) -> int:
         return int(self._clock() / self._tick_seconds)
 
-    def add(self, item: T, *, after: float) -> int:
+    def __bool__(self) -> bool:
+        return bool(self._due)
+
+    def add(self, item: T, *, after: float, now: float | None = None) -> int:
         """File an item that is due in `after` seconds. Returns its tick, for `remove`.
 
-        The number is the same object for all items of a tick, so to keep it costs no memory.
+        The number is the same object for all items of a tick, so to keep it costs no memory. `now`:
+        the time by the wheel's clock, if the caller has just read it.
         """
-        tick = int((self._clock() + max(0.0, after)) / self._tick_seconds) + 1
-        tick, items = self._due.setdefault(tick, (tick, {}))
-        items[item] = None
-        return tick
+        now = self._clock() if now is None else now
+        if not self._due:
+            # The wheel may have been at rest for long, and no tick of that time has an item.
+            self._last_tick = max(self._last_tick, int(now / self._tick_seconds))
+        tick = int((now + max(0.0, after)) / self._tick_seconds) + 1
+        filed = self._due.get(tick)
+        if filed is None:
+            filed = self._due[tick] = (tick, {})
+        filed[1][item] = None
+        return filed[0]
 
     def remove(self, item: T, tick: int) -> None:
         """Take an item out; it may have been due already."""

@@ -2,23 +2,22 @@
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from notifications.hub import runtime
 from notifications.hub.encoders import PLAIN, Encoder
+from notifications.hub.end_notices import EndNotice
 from notifications.hub.grants import Grant
 from notifications.hub.hub import Hub
+from notifications.hub.refusals import Refusal
 from notifications.hub.subscribers import CloseReason, Start, Subscriber
-from notifications.telemetry.counters import process_counters
 from notifications.transport.base import Payload, Transport
 from notifications.transport.pull import PullTransport
 
 READY_TIMEOUT_SECONDS = 2.0
 """How long a new stream waits for a process that has just started to load its window."""
-
-type EndNotice = Callable[[], Awaitable[object]]
-"""Called after the client has left."""
 
 
 class EventStream:
@@ -34,32 +33,40 @@ class EventStream:
         encoder: Encoder = PLAIN,
         *,
         end_notice: EndNotice | None = None,
+        refused: CloseReason | None = None,
     ) -> None:
+        """`refused`: the reason why the stream cannot open, if its view knows one."""
         self.end_notice = end_notice
         self._grant = grant
         self._start = _pinned(start)
         self._encoder = encoder
+        self._refused = refused
+        self._holding: AbstractContextManager[float] | None = None
         self._address: str | None = None
+        self._client: str | None = None
         self._quota_names: tuple[str, ...] = ()
         self._transport: PullTransport | None = None
         self._end_iteration: weakref.finalize[..., EventStream] | None = None
         """Leaves the hub, once, and at the latest when nobody refers to this stream any more."""
 
     def set_client(self, scope: Mapping[str, Any]) -> None:
-        """Take the client's address from the ASGI scope, for the quota of that address."""
+        """Take the client's address from the ASGI scope, for its quota and for the log."""
+        self._client = scope["client"][0] if scope.get("client") else None
         self._address = runtime.start().quotas.address(scope)
 
-    async def refusal(self) -> bytes | None:
-        """The closing block, if the stream cannot open now. If it can, call `open` at once.
+    async def refusal(self) -> Refusal | None:
+        """Why the stream cannot open now. If it can, call `open` at once.
 
         A process that has just started loads its window first.
         """
+        if self._refused is not None:
+            return Refusal(self._refused, self._encoder)
         running = runtime.start()
         if not await running.wait_ready(timeout=READY_TIMEOUT_SECONDS):
-            return refusal_block(running.refusal, self._encoder)
+            return Refusal(running.refusal, self._encoder)
         names = running.quotas.admit(self._address, self._grant)
         if isinstance(names, CloseReason):
-            return refusal_block(names, self._encoder)
+            return Refusal(names, self._encoder)
         self._quota_names = names
         return None
 
@@ -76,7 +83,14 @@ class EventStream:
             encoder=self._encoder,
             quota_names=self._quota_names,
         )
+        subscriber.came_from(self._client)
         return running.hub, subscriber
+
+    def open_detached(self, transport: Transport) -> None:
+        """Join the hub, and live on by it alone: nobody waits for the end of this stream."""
+        _, subscriber = self.open(transport)
+        if self.end_notice is not None:
+            runtime.start().end_notices.add(subscriber, self.end_notice)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -93,7 +107,13 @@ class EventStream:
                 )
                 self._end_iteration.atexit = False
             else:
-                self._transport.end(Payload(refusal))
+                breaks_off = self._encoder.ends_broken_off
+                self._transport.end(Payload(refusal.block()), break_off=breaks_off)
+                self._holding = runtime.start().quotas.held_refusals.hold(refusal.reason)
+        elif self._holding is not None:
+            holding, self._holding = self._holding, None
+            with holding as seconds:
+                await asyncio.sleep(seconds)
         chunk = await self._transport.pull()
         if chunk is None:
             raise StopAsyncIteration
@@ -129,16 +149,12 @@ async def _leave(hub: Hub, subscriber: Subscriber, notice: EndNotice | None) -> 
 
 def _pinned(start: Start) -> Start:
     """A stream that starts now starts when its response is made, so no later event is missed."""
-    if start.cursor is not None or start.since_ms is not None or start.cursors:
+    if start.cursor is not None or start.since_ms is not None or start.last or start.cursors:
         return start
     try:
         running = runtime.current()
     except RuntimeError:  # a synchronous view, in a thread without a loop
         return start
-    return Start(cursor=running.hub.head) if running is not None and running.ready else start
-
-
-def refusal_block(reason: CloseReason, encoder: Encoder = PLAIN) -> bytes:
-    """The closing block of a stream that does not open. Counts the refusal."""
-    process_counters.refused[reason] += 1
-    return encoder.closing(reason)
+    if running is None or not running.ready:
+        return start
+    return Start(cursor=running.hub.head, page_user=start.page_user)

@@ -1,19 +1,17 @@
 """Subscribers: what the hub keeps of each open stream, and why a stream ends."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import takewhile
 from math import inf
 from typing import Protocol
 
 from notifications.hub.encoders import Encoder
 from notifications.log.cursors import START, Cursor, Position
 from notifications.log.entries import Entry, ResetReason
-from notifications.transport.base import Payload, Transport
-
-logger = logging.getLogger("carillon")
+from notifications.telemetry.logs import logger
+from notifications.transport.base import Loss, Payload, Transport
 
 
 class CloseReason(StrEnum):
@@ -38,6 +36,7 @@ class CloseReason(StrEnum):
     """The database that holds sessions and permissions cannot be reached."""
     SIGNED_OUT = "signed_out"
     """The user logged out of the session that opened this stream."""
+    USER_CHANGED = "user_changed"  # the page was made for another user
     PERMISSION_ENDED = "permission_ended"
     """The user may no longer subscribe to at least one of these topics, or no longer exists."""
     EXPIRED = "expired"
@@ -68,21 +67,30 @@ _USUAL_REASONS = frozenset(
     }
 )
 
-_HANG_UP = frozenset({CloseReason.FELL_BEHIND, CloseReason.TOO_OLD})
-"""The connection is closed for these reasons. `FELL_BEHIND`: the client may never read the rest.
-`TOO_OLD`: the client would use the same connection again, and reach the same process."""
+CLOSING_REASONS = frozenset(CloseReason) - {
+    CloseReason.CLIENT_LEFT,
+    CloseReason.WRITE_FAILED,
+    CloseReason.TOO_SLOW,
+    CloseReason.LOG_AWAY,
+}
+"""The reasons in the `stream.closing` of a process."""
+ORIGIN_AWAY = "origin_away"
+"""The reason that a proxy gives for a service that it cannot reach (docs/deploy.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """Where a stream starts: after a cursor, at a time (ms since 1970), or, with neither, now.
 
-    Or after a cursor for each topic: None is a cursor that cannot be read.
+    Or before the `last` so many events of its topics, or after a cursor for each topic: None is a
+    cursor that cannot be read. The opening block repeats `page_user`.
     """
 
     cursor: str | Cursor | None = None
     since_ms: int | None = None
+    last: int = 0
     cursors: Mapping[str, Cursor | None] = field(default_factory=dict)
+    page_user: str = ""
 
 
 class SubscriberCallbacks(Protocol):
@@ -90,7 +98,7 @@ class SubscriberCallbacks(Protocol):
 
     def drained(self, subscriber: "Subscriber") -> None: ...
 
-    def lost(self, subscriber: "Subscriber") -> None: ...
+    def lost(self, subscriber: "Subscriber", loss: Loss) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -108,13 +116,14 @@ class Subscriber:
     Only its own methods change it. `behind`: the window may hold more for it after `position`.
     `pending_reset`: the reset to report before anything else. `since`: for each topic whose history
     is limited, the first position that may be replayed. `subjects`: the names by which
-    an event may skip it. `quota_names`: the names under which the quotas count it. `expires_at`:
-    when it reaches its maximum age, by the event loop's clock. `visit_tick` and `check_ticks`: when
-    the timer wheels have it, which forget it when it leaves.
+    an event may skip it. `opened_at`: when it joined, by the event loop's clock. `address`: its
+    client's, for the log. `quota_names`: the names under which the quotas count it. `expires_at`:
+    when it reaches its maximum age, by the event loop's clock. `visit_tick`: when the timer
+    wheel has it, which forgets it when it leaves.
     """
 
     __slots__ = (
-        *("_callbacks", "audience", "behind", "check_ticks", "expires_at", "open"),
+        *("_callbacks", "address", "audience", "behind", "expires_at", "open", "opened_at"),
         *("pending_reset", "position", "quota_names", "since", "subjects", "transport"),
         "visit_tick",
     )
@@ -126,6 +135,7 @@ class Subscriber:
         transport: Transport,
         position: Position,
         *,
+        opened_at: float,
         subjects: tuple[str, ...] = (),
     ) -> None:
         self._callbacks = callbacks
@@ -137,9 +147,10 @@ class Subscriber:
         self.pending_reset: ResetReason | None = None
         self.since: Mapping[str, Position] | None = None
         self.quota_names: tuple[str, ...] | None = None
+        self.address: str | None = None
+        self.opened_at = opened_at
         self.expires_at = inf
         self.visit_tick = 0
-        self.check_ticks: tuple[int, ...] = ()
         self.open = True
         audience.members[self] = None
         transport.callbacks = self
@@ -210,21 +221,32 @@ class Subscriber:
 
     # Its age, its quotas and its end
 
+    def came_from(self, address: str | None) -> None:
+        self.address = address
+
     def limit_age(self, expires_at: float) -> None:
         self.expires_at = expires_at
 
     def file_visit(self, tick: int) -> None:
         self.visit_tick = tick
 
-    def file_check(self, tick: int, *, now: int) -> None:
-        """A deadline may be longer than a period: then more than one check is yet to come."""
-        self.check_ticks = (*(earlier for earlier in self.check_ticks if earlier > now), tick)
-
     def count_under(self, quota_names: tuple[str, ...] | None) -> None:
         self.quota_names = quota_names
 
     def mark_closed(self) -> None:
         self.open = False
+
+    def log_end(self, reason: CloseReason, *, now: float) -> None:
+        """The line of the log that is the access log of streams."""
+        logger.log(
+            reason.level,
+            "stream.closed",
+            reason=reason,
+            topics=len(self.audience.topics),
+            address=self.address,
+            seconds=round(now - self.opened_at, 3),
+            bytes=self.transport.sent_bytes,
+        )
 
     def release(self) -> None:
         """Nothing more is sent: from now on the transport does not refer to it."""
@@ -243,7 +265,7 @@ class Subscriber:
         encoder = self.audience.encoder
         try:
             block = encoder.forbidden(reason, topics) if topics else encoder.closing(reason)
-            transport.end(Payload(block), hang_up=reason in _HANG_UP)
+            transport.end(Payload(block), break_off=encoder.ends_broken_off)
         except Exception:
             logger.exception("transport.failed")
             transport.abort()
@@ -254,35 +276,5 @@ class Subscriber:
     def drained(self) -> None:
         self._callbacks.drained(self)
 
-    def lost(self) -> None:
-        self._callbacks.lost(self)
-
-
-class SlowSubscribers:
-    """The subscribers whose transport is still busy with a payload: the one that has waited longest
-    first."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._waiting_since: dict[Subscriber, float] = {}
-        self._clock = clock
-
-    def __len__(self) -> int:
-        return len(self._waiting_since)
-
-    def add(self, subscriber: Subscriber) -> None:
-        self._waiting_since[subscriber] = self._clock()
-
-    def discard(self, subscriber: Subscriber) -> None:
-        self._waiting_since.pop(subscriber, None)
-
-    def overdue(self, deadline: float) -> Iterator[Subscriber]:
-        """Take out, one by one, the subscribers that have waited for `deadline` seconds.
-
-        Other subscribers may come and go between two steps of the iteration.
-        """
-        oldest = self._clock() - deadline
-        waited = takewhile(lambda wait: wait[1] <= oldest, self._waiting_since.items())
-        for subscriber, waiting_since in list(waited):
-            if self._waiting_since.get(subscriber) == waiting_since:
-                del self._waiting_since[subscriber]
-                yield subscriber
+    def lost(self, loss: Loss = Loss.FAILED) -> None:
+        self._callbacks.lost(self, loss)

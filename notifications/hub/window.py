@@ -59,21 +59,19 @@ class Window:
     # What comes and goes
 
     def append(self, batch: Batch) -> None:
-        """Add a batch.
-
-        A batch that does not follow the head comes after a hole, and restarts the window.
-        """
+        """Add a batch. One that does not follow the head, after a hole, restarts the window."""
         if batch.prev != self.head:
             self.restart(batch.prev)
-        for entry in batch.entries:
-            number = self._base + len(self._entries)
-            self._entries.append(entry)
+        indexes, size = self._topics, self.size
+        for number, entry in enumerate(batch.entries, self._base + len(self._entries)):
+            size += len(entry.data) + len(entry.id)
             for topic in entry.topics:
-                index = self._topics.get(topic)
-                if index is None:
-                    index = self._topics[topic] = array("Q")
-                index.append(number)
-            self.size += entry.size
+                size += len(topic)  # as in `Entry.size`, which takes longer
+                if topic not in indexes:
+                    indexes[topic] = array("Q")
+                indexes[topic].append(number)
+        self.size = size
+        self._entries += batch.entries
         self.head = batch.last
         self.trim(now_ms=position_ms(self.head), most=REMOVED_PER_STEP + 2 * len(batch.entries))
 
@@ -135,6 +133,27 @@ class Window:
         if index == self._first:
             return self.floor
         return self._entries[index - 1].position
+
+    def position_before_last(self, count: int, topics: Iterable[str]) -> Position:
+        """The position after which the last `count` events of these topics follow.
+
+        It is the head if the window has no event of theirs.
+        """
+        oldest = self._base + self._first
+        newest_first = merge(
+            *(reversed(self._topics[topic]) for topic in topics if topic in self._topics),
+            reverse=True,
+        )
+        number = None
+        for candidate in newest_first:
+            if candidate < oldest or not count:
+                break
+            if candidate != number:
+                number = candidate
+                count -= 1
+        if number is None:
+            return self.head
+        return self.floor if number == oldest else self._entries[number - self._base - 1].position
 
     def following(self, topics: Iterable[str], after: Position) -> Iterator[Entry]:
         """The events of these topics after the position, in order, each once.

@@ -1,18 +1,10 @@
-"""Acknowledgements: which positions publishers were promised, and how to repeat a lost append."""
+"""Acknowledgements: which positions publishers were promised."""
 
-import random
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 
-from notifications.errors import Unavailable
-from notifications.log import script
-from notifications.log.backoff import Backoff, Uniform
 from notifications.log.cursors import Cursor
 from notifications.log.entries import Receipt
-
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.2
-LEAST_SECONDS = 0.01
 
 
 class HighWaterMarks:
@@ -25,16 +17,17 @@ class HighWaterMarks:
         self._lock = threading.Lock()
         self._marks: dict[str, Cursor] = {}
 
-    def note(self, log: str, receipts: Iterable[Receipt]) -> None:
+    def note(self, log: str, receipts: Sequence[Receipt]) -> None:
+        """`receipts`: of one call, whose new entries have growing positions in one epoch."""
+        new = [receipt for receipt in receipts if not receipt.duplicate]
+        cursors = [
+            receipt.cursor for receipt in receipts if receipt.duplicate or receipt is new[-1]
+        ]
         with self._lock:
-            for receipt in receipts:
+            for cursor in cursors:
                 mark = self._marks.get(log)
-                if (
-                    mark is None
-                    or mark.epoch != receipt.cursor.epoch
-                    or mark.position < receipt.cursor.position
-                ):
-                    self._marks[log] = receipt.cursor
+                if mark is None or mark.epoch != cursor.epoch or mark.position < cursor.position:
+                    self._marks[log] = cursor
 
     def mark(self, log: str) -> Cursor | None:
         return self._marks.get(log)
@@ -42,47 +35,3 @@ class HighWaterMarks:
 
 high_water_marks = HighWaterMarks()
 """The marks of this process, for all instances of a log."""
-
-
-class AppendRetry:
-    """One `append` and its repetitions, within its timeout. It sends nothing itself.
-
-    `before` is a cursor that the log had reached before the first attempt.
-    """
-
-    def __init__(
-        self,
-        command: script.Command,
-        *,
-        before: Cursor | None,
-        timeout: float,
-        clock: Callable[[], float] = time.monotonic,
-        uniform: Uniform = random.uniform,
-    ) -> None:
-        self.command = command
-        self._before = before
-        self._clock = clock
-        self._deadline = clock() + timeout
-        self._backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, uniform=uniform)
-        self._doubt: Unavailable | None = None
-
-    @property
-    def remaining(self) -> float:
-        """Seconds, and never 0: redis-py takes a timeout of 0 for 'do not block at all'."""
-        return max(self._deadline - self._clock(), LEAST_SECONDS)
-
-    def pause_after(self, error: Unavailable) -> float:
-        """Prepare `command` for another attempt, and return the pause before it in seconds.
-
-        Raises the error for the publisher if the log certainly kept nothing, or if no time is left.
-        An outcome that was in doubt once stays in doubt, whatever a later attempt brings.
-        """
-        if self._doubt is None:
-            if error.outcome == "not_sent":
-                raise error
-            self._doubt = error
-            self.command = script.repetition(self.command, self._before)
-        pause = self._backoff.next_pause()
-        if pause >= self.remaining:
-            raise self._doubt
-        return pause

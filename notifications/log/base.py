@@ -6,10 +6,11 @@ from types import TracebackType
 from typing import Self
 
 from notifications.log.cursors import START, Cursor, Position
+from notifications.log.ended import StreamMemory
 from notifications.log.entries import Batch, ControlEntry, Draft, Gap, Receipt
 
 
-class Log(ABC):
+class Log(StreamMemory):
     """The log, for one event loop.
 
     Entering the log neither connects nor fails. Leaving it closes all its connections.
@@ -75,6 +76,13 @@ class SyncLog(ABC):
     @abstractmethod
     def state(self) -> Cursor:
         """As `Log.state`."""
+
+    @abstractmethod
+    def state_before(self, moment: float) -> Cursor | None:
+        """A cursor that the log had reached by a moment of `time.monotonic`: the rest follows it.
+
+        None if the log's own clock may not be read. Raises `Unavailable`.
+        """
 
     @abstractmethod
     def append(self, drafts: Sequence[Draft]) -> list[Receipt]:

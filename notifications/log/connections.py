@@ -1,96 +1,44 @@
-"""Pools of connections to the log, which discover its address if Sentinel or a cluster has it.
+"""redis-py's connections to the log, whose address Sentinel or a cluster may have, in pools.
 
-Everything of redis-py that is private or undocumented is used in this module alone.
+What `calls.py` writes once ends here: redis-py has each class twice. Everything of redis-py that is
+private or undocumented is used in this module alone, but for the hash in `discovery.py`.
+
+Discovery is ours, because redis-py's Sentinel pool believes a master that hung and was replaced,
+which loses acknowledged events, and its cluster client raises where a pool would wait.
 """
 
 import asyncio
-from contextlib import suppress
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
-from weakref import WeakSet
 
 from hiredis import pack_command
-from redis import asyncio as aio
-from redis.asyncio import connection as aio_connection
+from redis import connection as threads
+from redis.asyncio import connection as loops
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.connection import (
-    AbstractConnection,
-    BlockingConnectionPool,
-    Connection,
-    SSLConnection,
-    parse_url,
-)
-from redis.crc import key_slot
-from redis.exceptions import (
-    AskError,
-    ClusterDownError,
-    MovedError,
-    NoScriptError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
 from redis.retry import Retry
 
 from notifications.conf import redis_url
+from notifications.conf.redis_url import Address
+from notifications.log.calls import run
 from notifications.log.discovery import Discovery
-from notifications.log.script import Command, Keys, as_eval
+from notifications.log.outcomes import UNAVAILABLE_ERRORS
+from notifications.log.pool import Pool
+from notifications.log.script import Command
 
-type AsyncConnection = aio_connection.AbstractConnection
-type SyncConnection = AbstractConnection
+type AsyncConnection = loops.Connection
+type SyncConnection = threads.Connection
 
-UNAVAILABLE_ERRORS = (RedisError, OSError, TimeoutError)
-"""What redis-py and its sockets raise when the server cannot be reached or does not answer."""
-LOG_MOVED_ERRORS = (ReadOnlyError, MovedError, ClusterDownError)
-"""This server does not have the log any more: drop the connection, and discover the log again."""
-REDIRECTED_ERRORS = (MovedError, AskError, TryAgainError)
-"""Another node of the cluster has the log, or is about to get it. The command had no effect."""
-REDIRECTED_PAUSE_SECONDS = 0.02
-QUERY_TIMEOUT_SECONDS = 2.0
-"""For all servers that are asked for the log's address, if no connect timeout is set."""
+# The log decides whether to repeat a read or an append; redis-py must not.
+OPTIONS: dict[str, Any] = {"protocol": 2, "retry": Retry(NoBackoff(), 0)}
+ASYNC_OPTIONS: dict[str, Any] = {"protocol": 2, "retry": AsyncRetry(NoBackoff(), 0)}
 
 
-class Vetting:
-    """Which connections have been vetted. A connection that reconnects must be vetted again."""
-
-    def __init__(self) -> None:
-        self._vetted = WeakSet[Any]()
-
-    def has(self, connection: AsyncConnection | SyncConnection) -> bool:
-        return connection in self._vetted
-
-    def add(self, connection: AsyncConnection | SyncConnection) -> None:
-        connection.register_connect_callback(self._forget)  # type: ignore[no-untyped-call]
-        self._vetted.add(connection)
-
-    def _forget(self, connection: AsyncConnection | SyncConnection) -> None:
-        self._vetted.discard(connection)
-
-
-async def roundtrip(connection: AsyncConnection, command: Command) -> Any:
-    """Send one command and return its reply. The caller bounds the time that this takes."""
-    try:
-        await _send(connection, command)
-        return await connection.read_response()
-    except NoScriptError:
-        await _send(connection, as_eval(command))
-        return await connection.read_response()
-    except LOG_MOVED_ERRORS:
-        # The server was the master, and another is now, perhaps at the same address.
-        await connection.disconnect()
-        raise
-
-
-async def bounded_roundtrip(
-    connection: AsyncConnection, command: Command, *, timeout: float
-) -> Any:
-    """`roundtrip` within a timeout in seconds."""
-    async with asyncio.timeout(timeout):
-        return await roundtrip(connection, command)
-
-
-async def _send(connection: AsyncConnection, command: Command) -> None:
+async def send(connection: AsyncConnection, command: Command) -> None:
     try:
         # redis-py's own way to pack a command takes several times as long.
         await connection.send_packed_command(pack_command(tuple(command)))
@@ -99,23 +47,8 @@ async def _send(connection: AsyncConnection, command: Command) -> None:
         raise ConnectionError("The connection was lost.") from error
 
 
-def sync_roundtrip(connection: SyncConnection, command: Command, *, timeout: float) -> Any:
-    """`bounded_roundtrip` for synchronous code."""
-    try:
-        connection.send_command(*command)
-        return connection.read_response(timeout=timeout)
-    except NoScriptError:
-        connection.send_command(*as_eval(command))
-        return connection.read_response(timeout=timeout)
-    except LOG_MOVED_ERRORS:
-        connection.disconnect()
-        raise
-
-
-class DiscoveringConnection(aio_connection.Connection):
+class DiscoveringConnection(loops.Connection):
     """Connects to the log's address, which it discovers first."""
-
-    query_class: type[aio_connection.Connection] = aio_connection.Connection
 
     def __init__(self, *, discovery: Discovery, **options: Any) -> None:
         self._discovery = discovery
@@ -124,53 +57,29 @@ class DiscoveringConnection(aio_connection.Connection):
     async def connect(self) -> None:
         if self.is_connected and (self.host, self.port) != self._discovery.address:
             await self.disconnect(nowait=True)
+        if not self.is_connected:
+            timeout = self.socket_connect_timeout
+            self.host, self.port = await self._discovery.find(self._ask, timeout)
         await super().connect()  # type: ignore[no-untyped-call]
 
-    async def _connect(self) -> None:
-        self.host, self.port = await self._discover()
-        await super()._connect()  # type: ignore[no-untyped-call]
-
-    async def read_response(self, *args: Any, **options: Any) -> Any:
-        reply = await super().read_response(*args, **options)
-        self._discovery.check_address(self.host, self.port)
-        return reply
-
-    async def on_connect_check_health(self, check_health: bool = True) -> None:
-        await super().on_connect_check_health(check_health=check_health)
-        if self._discovery.is_sentinel:
-            with suppress(ResponseError):  # Redis may not allow this user to run ROLE.
-                await self.send_command("ROLE")
-                self._discovery.check_role(await self.read_response())
-
-    async def _discover(self) -> redis_url.Address:
-        failure: BaseException | None = None
-        for server in self._discovery.candidates():
-            try:
-                return await self._query(server)
-            except UNAVAILABLE_ERRORS as error:
-                failure = error
-        raise self._discovery.failure(failure)
-
-    async def _query(self, server: redis_url.Address) -> redis_url.Address:
-        options = _options(self._discovery.query_url, server)
-        connection = self.query_class(**options, protocol=2, retry=AsyncRetry(NoBackoff(), 0))
+    async def _ask(self, server: Address, timeout: float) -> Any:
+        url = loops.parse_url(self._discovery.query_url)
+        connection_class, options = _at(server, url, loops.Connection)
+        connection = connection_class(**options | ASYNC_OPTIONS)
         try:
-            async with asyncio.timeout(_query_timeout(self.socket_connect_timeout)):
+            async with asyncio.timeout(timeout):
                 await connection.connect()
-                await connection.send_command(*self._discovery.query)
-                return self._discovery.read_reply(server, await connection.read_response())
+                await send(connection, self._discovery.query)
+                return await connection.read_response()
         finally:
             await connection.disconnect(nowait=True)
 
 
-class DiscoveringTLSConnection(DiscoveringConnection, aio_connection.SSLConnection):
-    query_class = aio_connection.SSLConnection
+class DiscoveringTLSConnection(DiscoveringConnection, loops.SSLConnection): ...
 
 
-class DiscoveringSyncConnection(Connection):
+class DiscoveringSyncConnection(threads.Connection):
     """`DiscoveringConnection` for synchronous code."""
-
-    query_class: type[Connection] = Connection
 
     def __init__(self, *, discovery: Discovery, **options: Any) -> None:
         self._discovery = discovery
@@ -179,90 +88,169 @@ class DiscoveringSyncConnection(Connection):
     def connect(self) -> None:
         if self.is_connected and (self.host, self.port) != self._discovery.address:
             self.disconnect()  # type: ignore[no-untyped-call]
+        if not self.is_connected:
+            timeout = self.socket_connect_timeout
+            self.host, self.port = run(self._discovery.find(self._ask, timeout))
         super().connect()  # type: ignore[no-untyped-call]
 
-    def _connect(self) -> Any:
-        self.host, self.port = self._discover()
-        return super()._connect()  # type: ignore[no-untyped-call]
-
-    def read_response(self, *args: Any, **options: Any) -> Any:
-        reply = super().read_response(*args, **options)
-        self._discovery.check_address(self.host, self.port)
-        return reply
-
-    def on_connect_check_health(self, check_health: bool = True) -> None:
-        super().on_connect_check_health(check_health=check_health)
-        if self._discovery.is_sentinel:
-            with suppress(ResponseError):
-                self.send_command("ROLE")  # type: ignore[no-untyped-call]
-                self._discovery.check_role(self.read_response())
-
-    def _discover(self) -> redis_url.Address:
-        failure: BaseException | None = None
-        for server in self._discovery.candidates():
-            try:
-                return self._query(server)
-            except UNAVAILABLE_ERRORS as error:
-                failure = error
-        raise self._discovery.failure(failure)
-
-    def _query(self, server: redis_url.Address) -> redis_url.Address:
-        timeout = _query_timeout(self.socket_connect_timeout)
-        connection = self.query_class(
-            **_options(self._discovery.query_url, server),
-            protocol=2,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-        )
+    async def _ask(self, server: Address, timeout: float) -> Any:
+        url = threads.parse_url(self._discovery.query_url)
+        connection_class, options = _at(server, url, threads.Connection)
+        options |= {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+        connection = connection_class(**options | OPTIONS)
         try:
             connection.connect()
             connection.send_command(*self._discovery.query)
-            return self._discovery.read_reply(server, connection.read_response())
+            return connection.read_response()
         finally:
             connection.disconnect()
 
 
-class DiscoveringSyncTLSConnection(DiscoveringSyncConnection, SSLConnection):
-    query_class = SSLConnection
+class DiscoveringSyncTLSConnection(DiscoveringSyncConnection, threads.SSLConnection): ...
 
 
-def _query_timeout(connect_timeout: float | None) -> float:
-    """Seconds for one server that is asked, so that there is time to ask others."""
-    return (connect_timeout or QUERY_TIMEOUT_SECONDS) / 4
+def _at(server: Address, url: Mapping[str, Any], plain: type) -> tuple[type, dict[str, Any]]:
+    """The class and the options of a connection to a server, by redis-py's reading of a URL."""
+    options = {**url, "host": server[0], "port": server[1]}
+    return options.pop("connection_class", plain), options
 
 
-def _options(url: str, address: redis_url.Address) -> dict[str, Any]:
-    """redis-py's options for a URL, with another address."""
-    options: dict[str, Any] = {**parse_url(url), "host": address[0], "port": address[1]}
-    options.pop("connection_class", None)
-    return options
+class LoopPool(Pool[AsyncConnection]):
+    """For an event loop."""
+
+    def __init__(self, make: Callable[[], AsyncConnection], *, limit: int) -> None:
+        super().__init__(make, limit=limit)
+        self._lock = nullcontext()
+        self._waiting = deque[asyncio.Future[None]]()
+
+    async def _connect(self, connection: AsyncConnection) -> None:
+        await connection.connect()
+        try:
+            is_clean = not await connection.can_read()
+        except UNAVAILABLE_ERRORS:
+            is_clean = False
+        if not is_clean:
+            await connection.disconnect()
+            await connection.connect()
+
+    async def _disconnect(self, connection: AsyncConnection) -> None:
+        await connection.disconnect()
+
+    async def _wait(self, seconds: float) -> None:
+        released = asyncio.get_running_loop().create_future()
+        self._waiting.append(released)
+        try:
+            async with asyncio.timeout(seconds):
+                await released
+        except BaseException:
+            if released in self._waiting:
+                self._waiting.remove(released)
+            elif not released.cancelled():
+                self._wake()
+            raise
+
+    def _wake(self) -> None:
+        while self._waiting:
+            released = self._waiting.popleft()
+            if not released.done():  # it is done if its task was cancelled a moment ago
+                released.set_result(None)
+                return
 
 
-def async_pool(url: str, *, prefix: str, **options: Any) -> aio.BlockingConnectionPool:
-    """`url` is a `REDIS_URL`; `options` are redis-py's."""
-    parsed = redis_url.parse(url)
-    if parsed.kind == "server":
-        return aio.BlockingConnectionPool.from_url(url, **options)
-    return aio.BlockingConnectionPool(
-        connection_class=DiscoveringTLSConnection if parsed.is_tls else DiscoveringConnection,
-        **options | _discovery_options(parsed, prefix),
+class ThreadsPool(Pool[SyncConnection]):
+    """For threads. A timer closes what idles, because nothing else need happen in a process."""
+
+    def __init__(self, make: Callable[[], SyncConnection], *, limit: int) -> None:
+        super().__init__(make, limit=limit)
+
+    def _clear(self) -> None:
+        super()._clear()
+        self._lock = self._changed = threading.Condition()
+        self._timer: threading.Timer | None = None
+
+    async def _connect(self, connection: SyncConnection) -> None:
+        connection.connect()
+        try:
+            is_clean = not connection.can_read()
+        except UNAVAILABLE_ERRORS:
+            is_clean = False
+        if not is_clean:
+            connection.disconnect()
+            connection.connect()
+
+    async def _disconnect(self, connection: SyncConnection) -> None:
+        connection.disconnect()
+
+    async def _wait(self, seconds: float) -> None:
+        if seconds <= 0 or not self._changed.wait(seconds):
+            raise TimeoutError
+
+    def _wake(self) -> None:
+        self._changed.notify()
+
+    async def release(self, connection: SyncConnection) -> None:
+        await super().release(connection)
+        if self._timer is None or not self._timer.is_alive():
+            self._start_timer()
+
+    def _start_timer(self) -> None:
+        if len(self._idle) > 1:
+            self._timer = threading.Timer(self._idle_seconds, self._close_idle)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _close_idle(self) -> None:
+        run(self.close_idle())
+        self._start_timer()
+
+
+def async_maker(
+    url: str,
+    discovery: Discovery | None,
+    greet: Callable[[AsyncConnection], Awaitable[None]],
+    **options: Any,
+) -> Callable[[], AsyncConnection]:
+    """Makes connections. `greet` checks a server at each new one; `options` are redis-py's."""
+
+    async def on_connect(connection: AsyncConnection) -> None:
+        await connection.on_connect()
+        await greet(connection)
+
+    options |= ASYNC_OPTIONS | {"redis_connect_func": on_connect}
+    if discovery is None:
+        parsed = loops.parse_url(redis_url.parse(url).server)
+        connection_class: Any = parsed.pop("connection_class", loops.Connection)
+        return partial(connection_class, **parsed | options)
+    return partial(
+        DiscoveringTLSConnection if discovery.url.is_tls else DiscoveringConnection,
+        **options | _discovery_options(discovery),
     )
 
 
-def sync_pool(url: str, *, prefix: str, **options: Any) -> BlockingConnectionPool:
-    """`async_pool` for synchronous code."""
-    parsed = redis_url.parse(url)
-    if parsed.kind == "server":
-        return BlockingConnectionPool.from_url(url, **options)
-    return BlockingConnectionPool(
-        connection_class=(
-            DiscoveringSyncTLSConnection if parsed.is_tls else DiscoveringSyncConnection
-        ),
-        **options | _discovery_options(parsed, prefix),
+def sync_maker(
+    url: str,
+    discovery: Discovery | None,
+    greet: Callable[[SyncConnection], None] = lambda _: None,
+    **options: Any,
+) -> Callable[[], SyncConnection]:
+    """`async_maker` for synchronous code."""
+
+    def on_connect(connection: SyncConnection) -> None:
+        connection.on_connect()
+        greet(connection)
+
+    options |= OPTIONS | {"redis_connect_func": on_connect}
+    if discovery is None:
+        parsed = threads.parse_url(redis_url.parse(url).server)
+        connection_class: Any = parsed.pop("connection_class", threads.Connection)
+        return partial(connection_class, **parsed | options)
+    return partial(
+        DiscoveringSyncTLSConnection if discovery.url.is_tls else DiscoveringSyncConnection,
+        **options | _discovery_options(discovery),
     )
 
 
-def _discovery_options(url: redis_url.RedisUrl, prefix: str) -> dict[str, Any]:
-    slot = key_slot(Keys(prefix).stream.encode())
-    return _options(url.server, url.addresses[0]) | {"discovery": Discovery(url, slot)}
+def _discovery_options(discovery: Discovery) -> dict[str, Any]:
+    url = threads.parse_url(discovery.url.server)
+    _, options = _at(discovery.url.addresses[0], url, threads.Connection)
+    return options | {"discovery": discovery}

@@ -19,6 +19,10 @@ START = Position(0)
 _COUNTER_BITS = 64
 _COUNTER_MASK = (1 << _COUNTER_BITS) - 1
 
+# Two clocks measure the same seconds, and positions have whole milliseconds.
+_CLOCK_DRIFT = 0.001
+_CLOCK_SLACK_MS = 10
+
 _VERSION = "1"
 _CURSOR = re.compile(r"1\.([0-9a-z]{8,32})\.([0-9]{1,18})-([0-9]{1,20})", re.ASCII)
 
@@ -42,6 +46,16 @@ def position_ms(position: Position) -> int:
     return position >> _COUNTER_BITS
 
 
+def position_before(head: Position, clock_ms: int, seconds: float) -> Position:
+    """A position that was reached so many `seconds` ago: all that was appended since follows it.
+
+    `head` is the last position and `clock_ms` the clock of the log, both read at the end of these
+    seconds or before.
+    """
+    ago_ms = int(seconds * 1000 * (1 + _CLOCK_DRIFT)) + _CLOCK_SLACK_MS
+    return min(head, make_position(max(0, clock_ms - ago_ms)))
+
+
 def format_time(ms: int) -> str:
     """ISO 8601, in UTC, to the millisecond."""
     seconds, fraction_ms = divmod(ms, 1000)
@@ -54,6 +68,11 @@ def _format_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+def cursor_prefix(epoch: str) -> str:
+    """What precedes the position, in Redis' own notation, in the text of a cursor."""
+    return f"{_VERSION}.{epoch}."
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """A position, and the epoch to which it belongs. Its text is the `id:` in an event stream."""
@@ -62,7 +81,7 @@ class Cursor:
     position: Position
 
     def __str__(self) -> str:
-        return f"{_VERSION}.{self.epoch}.{format_position(self.position)}"
+        return cursor_prefix(self.epoch) + format_position(self.position)
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":

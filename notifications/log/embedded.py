@@ -7,7 +7,6 @@ whose starter was killed, is waited for and never started a second time over the
 """
 
 import hashlib
-import logging
 import os
 import stat
 import subprocess
@@ -28,7 +27,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-logger = logging.getLogger("carillon")
+from notifications.telemetry.logs import logger
 
 SOCKET_PATH_MAX = 100  # bytes; the kernel's limit is 108 on Linux and 104 on macOS
 DEADLINE_SECONDS = 30.0  # the largest log loads in a few seconds
@@ -121,11 +120,11 @@ class _Server:
         """Start the server again whenever it dies."""
         while not stopped.wait(self._watch_seconds):
             if self._is_down():
-                logger.warning("embedded.died log_file=%s", self._log_file)
+                logger.warning("embedded.died", log_file=self._log_file)
                 try:
                     self.ensure()
                 except (ImproperlyConfigured, OSError) as error:
-                    logger.warning("embedded.down error=%r", str(error))
+                    logger.warning("embedded.down", error=str(error))
 
     def stop(self) -> None:
         with suppress(RedisError):
@@ -133,7 +132,7 @@ class _Server:
         deadline = self._clock() + self._deadline_seconds
         while not self._is_down():
             if self._clock() > deadline:
-                logger.warning("embedded.stuck log_file=%s", self._log_file)
+                logger.warning("embedded.stuck", log_file=self._log_file)
                 return
             time.sleep(POLL_SECONDS)
         with suppress(OSError):

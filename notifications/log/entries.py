@@ -1,11 +1,12 @@
 """What the log holds and what it is given: events, control entries, batches, gaps, receipts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from secrets import token_hex
 
 from notifications.events import Event
-from notifications.log.cursors import START, Cursor, Position
+from notifications.log.cursors import START, Cursor, Position, parse_position
 
 
 class ResetReason(StrEnum):
@@ -26,13 +27,15 @@ class ResetReason(StrEnum):
 class Retention:
     """How much the log keeps for replay: events, bytes, and an age in seconds.
 
-    `idempotency_age` is how many seconds it remembers an idempotency key.
+    `idempotency_age` is how many seconds it remembers an idempotency key, and `revocation_age` how
+    many it remembers whom a control entry has named.
     """
 
     events: int
     bytes: int
     age: int
     idempotency_age: int = 600
+    revocation_age: float = 1800
 
 
 @dataclass(slots=True)
@@ -52,6 +55,10 @@ class Entry:
     is_text: bool
     retry: int | None
     skip: frozenset[str] | None = None
+    trace: bytes = b""
+    """The `traceparent` of the publication (W3C Trace Context), or nothing."""
+    swap: bytes = b""
+    """Of an event that is marked as HTML, its `Swap` as text. No request can set this mark."""
 
     @property
     def size(self) -> int:
@@ -77,7 +84,7 @@ class ControlEntry:
     Subjects are names such as `user:5`, `key:3` or `topic:news`. `reason` is the close reason that
     the ended streams give to their clients. With `topics`, the entry concerns only streams that
     subscribe to at least one of them. It concerns only streams of its `namespace`; but everyone
-    without a namespace is everyone.
+    without a namespace is everyone. By its `id` the log knows an entry that was sent again.
     """
 
     action: ControlAction
@@ -86,6 +93,7 @@ class ControlEntry:
     position: Position = START
     topics: tuple[str, ...] = ()
     namespace: str = ""
+    id: str = field(default_factory=lambda: token_hex(8), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +132,22 @@ class Draft:
     fingerprint: str = ""
     named: bool = True
     skip: Sequence[str] = ()
+    trace: str = ""
     namespace: str = ""
 
 
 @dataclass(slots=True)
 class Receipt:
-    """The log has the event `id` at `cursor`. `duplicate`: the log had it before this call."""
+    """The log has the event `id` at `cursor`. `duplicate`: the log had it before this call.
+
+    Of a batch, hardly any cursor is needed but as a text.
+    """
 
     id: str
-    cursor: Cursor
+    cursor_text: str
     duplicate: bool = False
+
+    @property
+    def cursor(self) -> Cursor:
+        _, epoch, position = self.cursor_text.split(".")
+        return Cursor(epoch, parse_position(position.encode()))

@@ -1,8 +1,7 @@
 """Opens the log that the settings name."""
 
-import logging
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 from notifications.conf import Settings
 from notifications.log import embedded
@@ -11,8 +10,10 @@ from notifications.log.entries import Retention
 from notifications.log.memory import MemoryLog, MemoryStore, MemorySyncLog
 from notifications.log.redis import RedisLog
 from notifications.log.redis_sync import RedisSyncLog
+from notifications.telemetry.logs import logger
 
-logger = logging.getLogger("carillon")
+REVOCATION_MARGIN_SECONDS = 60.0
+"""Clocks of different machines do not run at the same speed."""
 
 
 def retention(settings: Settings) -> Retention:
@@ -21,6 +22,10 @@ def retention(settings: Settings) -> Retention:
         bytes=settings.HISTORY_BYTES,
         age=settings.HISTORY_AGE,
         idempotency_age=settings.IDEMPOTENCY_AGE,
+        # A grant is held for twice its age while the database is away.
+        revocation_age=2 * settings.GRANT_MAX_AGE
+        + settings.CONTINUE_AGE
+        + REVOCATION_MARGIN_SECONDS,
     )
 
 
@@ -28,7 +33,7 @@ def open_log(settings: Settings) -> Log:
     """A new instance of the log, for one event loop."""
     if settings.LOG == "memory":
         return MemoryLog(memory_store(settings))
-    return _open_redis(RedisLog, settings)
+    return _open_redis(partial(RedisLog, idle_check=settings.REDIS_IDLE_CHECK), settings)
 
 
 @cache
@@ -57,6 +62,7 @@ def _open_redis[T](log_class: Callable[..., T], settings: Settings) -> T:
         retention=retention(settings),
         timeout=settings.PUBLISH_TIMEOUT,
         replicas=settings.WAIT_REPLICAS,
+        max_connections=settings.REDIS_CONNECTIONS,
     )
 
 
@@ -76,8 +82,9 @@ def memory_store(settings: Settings, *, quiet: bool = False) -> MemoryStore:
     if settings not in _stores:
         if not quiet:
             logger.warning(
-                "log.memory: events are kept in this process only, and are lost when it ends: "
-                "other processes neither see them nor are seen. Set CARILLON['REDIS_URL'] for more."
+                "log.memory",
+                hint="events are kept in this process only, and are lost when it ends: other "
+                "processes neither see them nor are seen. Set CARILLON['REDIS_URL'] for more.",
             )
         _stores.setdefault(settings, MemoryStore(retention(settings)))
     return _stores[settings]

@@ -1,16 +1,17 @@
 """The order of the script's arguments and of an entry's fields, for Lua and for Python.
 
-Python builds the arguments from the tuples below, and `LUA_HEADER` gives `log.lua` the same names
-as constants, so neither side counts positions of its own.
+Python builds the arguments from the tuples below, and `with_constants` gives the scripts the same
+names as constants, so neither side counts positions of its own.
 """
 
+import re
 from typing import NamedTuple
 
 ENTRY_FIELDS = (*("kind", "prev", "at", "events", "topics", "id", "type", "data", "form", "retry"),)
 """The fields of an event's entry, in the order in which the script writes them."""
 
-OPTIONAL_FIELDS = ("mark", "skip")
-"""Fields that follow those of an event, if they are not empty."""
+OPTIONAL_FIELDS = ("mark", "skip", "trace", "swap")
+"""Fields that follow those of an event, if they are not empty. `swap` marks HTML."""
 
 OTHER_FIELDS = ("body", "epoch")
 """The field of a control entry, and the field of an entry that begins an epoch."""
@@ -39,29 +40,49 @@ class ReleaseArguments(NamedTuple):
 
 
 class ControlArguments(NamedTuple):
-    max_events: int
-    max_controls: int
-    max_bytes: int
-    max_age_ms: int
-    body: str
-
-
-class AppendArguments(NamedTuple):
-    """`DRAFT_ARGUMENTS` of each draft follow."""
+    """The subjects of the control entry follow."""
 
     max_events: int
     max_controls: int
     max_bytes: int
     max_age_ms: int
     key_age_seconds: int
-    after: str
+    revoked_ms: int
+    body: str
+
+
+class RememberArguments(NamedTuple):
+    """What is to be remembered of each stream follows."""
+
+    keep_ms: int
+
+
+class RecallArguments(NamedTuple):
+    """The streams are keys."""
+
+
+class AppendArguments(NamedTuple):
+    """The sections follow: of each, `SECTION_ARGUMENTS`, and `DRAFT_ARGUMENTS` of each draft."""
+
+    max_events: int
+    max_controls: int
+    max_bytes: int
+    max_age_ms: int
+    key_age_seconds: int
     touch: str
 
 
-DRAFT_ARGUMENTS = (
-    *("key", "fingerprint", "mark", "topics", "id", "type", "data", "form", "retry", "skip"),
-)
-"""Of one draft. A plain tuple, because building a named one takes as long again as all the rest."""
+SECTION_ARGUMENTS = ("keys", "drafts", "after")
+"""Of one section: how many keys and drafts it has, and the cursor that its repetition names."""
+
+DRAFT_ARGUMENTS = ("options", "topics", "id", "type", "data", "form")
+"""Of one draft. `options`: how many arguments follow, which are all of `DRAFT_OPTIONS` or none.
+
+A plain tuple, because building a named one takes as long again as all the rest.
+"""
+DRAFT_OPTIONS = ("key", "fingerprint", "mark", "retry", "skip", "trace", "swap")
+NO_OPTIONS = (0, "", "", "", "", "", "")
+"""The options that are left out: most drafts have no other, and each argument costs Redis time."""
 
 type Arguments = (
     CanaryArguments
@@ -69,6 +90,8 @@ type Arguments = (
     | EndArguments
     | ReleaseArguments
     | ControlArguments
+    | RememberArguments
+    | RecallArguments
     | AppendArguments
 )
 
@@ -78,26 +101,41 @@ OPERATIONS: dict[type[Arguments], str] = {
     EndArguments: "end",
     ReleaseArguments: "release",
     ControlArguments: "control",
+    RememberArguments: "remember",
+    RecallArguments: "recall",
     AppendArguments: "append",
 }
+
+NOTHING_KEPT = " (nothing was kept)"
+"""The end of the script's error if no event and no control entry of the call is in the log."""
+TOO_OLD = "ERR this Redis is older than 6.2, which Carillon needs"
 
 COMMON_ARGUMENTS = ("operation", "fresh_epoch")
 """The arguments that come before those of the operation."""
 
 
-def _lua_header() -> str:
-    """Constants: `APPEND_AFTER` is an index of ARGV, `DRAFT_ID` an offset, `FIELD_ID` a name."""
+def _lua_constants() -> dict[str, str]:
+    """`APPEND_TOUCH` is an index of ARGV, `DRAFT_ID` an offset, `FIELD_ID` a name."""
     constants: dict[str, object] = {name: i for i, name in enumerate(COMMON_ARGUMENTS, 1)}
     for arguments, operation in OPERATIONS.items():
         for index, name in enumerate(arguments._fields, len(COMMON_ARGUMENTS) + 1):
             constants[f"{operation}_{name}"] = index
-    for offset, name in enumerate(DRAFT_ARGUMENTS):
+    for offset, name in enumerate((*DRAFT_ARGUMENTS, *DRAFT_OPTIONS)):
         constants[f"draft_{name}"] = offset
+    for offset, name in enumerate(SECTION_ARGUMENTS):
+        constants[f"section_{name}"] = offset
     constants["draft_count"] = len(DRAFT_ARGUMENTS)
-    constants["drafts_start"] = len(COMMON_ARGUMENTS) + len(AppendArguments._fields) + 1
+    constants["section_count"] = len(SECTION_ARGUMENTS)
+    constants["sections_start"] = len(COMMON_ARGUMENTS) + len(AppendArguments._fields) + 1
     for name in (*ENTRY_FIELDS, *OPTIONAL_FIELDS, *OTHER_FIELDS):
         constants[f"field_{name}"] = f"'{name}'"
-    return "".join(f"local {name.upper()} = {value}\n" for name, value in constants.items())
+    constants |= {"nothing_kept": f"'{NOTHING_KEPT}'", "too_old": f"'{TOO_OLD}'"}
+    return {name.upper(): str(value) for name, value in constants.items()}
 
 
-LUA_HEADER = _lua_header()
+_LUA_CONSTANTS = _lua_constants()
+
+
+def with_constants(lua: str) -> str:
+    """The script with the values of the constants that it names."""
+    return re.sub("[A-Z][A-Z_]+", lambda match: _LUA_CONSTANTS.get(match[0], match[0]), lua)

@@ -4,14 +4,23 @@ import asyncio
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from notifications.conf.namespace import log_subjects, log_topics
 from notifications.errors import Conflict
 from notifications.log.base import Log, SyncLog
-from notifications.log.cursors import START, Cursor, Position, make_position, position_ms
+from notifications.log.cursors import (
+    START,
+    Cursor,
+    Position,
+    make_position,
+    position_before,
+    position_ms,
+)
+from notifications.log.ended import EndedStream, Recalled
+from notifications.log.ended_in_memory import EndedInMemory
 from notifications.log.entries import (
     EVERYONE,
     Batch,
@@ -65,6 +74,7 @@ class MemoryStore:
         self._last_dropped_control = START
         self._size = 0
         self._keys: dict[str, _RememberedKey] = {}
+        self._ended = EndedInMemory(clock)
         self._wakers: set[Callable[[], None]] = set()
 
     def add_waker(self, wake: Callable[[], None]) -> None:
@@ -98,7 +108,7 @@ class MemoryStore:
     def _append(self, draft: Draft) -> Receipt:
         if draft.key is not None and draft.key in self._keys:
             first = self._keys[draft.key].receipt
-            return Receipt(first.id, first.cursor, duplicate=True)
+            return Receipt(first.id, first.cursor_text, duplicate=True)
         event = draft.event
         self._advance()
         entry = Entry(
@@ -110,10 +120,12 @@ class MemoryStore:
             event.is_text,
             event.retry,
             frozenset(log_subjects(draft.namespace, draft.skip)) or None,
+            draft.trace.encode(),
+            b"" if event.swap is None else str(event.swap).encode(),
         )
         self.entries.append(entry)
         self._size += entry.size
-        receipt = Receipt(event.id, Cursor(self.epoch, self.last))
+        receipt = Receipt(event.id, str(Cursor(self.epoch, self.last)))
         if draft.key is not None:
             deadline = self._clock() + self._retention.idempotency_age
             self._keys[draft.key] = _RememberedKey(draft.fingerprint, receipt, deadline)
@@ -123,17 +135,31 @@ class MemoryStore:
         with self.lock:
             self._advance()
             self.controls.append(replace(control, position=self.last))
+            self._ended.note_named(log_subjects(control.namespace, control.subjects), self.last)
             if len(self.controls) > self._max_controls:
                 self._last_dropped_control = self.controls.pop(0).position
             cursor = Cursor(self.epoch, self.last)
         self._wake()
         return cursor
 
+    def remember(self, ended: Mapping[str, EndedStream | None], *, seconds: float) -> None:
+        with self.lock:
+            self._ended.remember(ended, seconds=seconds)
+
+    def recall(self, name: str) -> Recalled | None:
+        with self.lock:
+            return self._ended.recall(name, self.epoch)
+
     def release(self, keys: Sequence[str], *, seconds: int) -> None:
         deadline = self._clock() + seconds
         with self.lock:
             for key in self._keys.keys() & set(keys):
                 self._keys[key].deadline = min(self._keys[key].deadline, deadline)
+
+    def state_before(self, seconds: float) -> Cursor:
+        with self.lock:
+            clock_ms = self._time_ns() // 1_000_000
+            return Cursor(self.epoch, position_before(self.last, clock_ms, seconds))
 
     def _advance(self) -> None:
         now = make_position(self._time_ns() // 1_000_000)
@@ -187,6 +213,7 @@ class MemoryStore:
             self.epoch = self._new_epoch()
             self.entries, self.controls, self._size, self._keys = [], [], 0, {}
             self.floor = self.last
+            self._ended.clear()
         self._wake()
 
 
@@ -205,6 +232,9 @@ class MemorySyncLog(SyncLog):
 
     def state(self) -> Cursor:
         return Cursor(self._store.epoch, self._store.last)
+
+    def state_before(self, moment: float) -> Cursor | None:
+        return self._store.state_before(time.monotonic() - moment)
 
     def read(self, *, until: Position, after: Position = START) -> Iterator[Batch]:
         return self._store.read(after, until)
@@ -254,6 +284,12 @@ class MemoryLog(Log):
                     await more.wait()
         finally:
             self._store.remove_waker(wake)
+
+    async def remember(self, ended: Mapping[str, EndedStream | None], *, seconds: float) -> None:
+        self._store.remember(ended, seconds=seconds)
+
+    async def recall(self, names: Sequence[str]) -> list[Recalled | None]:
+        return [self._store.recall(name) for name in names]
 
     async def ping(self) -> None:
         """Memory always answers."""

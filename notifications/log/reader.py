@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from notifications.log.cursors import START, Position, parse_position
+from notifications.log.cursors import START, Position, format_position, parse_position
 from notifications.log.entries import EVERYONE, Batch, ControlAction, ControlEntry, Entry
 from notifications.log.layout import ENTRY_FIELDS
 
@@ -63,6 +63,8 @@ class Reader:
                 entry = self._entry(last, fields)
                 if len(pairs) > END:
                     entry.skip = _skip(pairs)
+                    entry.trace = _optional(pairs, b"trace")
+                    entry.swap = _optional(pairs, b"swap")
                 entries.append(entry)
             elif fields[KIND] == b"control":
                 controls.append(_control(last, pairs))
@@ -107,10 +109,13 @@ def _in_order(pairs: Sequence[bytes]) -> list[Any]:
 
 def _skip(pairs: Sequence[bytes]) -> frozenset[str] | None:
     """The subjects to skip. Few events have any, and only those events have the field."""
+    names = _optional(pairs, b"skip")
+    return frozenset(names.decode().split("\n")) if names else None
+
+
+def _optional(pairs: Sequence[bytes], name: bytes) -> bytes:
     names = pairs[::2]
-    if b"skip" not in names:
-        return None
-    return frozenset(pairs[2 * names.index(b"skip") + 1].decode().split("\n"))
+    return pairs[2 * names.index(name) + 1] if name in names else b""
 
 
 def _control(position: Position, pairs: Sequence[bytes]) -> ControlEntry:
@@ -153,3 +158,28 @@ class ReadSize:
             self.count = min(MAX_READ_ENTRIES, 2 * self.count)
         elif size > self._max_bytes:
             self.count = max(MIN_READ_ENTRIES, self.count * self._max_bytes // size)
+
+
+class Pages:
+    """A part of the log, page by page: the command for the next page, and what its reply holds."""
+
+    def __init__(self, stream: str, after: Position, until: Position, size: ReadSize) -> None:
+        self.is_over = False
+        self._reader = Reader()
+        self._stream = stream
+        self._position, self._end = after, format_position(until)
+        self._size = size
+
+    @property
+    def command(self) -> list[Any]:
+        start = f"({format_position(self._position)}"
+        return ["XRANGE", self._stream, start, self._end, "COUNT", self._size.count]
+
+    def batches(self, raw: Sequence[Raw]) -> Iterable[Batch]:
+        """The batches of a page."""
+        after = self._position
+        self.is_over = len(raw) < self._size.count
+        if raw:
+            self._size.adapt(raw)
+            self._position = parse_position(raw[-1][0])
+        return self._reader.batch(raw, after)

@@ -6,19 +6,19 @@ it reaches every process; the control entries of a batch are applied before its 
 """
 
 import atexit
-import logging
 import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from functools import partial
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from notifications.conf import get_settings
+from notifications.conf import Settings, get_settings
 from notifications.conf import namespace as namespaces
 from notifications.errors import Invalid, Unavailable
 from notifications.hub import runtime
@@ -27,10 +27,10 @@ from notifications.hub.subscribers import CloseReason
 from notifications.log.entries import EVERYONE, ControlAction, ControlEntry
 from notifications.log.factory import open_sync_log
 from notifications.publishing.pending_controls import Pending, PendingControls
+from notifications.publishing.uwsgi import threads_run
 from notifications.telemetry import audit
+from notifications.telemetry.logs import logger
 from notifications.topics import parse_topics
-
-logger = logging.getLogger("carillon")
 
 FIRST_APPEND_PAUSE_SECONDS, LONGEST_APPEND_PAUSE_SECONDS = 0.1, 5.0
 MAX_PENDING = 10_000
@@ -82,10 +82,13 @@ def _subject_of(user: object) -> str:
 def end_streams(*subjects: str, reason: CloseReason, topics: Sequence[str] = ()) -> None:
     """End the subjects' streams in every process; with `topics`, only streams that have any."""
     namespace = namespaces.current() if topics else namespaces.current_for(subjects)
-    fields: dict[str, audit.Field] = {"topics": topics} if topics else {}
-    if namespace:
-        fields["namespace"] = namespace
-    audit.log_event(logging.INFO, "streams.ended", reason=reason, subjects=subjects, **fields)
+    audit.logger.info(
+        "streams.ended",
+        reason=reason,
+        subjects=subjects,
+        topics=topics or None,
+        namespace=namespace or None,
+    )
     entry = ControlEntry(
         ControlAction.END, subjects, reason, topics=tuple(topics), namespace=namespace
     )
@@ -114,6 +117,11 @@ def flush(timeout: float) -> bool:
     return _publisher.flush(timeout)
 
 
+def has_pending() -> bool:
+    """Whether the log lacks a control entry of this process still."""
+    return _publisher.has_pending
+
+
 def _is_obsolete(pending: Pending) -> bool:
     """Whether every grant has been rechecked since, so that no stream needs the entry."""
     return time.monotonic() - pending.since > pending.settings.GRANT_MAX_AGE
@@ -132,34 +140,64 @@ class ControlPublisher:
         self._thread: threading.Thread | None = None
 
     def send(self, entry: ControlEntry) -> None:
-        """Apply the entry in this process now, and append it soon. Never fails and never waits."""
+        """Apply the entry in this process now, and append it soon. Never fails and never waits.
+
+        Where no threads run it waits for the log, for `PUBLISH_TIMEOUT` at most.
+        """
         runtime.apply_control(entry)
         settings = get_settings()
         if settings.LOG == "memory":
             open_sync_log(settings).append_control(entry)
             return
         with self._changed:
-            if self._pending.join(entry, settings):
-                return
-            if len(self._pending) >= self._max_pending:
-                # Every grant is rechecked at GRANT_MAX_AGE, also without this entry.
-                logger.error("control.dropped subjects=%s", ",".join(entry.subjects))
-                return
+            if not self._pending.join(entry, settings):
+                self._add(entry, settings)
+            if threads_run():
+                self._start_thread()
+                self._changed.notify_all()
+        if not threads_run():
+            self._append_here()
+
+    def _add(self, entry: ControlEntry, settings: Settings) -> None:
+        if len(self._pending) < self._max_pending:
             self._pending.add(entry, settings)
-            self._start_thread()
-            self._changed.notify_all()
+        else:
+            # Every grant is rechecked at GRANT_MAX_AGE, also without this entry.
+            logger.error("control.dropped", subjects=entry.subjects)
 
     def flush(self, timeout: float) -> bool:
         """Wait until every entry is in the log. False if that took too long."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._pending, timeout)
 
+    @property
+    def has_pending(self) -> bool:
+        return bool(self._pending)
+
     def _start_thread(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(
                 target=self._append_pending, name="carillon-control", daemon=True
             )
-            self._thread.start()
+            # Error trackers give a new thread the context of its starter, which is one request.
+            Context().run(self._thread.start)
+
+    def _append_here(self) -> None:
+        """Append what waits, until the log does not answer: the next call goes on from there."""
+        while self._pending:
+            first = self._pending.take()
+            try:
+                open_sync_log(first.settings).append_control(first.entry)
+            except Unavailable as error:
+                if not _is_obsolete(first):
+                    logger.warning(
+                        "control.waiting",
+                        error=error.detail,
+                        hint="uWSGI runs no threads, so the next change in this process sends it. "
+                        "Set enable-threads = true.",
+                    )
+                    return
+            self._pending.done()
 
     def _append_pending(self) -> None:
         pause, unavailable = FIRST_APPEND_PAUSE_SECONDS, False
@@ -172,7 +210,7 @@ class ControlPublisher:
             except Unavailable as error:
                 if not _is_obsolete(first):
                     if not unavailable:
-                        logger.warning("control.waiting error=%r", error.detail)
+                        logger.warning("control.waiting", error=error.detail)
                     unavailable = True
                     with self._changed:
                         self._changed.wait_for(lambda: False, pause)

@@ -10,7 +10,6 @@ changes a thousand times a second is published a few times.
 """
 
 import asyncio
-import logging
 import secrets
 import threading
 import time
@@ -23,9 +22,8 @@ from typing import Any, Self
 from notifications.conf import namespace as namespaces
 from notifications.errors import Unavailable
 from notifications.publishing.publisher import publish
+from notifications.telemetry.logs import logger
 from notifications.topics import parse_topic
-
-logger = logging.getLogger("carillon")
 
 PROGRESS_TYPE = "progress"
 PROGRESS_EVENTS_PER_SECOND = 4.0
@@ -187,11 +185,11 @@ class Progress:
                 self._publish(self.topic, data, type=PROGRESS_TYPE, idempotency_key=key)
             except Unavailable as error:
                 if time.monotonic() >= deadline:
-                    logger.warning("progress.lost job=%s error=%r", self.id, error.detail)
+                    logger.warning("progress.lost", job=self.id, error=error.detail)
                     return
                 time.sleep(self._pause_seconds)
             except Exception:
-                logger.exception("progress.failed job=%s", self.id)
+                logger.exception("progress.failed", job=self.id)
                 return
             else:
                 return

@@ -2,8 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,12 +12,14 @@ from notifications.conf import get_settings
 from notifications.conf import namespace as namespaces
 from notifications.conf.namespace import Namespace
 from notifications.errors import TooLarge, Unavailable
-from notifications.events import Event
+from notifications.events import Event, Swap
 from notifications.hub import runtime
+from notifications.log.calls import run
 from notifications.log.entries import Draft, Receipt
 from notifications.log.factory import open_sync_log
 from notifications.publishing import outbox
 from notifications.telemetry.counters import process_counters
+from notifications.telemetry.tracing import publication_span
 
 CODE_PUBLISHER = "code"
 """The publisher's name for events published by Python code.
@@ -47,16 +48,8 @@ def publish(
     cursor.
     """
     event = build_event(topic, data, type=type, id=id)
-    if namespace is None:
-        namespace = namespaces.current()
-    draft = build_draft(event, named=id is not None, key=idempotency_key, namespace=namespace)
-    try:
-        [receipt] = append_drafts([draft])
-    except Unavailable:
-        if not fail_silently:
-            raise
-        return event
-    return _acknowledged(event, receipt)
+    make_draft = partial(build_draft, named=id is not None, key=idempotency_key)
+    return publish_event(event, namespace, make_draft, fail_silently=fail_silently)
 
 
 async def apublish(
@@ -71,38 +64,70 @@ async def apublish(
 ) -> Event:
     """As `publish`, for code in an event loop."""
     event = build_event(topic, data, type=type, id=id)
-    if namespace is None:
-        namespace = await namespaces.acurrent()
-    draft = build_draft(event, named=id is not None, key=idempotency_key, namespace=namespace)
-    try:
-        [receipt] = await aappend_drafts([draft])
-    except Unavailable:
-        if not fail_silently:
-            raise
-        return event
-    return _acknowledged(event, receipt)
+    make_draft = partial(build_draft, named=id is not None, key=idempotency_key)
+    return await apublish_event(event, namespace, make_draft, fail_silently=fail_silently)
+
+
+def publish_event(
+    event: Event,
+    namespace: Namespace | None,
+    make_draft: Callable[..., Draft],
+    *,
+    fail_silently: bool,
+) -> Event:
+    """Publish one event that was built before. The other arguments are as in `publish`."""
+    [event] = run(_publish([event], namespace, make_draft, fail_silently=fail_silently))
+    return event
+
+
+async def apublish_event(
+    event: Event,
+    namespace: Namespace | None,
+    make_draft: Callable[..., Draft],
+    *,
+    fail_silently: bool,
+) -> Event:
+    """As `publish_event`, for code in an event loop."""
+    publishing = _publish([event], namespace, make_draft, fail_silently=fail_silently, in_loop=True)
+    [event] = await publishing
+    return event
 
 
 def publish_many(events: Iterable[Event], *, namespace: Namespace | None = None) -> list[Event]:
     """Publish events adjacent and in order, or none of them. Raises as `publish`."""
-    accepted = [_within_limit(event) for event in events]
-    if namespace is None:
-        namespace = namespaces.current()
-    receipts = append_drafts([Draft(event, namespace=namespace) for event in accepted])
-    pairs = zip(accepted, receipts, strict=True)
-    return [_acknowledged(event, receipt) for event, receipt in pairs]
+    return run(_publish(map(within_limit, events), namespace))
 
 
 async def apublish_many(
     events: Iterable[Event], *, namespace: Namespace | None = None
 ) -> list[Event]:
     """As `publish_many`, for code in an event loop."""
-    accepted = [_within_limit(event) for event in events]
+    return await _publish(map(within_limit, events), namespace, in_loop=True)
+
+
+async def _publish(
+    events: Iterable[Event],
+    namespace: Namespace | None,
+    make_draft: Callable[..., Draft] = Draft,
+    *,
+    fail_silently: bool = False,
+    in_loop: bool = False,
+) -> list[Event]:
+    """The events with their cursors. Unless `in_loop`, this blocks, and `run` may run it."""
+    events = list(events)
     if namespace is None:
-        namespace = await namespaces.acurrent()
-    receipts = await aappend_drafts([Draft(event, namespace=namespace) for event in accepted])
-    pairs = zip(accepted, receipts, strict=True)
-    return [_acknowledged(event, receipt) for event, receipt in pairs]
+        namespace = await namespaces.acurrent() if in_loop else namespaces.current()
+    drafts = [make_draft(event, namespace=namespace) for event in events]
+    try:
+        receipts = await aappend_drafts(drafts) if in_loop else append_drafts(drafts)
+    except Unavailable:
+        if not fail_silently:
+            raise
+        return events
+    return [
+        event.acknowledged(receipt.id, receipt.cursor_text)
+        for event, receipt in zip(events, receipts, strict=True)
+    ]
 
 
 def publish_on_commit(
@@ -119,14 +144,18 @@ def publish_on_commit(
     once. The event is published after the transaction, so a failure of the log goes to Django's
     logger and not to the caller.
     """
-    event = build_event(topic, data, type=type, id=id)
+    publish_events_on_commit([build_event(topic, data, type=type, id=id)], using=using)
+
+
+def publish_events_on_commit(events: Sequence[Event], *, using: str | None) -> None:
+    """As `publish_on_commit`, for events that were built before."""
     namespace = namespaces.current()
 
     # Not a `partial`: Django 5.2 logs a failure by the function's name, and a partial has none.
-    def publish_event() -> None:
-        publish_many([event], namespace=namespace)
+    def publish_events() -> None:
+        publish_many(events, namespace=namespace)
 
-    transaction.on_commit(publish_event, using=using, robust=True)
+    transaction.on_commit(publish_events, using=using, robust=True)
 
 
 def publish_outbox(
@@ -150,7 +179,7 @@ def publish_outbox(
 
 def publish_outbox_many(events: Iterable[Event], *, using: str | None = None) -> list[Event]:
     """As `publish_outbox`, for several events: all of them, in this order, or none."""
-    accepted = [_within_limit(event) for event in events]
+    accepted = [within_limit(event) for event in events]
     database = using or DEFAULT_DB_ALIAS
     if database not in (relayed := get_settings().OUTBOX_DATABASES):
         raise ValueError(
@@ -170,14 +199,18 @@ def build_event(
     type: str | None = None,
     id: str | None = None,
     retry: int | None = None,
+    swap: Swap | None = None,
 ) -> Event:
     """An event within the limits of the settings. Raises `Invalid` or `TooLarge`."""
     topics = (topic,) if isinstance(topic, str) else tuple(topic)
     fields = {} if id is None else {"id": id}
-    return _within_limit(Event(topics=topics, data=data, type=type, retry=retry, **fields))
+    return within_limit(
+        Event(topics=topics, data=data, type=type, retry=retry, swap=swap, **fields)
+    )
 
 
-def _within_limit(event: Event) -> Event:
+def within_limit(event: Event) -> Event:
+    """The event, if its data is not larger than `MAX_EVENT_BYTES`. Raises `TooLarge`."""
     limit = get_settings().MAX_EVENT_BYTES
     if len(event.encoded) > limit:
         raise TooLarge(
@@ -202,9 +235,12 @@ def build_draft(
     repetition, so the fingerprint leaves it out.
     """
     if key is None:
-        return Draft(event, named=named, namespace=namespace)
+        return Draft(event, None, "", named, (), "", namespace)
     name = event.id if named else ""
-    content = (event.topics, event.type, name, event.retry, event.is_text, event.encoded)
+    content: tuple[object, ...] = (
+        *(event.topics, event.type, name, event.retry, event.is_text, event.encoded),
+        *([] if event.swap is None else [str(event.swap)]),
+    )
     return Draft(
         event,
         scoped_key(publisher, key, namespace=namespace),
@@ -227,6 +263,11 @@ def fingerprint(content: bytes) -> str:
 
 def append_drafts(drafts: Sequence[Draft]) -> list[Receipt]:
     """Append to the log, and count the events. Blocks until the log has acknowledged them."""
+    with publication_span(drafts, drafts[0].event.topics[0] if drafts else ""):
+        return _append_drafts(drafts)
+
+
+def _append_drafts(drafts: Sequence[Draft]) -> list[Receipt]:
     return _counted(open_sync_log(get_settings()).append(drafts))
 
 
@@ -236,17 +277,14 @@ async def aappend_drafts(drafts: Sequence[Draft]) -> list[Receipt]:
     A log in memory needs neither.
     """
     running = runtime.current()
-    if running is not None:
-        return _counted(await running.log.append(drafts))
-    if get_settings().LOG == "memory":
-        return append_drafts(drafts)
-    return await asyncio.to_thread(append_drafts, drafts)
+    with publication_span(drafts, drafts[0].event.topics[0] if drafts else ""):
+        if running is not None:
+            return _counted(await running.log.append(drafts))
+        if get_settings().LOG == "memory":
+            return _append_drafts(drafts)
+        return await asyncio.to_thread(_append_drafts, drafts)
 
 
 def _counted(receipts: list[Receipt]) -> list[Receipt]:
     process_counters.count_published(sum(not receipt.duplicate for receipt in receipts))
     return receipts
-
-
-def _acknowledged(event: Event, receipt: Receipt) -> Event:
-    return replace(event, id=receipt.id, cursor=str(receipt.cursor))

@@ -11,7 +11,6 @@ knows no subscriber; only a stop event reaches it.
 
 import asyncio
 import json
-import logging
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
@@ -27,9 +26,8 @@ from notifications.hub.stream import EventStream
 from notifications.hub.subscribers import Start
 from notifications.publishing.publisher import apublish
 from notifications.sse import Decoder
+from notifications.telemetry.logs import logger
 from notifications.topics import parse_topic
-
-logger = logging.getLogger("carillon")
 
 BEGIN, TOKEN, DONE, FAILED, STOP = "begin", "token", "done", "failed", "stop"
 """The types of the events. `failed` is not `error`, which browsers use themselves."""

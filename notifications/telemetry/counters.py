@@ -18,6 +18,10 @@ class Counters:
         """Streams that joined the hub."""
         self.closed: Counter[str] = Counter()
         """Streams that left the hub, by reason."""
+        self.continued = 0
+        """Streams that went on after an interruption, without a query of the database."""
+        self.asked = 0
+        """Streams of a session that could have gone on so, and for which the database was asked."""
         self.refused: Counter[str] = Counter()
         """Streams that were not let in, by reason."""
         self.resets: Counter[str] = Counter()

@@ -1,26 +1,39 @@
-"""Request ids, and filters that give records of the log fields for JSON.
+"""The one form of a log line, and the ids of requests in logs.
 
-Our lines are `name.of.event key=value …`, made of a template and its arguments. A filter can read
-the event and the fields from these, so no line has to be written twice.
+A line is the name of a log event and fields, `log.away error="Connection refused"`. Its record has
+both as attributes too, `event` and `fields`, for logs in JSON.
 """
 
+import json
 import logging
 import re
 import secrets
+from collections.abc import Collection, Mapping
 from contextvars import ContextVar
+from typing import Any, override
 
 from django.http import HttpRequest
+
+from notifications.telemetry.redaction import (
+    REDACTED,
+    SECRET_PARAMETERS,
+    RedactedText,
+    redacted,
+)
 
 REQUEST_ID_HEADER = "X-Request-ID"
 current_request_id: ContextVar[str | None] = ContextVar("carillon_request_id", default=None)
 """The id of the request that is being answered, for the records of the log."""
 
+MAX_VALUES_IN_LINE = 10
+
 _META_KEY = "carillon.request_id"
 # One word without a quote, backslash or bracket, so that it cannot be mistaken in a line of a log.
 _VALID_ID = re.compile(r"[\w.:/+=@-]{1,64}", re.ASCII)
+# A value that needs no quotes: it cannot be mistaken for another field.
+_UNQUOTED = re.compile(r"[\w.:/@+-]+", re.ASCII)
 
-_EVENT = re.compile(r"[a-z_]+(\.[a-z_]+)+(?=$|[ :])")
-_FIELD = re.compile(r"(?:(\w+)=)?%[-+ #0]*(?:\d+|\*)?(?:\.\d+)?[a-zA-Z]")
+type Field = str | int | float | list[str]
 
 
 def request_id(request: HttpRequest) -> str:
@@ -36,18 +49,77 @@ def request_id(request: HttpRequest) -> str:
     return known
 
 
-class Structured(logging.Filter):
-    """Adds `request_id` to every record, and `event` and `fields` to those of Carillon.
+class EventLogger(logging.LoggerAdapter[logging.Logger]):
+    """Logs events with fields: `logger.warning("log.away", error=error)`.
 
-    Records of the audit have their own `event` and `fields` already.
+    The message itself has the fields, because a site's own formatter may print nothing else. No
+    part of a line can be mistaken for another, whatever names clients chose. A field that is None
+    is left out. The `hint` is for people: what the event means, or what to do.
     """
+
+    @override
+    def log(
+        self,
+        level: int,
+        msg: object,
+        *args: object,
+        exc_info: Any = None,
+        stack_info: bool = False,
+        stacklevel: int = 1,
+        extra: Mapping[str, object] | None = None,
+        hint: object = "",
+        **fields: object,
+    ) -> None:
+        if not self.isEnabledFor(level):
+            return
+        assert not args, "A field is a keyword argument."
+        clean = {name: _clean(name, value) for name, value in fields.items() if value is not None}
+        text = RedactedText("".join(f" {name}={_text(value)}" for name, value in clean.items()))
+        # The same for each record of an event: services such as Sentry group records by it.
+        template = f"{msg}%s" + (f": {hint}".replace("%", "%%") if hint else "")
+        self.logger.log(
+            level,
+            template,
+            text,
+            exc_info=exc_info,
+            stack_info=stack_info,
+            extra={**(extra or {}), "event": msg, "fields": clean},
+            stacklevel=stacklevel + 1,
+        )
+
+
+def _clean(name: str, value: object) -> Field:
+    if name in SECRET_PARAMETERS:
+        return REDACTED
+    if isinstance(value, str):
+        return redacted(str(value))
+    if isinstance(value, (int, float)):
+        return value
+    if isinstance(value, Collection) and not isinstance(value, bytes):
+        return [redacted(str(item)) for item in value]
+    return redacted(str(value))
+
+
+def _text(value: Field) -> str:
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    if isinstance(value, str):
+        return value if _UNQUOTED.fullmatch(value) else json.dumps(value)
+    if isinstance(value, list):
+        text = ",".join(map(_text, value[:MAX_VALUES_IN_LINE]))
+        omitted = len(value) - MAX_VALUES_IN_LINE
+        return f"{text},+{omitted}" if omitted > 0 else text
+    return str(value)
+
+
+logger = EventLogger(logging.getLogger("carillon"))
+
+
+class Structured(logging.Filter):
+    """Adds `request_id` to every record, also to those of Django and of other libraries."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = current_request_id.get()
-        if record.name.partition(".")[0] == "carillon" and not hasattr(record, "event"):
-            match = _EVENT.match(str(record.msg))
-            record.event = match[0] if match else None
-            record.fields = _fields(record)
         return True
 
 
@@ -62,16 +134,3 @@ class Briefly(logging.Filter):
         record.exc_info = record.exc_text = None
         record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True
-
-
-def _fields(record: logging.LogRecord) -> dict[str, object]:
-    names = _FIELD.findall(str(record.msg))
-    values = record.args if isinstance(record.args, tuple) else ()
-    if len(names) != len(values):
-        return {}
-    pairs = zip(names, values, strict=True)
-    return {name: _json_value(value) for name, value in pairs if name}
-
-
-def _json_value(value: object) -> object:
-    return value if isinstance(value, int | float | str) else str(value)

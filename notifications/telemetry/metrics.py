@@ -1,22 +1,30 @@
-"""The metrics of `/metrics`. This module needs prometheus-client, which is optional.
+"""Carillon's metrics. This module needs prometheus-client, which is optional.
 
 The hot path counts in plain numbers (`counters.py`); once a second the exporter adds them to these
-metrics, and sets the gauges. Where several processes serve, prometheus-client keeps their numbers
-in files (`PROMETHEUS_MULTIPROC_DIR`, which `carillon serve` sets), so that any process answers for
-all, and includes the counts of processes that have ended.
+metrics, and sets the gauges. The workers of `carillon serve` exchange these metrics, and no others,
+by `snapshots.py`, so that any worker answers for all, and for workers that have ended. The site's
+registry stays as it is. Under other servers with several processes, prometheus-client exchanges all
+metrics if the operator sets `PROMETHEUS_MULTIPROC_DIR`.
 """
 
 import threading
-from collections import Counter as Counts
+import time
+from collections import defaultdict
 from collections.abc import Mapping
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import Counter, Gauge, Histogram
 
 from notifications.telemetry.counters import process_counters
 
 OPENED = Counter("carillon_streams_opened", "Streams that were opened.")
+CONTINUED = Counter(
+    "carillon_streams_continued",
+    "Streams that went on after an interruption, without a query of the database.",
+)
+ASKED = Counter(
+    "carillon_streams_asked",
+    "Streams of sessions for which the database was asked, since none could be continued.",
+)
 CLOSED = Counter("carillon_streams_closed", "Streams that ended, by reason.", ["reason"])
 REFUSED = Counter("carillon_streams_refused", "Streams that were not let in.", ["reason"])
 RESETS = Counter("carillon_stream_resets", "Resets that streams got, by reason.", ["reason"])
@@ -25,6 +33,7 @@ READ = Counter("carillon_events_read", "Events that came from the log, in each p
 DELIVERED = Counter("carillon_events_delivered", "Events, times the streams that got them.")
 PROBLEMS = Counter("carillon_problems", "Error responses, by code.", ["code"])
 RECONNECTS = Counter("carillon_log_reconnects", "Times the log could be reached again.")
+CPU = Counter("carillon_process_cpu_seconds", "Processor time that these processes used.")
 LATENCY = Histogram(
     "carillon_delivery_seconds",
     "From an event's time in the log until the last stream of a process had it.",
@@ -69,6 +78,27 @@ OUTBOX_AGE = Gauge(
     multiprocess_mode="livemostrecent",
 )
 
+STREAMS_LIMIT = Gauge(
+    "carillon_streams_limit",
+    "Streams that these processes accept at most.",
+    multiprocess_mode="livesum",
+)
+MEMORY = Gauge(
+    "carillon_process_resident_bytes",
+    "Memory of these processes.",
+    multiprocess_mode="livesum",
+)
+DESCRIPTORS = Gauge(
+    "carillon_process_descriptors",
+    "Open descriptors of the process that has the most.",
+    multiprocess_mode="livemax",
+)
+DESCRIPTORS_LIMIT = Gauge(
+    "carillon_process_descriptors_limit",
+    "Descriptors that a process may open.",
+    multiprocess_mode="livemin",
+)
+
 LABELLED_COUNTERS = (
     (CLOSED, "closed"),
     (REFUSED, "refused"),
@@ -77,13 +107,15 @@ LABELLED_COUNTERS = (
 )
 PLAIN_COUNTERS = (
     (OPENED, "opened"),
+    (CONTINUED, "continued"),
+    (ASKED, "asked"),
     (PUBLISHED, "published"),
     (READ, "read"),
     (DELIVERED, "delivered"),
     (RECONNECTS, "reconnects"),
 )
 
-_exported: Counts[tuple[str, str]] = Counts()
+_exported: defaultdict[tuple[str, str], float] = defaultdict(float)
 _lock = threading.Lock()
 
 
@@ -96,27 +128,13 @@ def export_counters() -> None:
             by_label: Mapping[str, int] = getattr(process_counters, name)
             for label, value in list(by_label.items()):
                 _grow(counter.labels(str(label)), (name, label), value)
+        _grow(CPU, ("cpu", ""), time.process_time())
         while process_counters.latencies:
             LATENCY.observe(process_counters.latencies.popleft())
 
 
-def _grow(counter: Counter, name: tuple[str, str], value: int) -> None:
+def _grow(counter: Counter, name: tuple[str, str], value: float) -> None:
     new = value - _exported[name]
     if new:
         counter.inc(new)
         _exported[name] = value
-
-
-def exposition(accept: str) -> tuple[bytes, str]:
-    """The metrics of every process, in the format of an `Accept` header, and their content type."""
-    encode, content_type = choose_encoder(accept)
-    return encode(_registry()), content_type
-
-
-def _registry() -> CollectorRegistry:
-    registry = CollectorRegistry()
-    try:
-        MultiProcessCollector(registry)
-    except ValueError:  # there is only one process
-        return REGISTRY
-    return registry

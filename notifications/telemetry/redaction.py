@@ -55,10 +55,18 @@ def _without_credentials(match: re.Match[str]) -> str:
     return f"{match['key'] or match['token'] or match['scheme']}{REDACTED}"
 
 
+class RedactedText(str):
+    """The fields of a log line, which were redacted one by one: nobody need search them again."""
+
+    __slots__ = ()
+
+
 class Redacting(logging.Filter):
     """Passes every record, with its message and arguments redacted."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if _is_redacted(record):
+            return True
         # The arguments keep their order, since uvicorn's formatter reads them by index.
         if isinstance(record.args, tuple):
             record.args = tuple(map(_redacted_value, record.args))
@@ -69,6 +77,14 @@ class Redacting(logging.Filter):
             if (clean := redacted(message)) != message:
                 record.msg, record.args = clean, ()
         return True
+
+
+def _is_redacted(record: logging.LogRecord) -> bool:
+    """Whether it is the name of one of our log events, and its fields."""
+    match record.msg, record.args:
+        case str(template), (RedactedText(),):
+            return template.endswith("%s")
+    return False
 
 
 def _redacted_value(value: object) -> object:

@@ -29,8 +29,11 @@ class AsgiTransport(Transport):
     def write(self, payload: Payload) -> None:
         self._send_body(payload.raw)
 
-    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
-        self._send_body(payload.raw, more_body=False)
+    def end(self, payload: Payload, *, break_off: bool = False) -> None:
+        if break_off:
+            self._run(self._break_off(payload.raw))
+        else:
+            self._send_body(payload.raw, more_body=False)
 
     def abort(self) -> None:
         if self._sending is not None:
@@ -49,7 +52,30 @@ class AsgiTransport(Transport):
         self._run(self._send_message(message))
 
     async def _send_message(self, message: Message) -> None:
+        """Send it. After the end of the response, end the application's call too.
+
+        gunicorn's `receive` reports no disconnect for a response that is complete: the call, and
+        with it the connection and the server's stop, would wait for the client. Only messages of
+        responses have `more_body`: those of WebSockets leave the call alone.
+        """
+        cancel = self._cancel
         await self._send(message)
+        if cancel is not None and message.get("more_body") is False:
+            cancel()
+
+    async def _break_off(self, body: bytes) -> None:
+        """Send the last payload, and end the application's call without an end of the response.
+
+        Most servers then close the connection: ASGI has no other way to break a response off.
+        """
+        cancel = self._cancel
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        self._close_connection()
+        if cancel is not None:
+            cancel()
+
+    def _close_connection(self) -> None:
+        """Close it once everything is sent, on a server that offers a way to do so."""
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         """Run the coroutine. If it does not finish at once, the transport is busy until it does."""

@@ -7,6 +7,7 @@ reading is one payload on every server.
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
 from typing import Any, Protocol
 
 type Message = Mapping[str, Any]
@@ -28,6 +29,16 @@ class Payload:
         self.coded = b"%x\r\n%b\r\n" % (len(raw), raw)
 
 
+class Loss(StrEnum):
+    """Why a transport can send nothing more. The values are reasons why a stream is closed."""
+
+    LEFT = "client_left"
+    """The client has closed the connection."""
+    UNRESPONSIVE = "too_slow"
+    """The client has acknowledged nothing for too long (`Transport.limit_unacknowledged`)."""
+    FAILED = "write_failed"
+
+
 class TransportCallbacks(Protocol):
     """The subscriber, as a transport knows it.
 
@@ -38,8 +49,8 @@ class TransportCallbacks(Protocol):
     def drained(self) -> None:
         """The last payload is sent: the transport takes another, or, after `end`, is finished."""
 
-    def lost(self) -> None:
-        """The connection failed, and the transport can send nothing more.
+    def lost(self, loss: Loss = Loss.FAILED) -> None:
+        """The connection ended, and the transport can send nothing more.
 
         This may also come after `abort`, if the transport was busy.
         """
@@ -49,7 +60,7 @@ class _Nobody:
     def drained(self) -> None:
         pass
 
-    def lost(self) -> None:
+    def lost(self, loss: Loss = Loss.FAILED) -> None:
         pass
 
 
@@ -65,6 +76,12 @@ async def send_nothing(message: Message) -> None:
 async def receive_disconnect() -> Message:
     """A `receive` in place of the server's, where the request is over."""
     return {"type": "http.disconnect"}
+
+
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Read the request to its end: the client has left, or the response has been sent."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class Transport(ABC):
@@ -94,11 +111,13 @@ class Transport(ABC):
         """
 
     @abstractmethod
-    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
+    def end(self, payload: Payload, *, break_off: bool = False) -> None:
         """Send the last payload and finish the response. Call it only while not `busy`.
 
-        The response ends properly, so an HTTP connection can serve another request. With `hang_up`
-        the connection is closed instead, if the server offers a way to do so.
+        With `break_off` the client gets the payload and then the end of the connection without the
+        end of the body (the last chunk of RFC 9112 §7.1). Clients that come back only after an
+        error, such as Datastar, then come back. A body without chunks (HTTP/1.0) has no such end,
+        and a WebSocket has none either: there `break_off` changes nothing.
         """
 
     @abstractmethod
@@ -116,9 +135,13 @@ class Transport(ABC):
         """
         self.callbacks = NOBODY
 
-    def is_unresponsive(self, seconds: float) -> bool:
-        """Whether bytes are on their way and the client has acknowledged nothing for `seconds`.
+    def limit_unacknowledged(self, seconds: float) -> None:  # noqa: B027
+        """End the connection if its client acknowledges nothing of what is sent for `seconds`.
 
-        False if the transport cannot know.
+        Call it once, when the stream opens. It does nothing if the transport has no socket.
         """
-        return False
+
+    @property
+    def sent_bytes(self) -> int | None:
+        """How many bytes the client has received on this connection; None if that is unknown."""
+        return None

@@ -27,6 +27,16 @@ class CancelScope:
         return self
 
     def cancel(self) -> None:
+        if self._task is None:
+            return
+        if self._task is asyncio.current_task():
+            # What it awaits next may end without waiting. Then the cancellation would come later,
+            # after the block.
+            asyncio.get_running_loop().call_soon(self._cancel_task)
+        else:
+            self._cancel_task()
+
+    def _cancel_task(self) -> None:
         if self._task is not None:
             self._cancelled = True
             self._task.cancel()

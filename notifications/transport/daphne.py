@@ -1,8 +1,8 @@
-"""Daphne: a transport for its streams, and back-pressure for all its other streaming responses.
+"""Daphne: its connections, and back-pressure for all its streaming responses.
 
 Daphne's `send` is `partial(server.handle_reply, request)`. It never waits: Daphne buffers whatever
 it receives. Twisted tells the producer of a request when the buffer of the connection is too full,
-and when it is empty again (`IPushProducer`); both classes here register themselves as producer.
+and when it is empty again (`IPushProducer`); the classes here register themselves as producer.
 
 The request's and the connection's attributes are undocumented: `docs/extend.md` lists those that
 are used here.
@@ -15,8 +15,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from notifications.transport.base import NOBODY, Message, Payload, Send, Transport
-from notifications.transport.direct import DirectTransport
+from notifications.transport.asgi import AsgiTransport
+from notifications.transport.base import NOBODY, Message, Send, Transport
+from notifications.transport.detach import ServerConnection
+from notifications.transport.tcp import limit_unacknowledged, limit_unsent
+from notifications.transport.wrappers import unwrap
 
 DISCONNECT_SECONDS = 1.0
 """How long after the end of a connection `receive` has time to report it."""
@@ -24,7 +27,7 @@ DISCONNECT_SECONDS = 1.0
 
 def daphne_request(send: Send) -> Any | None:
     """Daphne's request, or None if `send` is not Daphne's own or the request has a producer."""
-    if not isinstance(send, partial) or len(send.args) != 1 or send.keywords:
+    if type(send) is not partial or len(send.args) != 1 or send.keywords:
         return None
     function = getattr(send.func, "__func__", None)
     request = send.args[0]
@@ -37,84 +40,131 @@ def daphne_request(send: Send) -> Any | None:
     return request
 
 
-def daphne_transport(send: Send, *, cancel: Callable[[], object]) -> Transport | None:
-    """A transport for this response, or None if `send` is not Daphne's own."""
-    request = daphne_request(send)
-    if request is None:
-        return None
-    return DaphneTransport(send, cancel=cancel, request=request, connection=_socket(request))
-
-
-def _socket(request: Any) -> socket.socket | None:
-    """The socket of the connection, if it is plain TCP and carries HTTP/1."""
-    transport = getattr(request.channel, "transport", None)
+def daphne_connection(server_send: Send) -> ServerConnection | None:
+    """The connection, if `server_send` is Daphne's own and the connection is not encrypted."""
+    request = daphne_request(server_send)
+    transport = getattr(request.channel, "transport", None) if request is not None else None
     # The type is compared because a transport that encrypts forwards every attribute that it lacks
     # to the transport below it, and would look like plain TCP.
     tcp: Any = sys.modules.get("twisted.internet.tcp")
     if tcp is None or not isinstance(transport, tcp.Connection) or transport.TLS:
         return None
-    # With a timeout, Daphne itself ends the response, possibly in the middle of our payload.
-    if request.server.http_timeout or request.method == b"HEAD":
-        return None
-    known = all(hasattr(transport, name) for name in ("dataBuffer", "_tempDataLen"))
-    return transport.socket if known and isinstance(transport.socket, socket.socket) else None
+    return DaphneConnection(request, transport)
 
 
-class DaphneTransport(DirectTransport):
-    """Bypasses Daphne if there is a `connection`, from the second payload on.
+def daphne_transport(
+    server_send: Send, *, send: Send, cancel: Callable[[], object]
+) -> Transport | None:
+    """A transport for a response that stays with Daphne, if `server_send` is Daphne's own."""
+    request = daphne_request(server_send)
+    return None if request is None else DaphneTransport(send, cancel=cancel, request=request)
 
-    Daphne writes the headers together with the first part of the body, and into a buffer.
-    """
+
+class DaphneConnection(ServerConnection):
+    def __init__(self, request: Any, transport: Any) -> None:
+        self._request = request
+        self._transport = transport
+        # All that `detach` will need is there, or this fails before the head is sent.
+        _ = transport.dataBuffer, transport._tempDataLen, transport.producerPaused  # noqa: SLF001
+        _ = transport.abortConnection, request.startedWriting, request.chunked, request.clientproto
+
+    def prepare(self) -> None:
+        # Daphne would keep the connection although the head says that it closes.
+        self._request.channel.persistent = False
+
+    async def flush(self, send: Send) -> None:
+        # Daphne writes the head together with the first part of the body, and into a buffer.
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        transport, request = self._transport, self._request
+        # Twisted offers no other way to learn whether its buffer is empty.
+        is_empty = not (transport.dataBuffer or transport._tempDataLen)  # noqa: SLF001
+        if not is_empty and transport.producer is not None:
+            emptied = asyncio.Event()
+            request.registerProducer(_Emptied(emptied), True)
+            # As if the buffer had been too full.
+            transport.producerPaused = True
+            transport.producer.pauseProducing()
+            try:
+                await emptied.wait()
+            finally:
+                if request.channel is not None:
+                    request.unregisterProducer()
+        if request.channel is None or not transport.connected:
+            raise ConnectionResetError
+
+    @property
+    def is_chunked(self) -> bool | None:
+        request = self._request
+        is_chunked = bool(request.chunked)
+        if not request.startedWriting or is_chunked is (request.clientproto == b"HTTP/1.0"):
+            return None
+        return is_chunked
+
+    def get_socket(self) -> socket.socket:
+        found: socket.socket = self._transport.socket
+        return found
+
+    def drop(self) -> None:
+        self._transport.abortConnection()
+
+    reset = drop  # Twisted resets a connection that it aborts
+
+
+class _Emptied:
+    """A producer (Twisted's IPushProducer) that waits until the buffer is empty."""
+
+    def __init__(self, emptied: asyncio.Event) -> None:
+        self._emptied = emptied
+
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+        pass
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        self._emptied.set()
+
+    stopProducing = resumeProducing  # noqa: N815 - the connection is gone
+
+
+class DaphneTransport(AsgiTransport):
+    """For a response that must go through `send`, such as one over TLS: with back-pressure."""
 
     __slots__ = ("_lost_timer", "_paused", "_request", "_transport")
 
-    def __init__(
-        self,
-        send: Send,
-        *,
-        cancel: Callable[[], object],
-        request: Any,
-        connection: socket.socket | None,
-    ) -> None:
-        super().__init__(send, cancel=cancel, connection=connection)
+    def __init__(self, send: Send, *, cancel: Callable[[], object], request: Any) -> None:
+        super().__init__(send, cancel=cancel)
         self._request = request
         self._transport: Any = getattr(request.channel, "transport", None)
         self._paused = False
         self._lost_timer: asyncio.TimerHandle | None = None
+        limit_unsent(self._socket)
+        request.channel.persistent = False  # as the head says
         request.registerProducer(self, True)
 
-    def _write_through_server(self, payload: Payload) -> None:
-        self._send_body(payload.raw)
-        if self._connection is not None and self._request.startedWriting:
-            self._ready = True
-            self._coded = bool(self._request.chunked)
-            self._pause_until_empty()
+    @property
+    def _socket(self) -> socket.socket | None:
+        return getattr(self._transport, "socket", None)
 
-    def _buffer(self, unsent: bytes | memoryview) -> None:
-        self._transport.write(bytes(unsent))
-        self._pause_until_empty()
+    def limit_unacknowledged(self, seconds: float) -> None:
+        limit_unacknowledged(self._socket, seconds)
 
-    def _pause_until_empty(self) -> None:
-        """Make Twisted report when its buffer is empty, as if the buffer had been too full."""
-        transport = self._transport
-        # Twisted offers no other way to learn whether its buffer is empty.
-        empty = not (transport.dataBuffer or transport._tempDataLen)  # noqa: SLF001
-        if not empty and not transport.producerPaused and transport.producer is not None:
-            transport.producerPaused = True
-            transport.producer.pauseProducing()
+    def _run(self, work: Any) -> None:
+        super()._run(work)
+        self.busy |= self._paused
 
     def _on_drained(self) -> None:
         self.busy = self._paused or self._sending is not None
         if not self.busy:
             super()._on_drained()
 
-    def _end_response(self) -> None:
+    async def _send_message(self, message: Message) -> None:
+        if message.get("more_body") is False:
+            self._request.unregisterProducer()
+            self._paused = False
+        await super()._send_message(message)
+
+    def _close_connection(self) -> None:
         self._request.unregisterProducer()
-        # Daphne logs this number in its access log.
-        self._request.sentLength += self._direct_bytes
-        if self._hang_up:
-            self._request.channel.persistent = False
-        self._send_body(b"", more_body=False)
+        self._request.channel.loseConnection()
 
     def abort(self) -> None:
         if hasattr(self._transport, "abortConnection"):
@@ -123,7 +173,7 @@ class DaphneTransport(DirectTransport):
 
     def release(self) -> None:
         # Twisted's request keeps its producer, so the producer must not keep the request.
-        self._request = self._transport = self._connection = None
+        self._request = self._transport = None
         if self._lost_timer is not None:
             self._lost_timer.cancel()
             self._lost_timer = None
@@ -147,8 +197,8 @@ class DaphneTransport(DirectTransport):
 
 
 def daphne_backpressure(send: Send) -> "DaphneBackpressure | None":
-    """A `send` that waits for the client, or None if `send` is not Daphne's own."""
-    request = daphne_request(send)
+    """A `send` that waits for the client, or None if this `send` is not Daphne's."""
+    request = daphne_request(unwrap(send))
     return None if request is None else DaphneBackpressure(send, request)
 
 

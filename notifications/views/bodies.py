@@ -11,8 +11,8 @@ from pydantic_core import from_json
 
 from notifications.conf import get_settings
 from notifications.errors import BadRequest, Invalid, TooLarge, UnsupportedMediaType
-from notifications.events import Event
-from notifications.publishing.publisher import build_event
+from notifications.events import Event, new_ids
+from notifications.publishing.publisher import build_event, within_limit
 
 JSON = "application/json"
 NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
@@ -43,6 +43,10 @@ class EventFields(BaseModel):
 
 # Used directly, because `model_validate` doubles the time that validation takes.
 _validator = TypeAdapter(EventFields).validator
+_PLAIN_TYPES: dict[str, type] = {"type": str, "id": str, "retry": int, "idempotency_key": str}
+
+type Fields = tuple[tuple[str, ...], Any, str | None, str | None, int | None, str | None]
+"""The topics of an event, and the other fields of `EventFields` in their order."""
 
 
 @dataclass(slots=True)
@@ -75,7 +79,7 @@ def parse_publish_request(request: HttpRequest) -> PublishRequest:
         )
     body = _body(request)
     if content_type in NDJSON_TYPES:
-        return _publish_request(list(_lines(body)), is_batch=True, body=body)
+        return _publish_request(_lines(body), is_batch=True, body=body)
     content = _json(body)
     is_batch = isinstance(content, list)
     return _publish_request(content if is_batch else [content], is_batch=is_batch, body=body)
@@ -97,13 +101,15 @@ def _json(text: bytes) -> Any:
         raise BadRequest(f"This is not JSON: {error}.") from None
 
 
-def _lines(text: bytes) -> Iterator[Any]:
+def _lines(text: bytes) -> list[Any]:
+    contents: list[Any] = []
     for number, line in enumerate(text.split(b"\n"), start=1):
-        if line.strip():
+        if line and not line.isspace():
             try:
-                yield _json(line)
+                contents.append(_json(line))
             except BadRequest as error:
                 raise BadRequest(f"Line {number}: {error.detail}") from None
+    return contents
 
 
 def _form(request: HttpRequest) -> dict[str, Any]:
@@ -132,9 +138,9 @@ def _publish_request(contents: list[Any], *, is_batch: bool, body: bytes) -> Pub
     publications: list[Publication] = []
     faults: list[dict[str, Any]] = []
     too_large = 0
-    for index, content in enumerate(contents):
+    for index, (content, new_id) in enumerate(zip(contents, new_ids(len(contents)), strict=True)):
         try:
-            publications.append(_publication(content))
+            publications.append(_publication(content, new_id))
         except ValidationError as error:
             faults += ({"index": index, **fault} for fault in _faults(error))
         except (Invalid, TooLarge) as error:
@@ -147,24 +153,51 @@ def _publish_request(contents: list[Any], *, is_batch: bool, body: bytes) -> Pub
     return PublishRequest(publications, is_batch, body)
 
 
-def _publication(content: Any) -> Publication:
+def _publication(content: Any, new_id: str) -> Publication:
     if isinstance(content, dict) and len(content) > MAX_FIELDS:
         raise Invalid(f"An event has at most {MAX_FIELDS} fields; this one has {len(content)}.")
-    fields = _validator.validate_python(content)
-    event = build_event(
-        fields.topic,
-        fields.data,
-        type=fields.type or None,
-        id=fields.id or None,
-        retry=fields.retry,
-    )
-    if fields.idempotency_key is not None and not (
-        0 < len(fields.idempotency_key) <= MAX_KEY_CHARACTERS
-    ):
+    topics, data, type, id, retry, key = _plain_fields(content) or _converted_fields(content)
+    if id:
+        event = build_event(topics, data, type=type or None, id=id, retry=retry)
+    else:
+        event = within_limit(Event.with_new_id(new_id, topics, data, type or None, retry))
+    if key is not None and not 0 < len(key) <= MAX_KEY_CHARACTERS:
         raise Invalid(
             f"idempotency_key has 1 to {MAX_KEY_CHARACTERS} characters.", field="idempotency_key"
         )
-    return Publication(event, bool(fields.id), fields.idempotency_key)
+    return Publication(event, bool(id), key)
+
+
+def _plain_fields(content: Any) -> Fields | None:
+    """The fields, if each value has its own type, so that there is nothing to convert.
+
+    This is almost every event, and takes a fraction of the time that pydantic takes.
+    """
+    if type(content) is not dict or "data" not in content:
+        return None
+    topic = content.get("topic")
+    if type(topic) is str:
+        topics: tuple[str, ...] = (topic,)
+    elif type(topic) is list and all(type(each) is str for each in topic):
+        topics = tuple(topic)
+    else:
+        return None
+    if len(content) == 2:
+        return topics, content["data"], None, None, None, None
+    for name, value in content.items():
+        if name not in ("topic", "data"):
+            plain = _PLAIN_TYPES.get(name)
+            if plain is None or not (value is None or type(value) is plain):
+                return None
+    type_, id, retry, key = (content.get(name) for name in _PLAIN_TYPES)
+    return topics, content["data"], type_, id, retry, key
+
+
+def _converted_fields(content: Any) -> Fields:
+    """The fields as pydantic reads them. Raises `ValidationError`."""
+    fields = _validator.validate_python(content)
+    topics, key = tuple(fields.topic), fields.idempotency_key
+    return topics, fields.data, fields.type, fields.id, fields.retry, key
 
 
 def _faults(error: ValidationError) -> Iterator[dict[str, str | None]]:

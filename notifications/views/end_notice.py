@@ -3,7 +3,6 @@
 A probe subscribes to that topic by another stream, and so sees that the server noticed.
 """
 
-import logging
 from functools import partial
 
 from django.http import HttpRequest
@@ -13,11 +12,10 @@ from notifications.access.identities.authentication import authenticate
 from notifications.access.identities.base import Kind
 from notifications.conf.namespace import Namespace
 from notifications.errors import BadRequest, CarillonError, Forbidden, Invalid
-from notifications.hub.stream import EndNotice
+from notifications.hub.end_notices import EndNotice
 from notifications.publishing.publisher import apublish
+from notifications.telemetry.logs import logger
 from notifications.topics import parse_topics
-
-logger = logging.getLogger("carillon")
 
 EVENT_TYPE = "left"
 
@@ -45,4 +43,4 @@ async def publish_end(topic: str, *, namespace: Namespace = "") -> None:
     try:
         await apublish(topic, {}, type=EVENT_TYPE, namespace=namespace)
     except CarillonError as error:
-        logger.warning("end_notice.failed error=%r", error.detail)
+        logger.warning("end_notice.failed", error=error.detail)

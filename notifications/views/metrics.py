@@ -10,6 +10,8 @@ from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from notifications.access.identities.headers import KEY_HEADER, bearer_texts
+from notifications.asgi.marker import probe
 from notifications.conf import get_settings
 from notifications.errors import Forbidden, NotInstalled, Unauthenticated
 from notifications.hub import metrics_exporter, runtime
@@ -19,6 +21,7 @@ from notifications.views.problems import check_method, problem_responses
 DATABASE_TIMEOUT_SECONDS = 2.0
 
 
+@probe
 @problem_responses
 async def metrics(request: HttpRequest) -> HttpResponseBase:
     """The metrics of all processes that `carillon serve` started, whichever of them answers."""
@@ -27,7 +30,8 @@ async def metrics(request: HttpRequest) -> HttpResponseBase:
     if not metrics_exporter.is_available():
         raise NotInstalled("There is no prometheus-client: pip install 'django-carillon[metrics]'.")
     # Imported only here, because it needs prometheus-client.
-    from notifications.telemetry.metrics import export_counters, exposition
+    from notifications.telemetry.exposition import exposition
+    from notifications.telemetry.metrics import export_counters
 
     running = runtime.current()
     if running is None:
@@ -60,9 +64,11 @@ def _check_key(request: HttpRequest) -> None:
         if django_settings.DEBUG:
             return
         raise Forbidden("Metrics are disabled: there is no key in CARILLON['METRICS_KEYS'].")
-    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-    key_shown = credentials.strip().encode(errors="surrogatepass")
+    shown = [text.encode(errors="surrogatepass") for text in bearer_texts(request)]
     # Every key is compared, so that the time taken reveals nothing about which one came close.
-    matches = [hmac.compare_digest(key_shown, key.encode()) for key in keys]
-    if scheme.lower() != "bearer" or not any(matches):
-        raise Unauthenticated("Send one of the metrics keys: 'Authorization: Bearer <key>'.")
+    matches = [hmac.compare_digest(text, key.encode()) for text in shown for key in keys]
+    if not any(matches):
+        raise Unauthenticated(
+            "Send one of the metrics keys: 'Authorization: Bearer <key>', or "
+            f"'{KEY_HEADER}: <key>'."
+        )

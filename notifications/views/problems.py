@@ -11,10 +11,13 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.views.decorators.csrf import csrf_exempt
 
+from notifications.asgi.marker import judges_itself
 from notifications.errors import (
     BadRequest,
     CarillonError,
+    DatabaseAway,
     Forbidden,
     MethodNotAllowed,
     NotFound,
@@ -33,10 +36,13 @@ logger = logging.getLogger("carillon")
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
+# Not the names that the setting has: they may be of hosts that are not public.
+OTHER_HOST = "The setting ALLOWED_HOSTS does not have the host of this request (its Host header)."
 
 # What Django raises while it reads a query or a form, and would itself answer with an HTML page.
 UNREADABLE = exceptions.SuspiciousOperation, exceptions.BadRequest, MultiPartParserError
 
+type Completion = Callable[[HttpRequest, HttpResponseBase], None]
 type AsyncView = Callable[[HttpRequest], Coroutine[Any, Any, HttpResponseBase]]
 
 
@@ -55,20 +61,27 @@ def problem(request: HttpRequest, error: CarillonError) -> JsonResponse:
     response["Cache-Control"] = "no-store"
     if isinstance(error, Unauthenticated):
         response["WWW-Authenticate"] = 'Bearer realm="carillon"'
-    if isinstance(error, MethodNotAllowed):
-        response["Allow"] = ", ".join(error.extensions["allowed"])
-    if isinstance(error, Unavailable | NotReady | OutboxLate):
+    _add_allow(response, error)
+    if isinstance(error, Unavailable | DatabaseAway | NotReady | OutboxLate):
         response["Retry-After"] = RETRY_AFTER_SECONDS
     if isinstance(error, TooMany):
         response["Retry-After"] = str(error.extensions["retry_after"])
     return response
 
 
-def problem_responses(view: AsyncView) -> AsyncView:
+def _add_allow(response: HttpResponse, error: CarillonError) -> None:
+    if isinstance(error, MethodNotAllowed):
+        response["Allow"] = ", ".join(error.extensions["allowed"])
+
+
+def problem_responses(view: AsyncView, *, complete: Completion | None = None) -> AsyncView:
     """Makes a view answer each `CarillonError`, and each unreadable request, with a problem.
 
-    Every response names its request. The view is exempt from `ATOMIC_REQUESTS`, with which Django
-    refuses async views.
+    `complete` adds to every response, also to a problem. Every response names its request.
+
+    The view is exempt from `ATOMIC_REQUESTS`, with which Django refuses async views, and from
+    middleware that requires a login or a CSRF token: it checks for itself what it needs, so a wrong
+    method is refused as one.
     """
 
     @wraps(view)
@@ -77,17 +90,19 @@ def problem_responses(view: AsyncView) -> AsyncView:
         try:
             response = await view(request)
         except CarillonError as error:
-            return problem(request, error)
+            response = problem(request, error)
         except exceptions.RequestDataTooBig as error:
-            return problem(request, TooLarge(f"The form is too large: {error}"))
+            response = problem(request, TooLarge(f"The form is too large: {error}"))
         except UNREADABLE as error:
-            return problem(request, BadRequest(f"The request cannot be read: {error}"))
+            response = problem(request, BadRequest(f"The request cannot be read: {error}"))
         finally:
             current_request_id.reset(token)
         response[REQUEST_ID_HEADER] = request_id(request)
+        if complete is not None:
+            complete(request, response)
         return response
 
-    return transaction.non_atomic_requests(view_with_problems)
+    return csrf_exempt(transaction.non_atomic_requests(judges_itself(view_with_problems)))
 
 
 def check_method(request: HttpRequest, *allowed: str, detail: str) -> None:
@@ -100,6 +115,7 @@ def problem_or_page(request: HttpRequest, error: CarillonError) -> HttpResponse:
         return problem(request, error)
     context = {"status": error.status, "title": error.title, "detail": error.detail}
     page = render(request, "carillon/error.html", context, status=error.status)
+    _add_allow(page, error)
     page["Cache-Control"] = "no-store"
     page[REQUEST_ID_HEADER] = request_id(request)
     return protect(page)
@@ -109,7 +125,9 @@ def problem_or_page(request: HttpRequest, error: CarillonError) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return problem_or_page(request, BadRequest("The request is malformed or not for this host."))
+    is_of_other_host = isinstance(exception, exceptions.DisallowedHost)
+    detail = OTHER_HOST if is_of_other_host else "The request is malformed."
+    return problem_or_page(request, BadRequest(detail))
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:

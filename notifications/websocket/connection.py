@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from notifications.transport.asgi import AsgiTransport
 from notifications.transport.base import Send
-from notifications.transport.tcp import is_unresponsive, limit_unsent
+from notifications.transport.tcp import limit_unacknowledged, limit_unsent
+from notifications.transport.wrappers import unwrap
 
 FORCED_CLOSE_SECONDS = 1.0
 """After a forced close, a client that still reads has this long to receive the reason."""
@@ -21,7 +22,7 @@ class WebSocketConnection(AsgiTransport):
     def __init__(self, send: Send, *, cancel: Callable[[], object]) -> None:
         server_send = unwrap_send(send)
         super().__init__(server_send, cancel=cancel)
-        self._adapter = adapter_for(server_send)
+        self._adapter = adapter_for(unwrap(server_send))
         self._paused = False
         self._force_closed = False
         limit_unsent(self._adapter.connection)
@@ -52,8 +53,8 @@ class WebSocketConnection(AsgiTransport):
         else:
             self._loop.call_later(FORCED_CLOSE_SECONDS, drop)
 
-    def is_unresponsive(self, seconds: float) -> bool:
-        return is_unresponsive(self._adapter.connection, seconds)
+    def limit_unacknowledged(self, seconds: float) -> None:
+        limit_unacknowledged(self._adapter.connection, seconds)
 
     def _on_drained(self) -> None:
         self.busy = self._paused or self._sending is not None

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Protocol
 
-from notifications.transport.base import Payload, Transport
+from notifications.transport.base import Loss, Payload, Transport
 from notifications.websocket.connection import WebSocketConnection
 from notifications.websocket.protocol import closing_reason, encode_frame
 
@@ -30,7 +30,7 @@ class WebSocketTransport(Transport):
     def write(self, payload: Payload) -> None:
         self._multiplexer.write(self, payload)
 
-    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
+    def end(self, payload: Payload, *, break_off: bool = False) -> None:
         self._multiplexer.session.subscription_ended(self, closing_reason(payload.raw))
 
     def abort(self) -> None:
@@ -40,8 +40,8 @@ class WebSocketTransport(Transport):
         self._multiplexer.discard(self)
         super().release()
 
-    def is_unresponsive(self, seconds: float) -> bool:
-        return self._multiplexer.connection.is_unresponsive(seconds)
+    def limit_unacknowledged(self, seconds: float) -> None:
+        self._multiplexer.connection.limit_unacknowledged(seconds)
 
 
 class Multiplexer:
@@ -160,10 +160,10 @@ class Multiplexer:
         for transport in transports:
             transport.callbacks.drained()
 
-    def lost(self) -> None:
+    def lost(self, loss: Loss = Loss.FAILED) -> None:
         self.closed = True
         for transport in list(self._transports):
-            transport.callbacks.lost()
+            transport.callbacks.lost(loss)
         self._wake_waiter()
 
     def _wake_waiter(self) -> bool:

@@ -1,14 +1,13 @@
 """The session of one WebSocket: its commands, executed in order, and its subscriptions."""
 
 import asyncio
-import logging
 from collections import deque
 from contextvars import Context
 
 from django.core.exceptions import SuspiciousOperation
 from django.db import Error as DatabaseError
 
-from notifications.asgi.request_thread import in_request_thread
+from notifications.asgi.request_thread import RequestThread
 from notifications.asgi.start_params import parse_since
 from notifications.errors import (
     BadRequest,
@@ -22,6 +21,7 @@ from notifications.hub.grants import Grant
 from notifications.hub.stream import READY_TIMEOUT_SECONDS
 from notifications.hub.subscribers import CloseReason, Start, Subscriber
 from notifications.telemetry.counters import process_counters
+from notifications.telemetry.logs import logger
 from notifications.topics import parse_topics
 from notifications.transport.base import Message
 from notifications.websocket.handshake import Handshake
@@ -34,8 +34,6 @@ from notifications.websocket.protocol import (
     encode_message,
     parse_command,
 )
-
-logger = logging.getLogger("carillon")
 
 MAX_SUBSCRIPTIONS = 32
 MAX_PENDING_COMMANDS = 64
@@ -83,7 +81,7 @@ class WebSocketSession:
 
     async def _execute_commands(self) -> None:
         try:
-            with in_request_thread():
+            with RequestThread():
                 while self._commands and not self._multiplexer.closed:
                     await self._execute(self._commands.popleft())
         except Exception:

@@ -1,17 +1,18 @@
 """A real Chromium before two real Daphne processes on their own Redis."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from tests.harness.changes import Changes
-from tests.harness.servers import WebServer, daphne, manage, migrate, needs, redis_server
+from tests.harness.servers import WebServer, binary, daphne, manage, migrate, redis_server
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -32,6 +33,7 @@ SETTINGS = {
     "CARILLON_HISTORY_EVENTS": str(HISTORY_EVENTS),
     "CARILLON_KEEPALIVE": "0.5",
 }
+LIBRARIES = {"DJANGO_SETTINGS_MODULE": "tests.harness.library_settings"}
 PASSWORD = "a-password-for-the-tests"
 PUBLISHER, READER = "ada", "eve"
 MAKE_USERS = f"""
@@ -46,8 +48,12 @@ expect.set_options(timeout=DEADLINE_SECONDS * 1000)
 class Site:
     """One process that browsers use and a test may kill, and another one to publish through."""
 
-    def __init__(self, start: Callable[[int], WebServer]) -> None:
+    static: Path
+    """A folder of static files, besides those of the project."""
+
+    def __init__(self, start: Callable[[int], WebServer], manage: Callable[..., str]) -> None:
         self._start = start
+        self._manage = manage
         self._visible, self._other = start(0), start(0)
         self._numbers = count(1)
 
@@ -86,6 +92,10 @@ class Site:
         published: list[dict[str, Any]] = answer["events"]
         return published
 
+    async def end_streams(self, topic: str) -> None:
+        """End all streams of this topic, in good order. Their clients may come back."""
+        await asyncio.to_thread(self._manage, "carillon", "kick", "--topic", topic)
+
     async def push_out_history(self) -> str:
         """Publish so many foreign events that no other is kept; return the cursor of the newest."""
         noise = {"topic": "demo.noise", "data": "noise"}
@@ -100,18 +110,27 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with ExitStack() as stack:
         redis = stack.enter_context(redis_server(folder / "redis"))
         migrate(folder)
-        manage("shell", "-c", MAKE_USERS, redis_url=redis.url, folder=folder)
-        yield Site(
-            lambda port: stack.enter_context(daphne(redis.url, folder, port=port, **SETTINGS))
+        run = partial(manage, redis_url=redis.url, folder=folder)
+        run("shell", "-c", MAKE_USERS)
+        static = tmp_path_factory.mktemp("static")
+        settings = {**SETTINGS, **LIBRARIES, "LIBRARIES": str(static)}
+        made = Site(
+            lambda port: stack.enter_context(daphne(redis.url, folder, port=port, **settings)), run
         )
+        made.static = static
+        yield made
 
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    chromium = shutil.which("chromium")
-    needs("Chromium", found=chromium)
+    chromium = binary("chromium")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = await playwright.chromium.launch(
+            executable_path=chromium,
+            args=ARGUMENTS,
+            # Playwright switches the back/forward cache off, which people have.
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
         yield browser
         await browser.close()
 

@@ -41,8 +41,8 @@ async def test_a_logout_in_another_tab_is_shown_and_the_request_is_not_repeated(
     page.on("request", lambda request: requested.append(urlsplit(request.url).path))
     await other.get_by_role("button", name="Log out").click()
     await expect_state(page, "refused")
-    await expect(page.locator("#state-detail")).to_contain_text("You logged out.")
-    await expect(page.locator("#state-detail")).to_contain_text("You may not subscribe to")
+    await expect(page.locator("#denied")).to_contain_text("You logged out.")
+    await expect(page.locator("#denied")).to_contain_text("made for another user")
     requests = requested.count("/events/")
     await page.clock.fast_forward("30:00")
     assert requested.count("/events/") == requests

@@ -19,8 +19,25 @@ async def test_a_user_with_the_permission_publishes_from_the_page(page: Page, si
     event = page.locator("#events .event")
     await expect(event.locator(".event-type")).to_have_text("order.paid")
     await expect(event.locator(".event-data")).to_have_text('{ "order": 42 }')
-    named = await event.locator(".event-id").inner_text()
-    await expect(page.locator("#publish-result")).to_have_text(f"Kept as {named}")
+    await expect(page.locator("#publish-result")).to_have_text("Published to 1 topic.")
+
+
+async def test_data_that_is_almost_json_becomes_text_only_if_the_user_wants_that(
+    page: Page, site: Site
+) -> None:
+    await visit(page, site.url, site.new_topic())
+    await log_in(page, PUBLISHER)
+    as_text = page.get_by_role("button", name="Publish as text")
+    await page.get_by_label("Data").fill('{"order": 42')
+    await page.get_by_role("button", name="Publish", exact=True).click()
+    await expect(page.locator("#publish-result")).to_contain_text("This is not JSON")
+    await expect(page.locator("#events .event")).to_have_count(0)
+    await page.get_by_label("Data").fill("[Ada] hello")
+    await expect(as_text).to_be_hidden()
+    await page.get_by_role("button", name="Publish", exact=True).click()
+    await as_text.click()
+    await expect_data(page, "[Ada] hello")
+    await expect(as_text).to_be_hidden()
 
 
 async def test_a_refused_event_is_explained(page: Page, site: Site) -> None:
@@ -44,7 +61,7 @@ async def test_publishing_again_after_a_lost_response_is_safe(page: Page, site: 
     await page.get_by_role("button", name="Publish", exact=True).click()
     await expect(page.locator("#publish-result")).to_contain_text("Publishing again is safe.")
     await page.get_by_role("button", name="Publish", exact=True).click()
-    await expect(page.locator("#publish-result")).to_contain_text("Was kept before as")
+    await expect(page.locator("#publish-result")).to_contain_text("nothing was published twice")
     await expect_data(page, "Hello")
 
 

@@ -1,6 +1,7 @@
 """The promises of every log, each tested with two instances: a sender and a receiver."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, closing
 from dataclasses import replace
@@ -69,7 +70,7 @@ def makers(request: pytest.FixtureRequest) -> Iterator[Makers]:
     server, url = fixture if isinstance(fixture, tuple) else (fixture, fixture.url)
     with server.client() as client:
         client.flushall()
-    settings: dict[str, Any] = {"prefix": "test", "retention": RETENTION, "timeout": 5}
+    settings: dict[str, Any] = {"prefix": "test", "retention": RETENTION, "timeout": 60}
     with closing(RedisSyncLog(url, **settings)) as sync_log:
         yield lambda: RedisLog(url, **settings), sync_log
 
@@ -122,6 +123,23 @@ async def test_a_log_without_events_has_a_head_to_tail_from(logs: tuple[Log, Log
     await sender.append(drafts("a"))
     [entry] = await received(receiver, state, 1)
     assert entry.data == b"a"
+
+
+async def test_all_that_was_appended_since_a_moment_follows_the_position_of_that_moment(
+    makers: Makers,
+) -> None:
+    _, sync_log = makers
+    moment = time.monotonic()
+    [earlier] = sync_log.append(drafts("before"))
+    at_first = sync_log.state_before(moment)
+    assert at_first
+    assert at_first.epoch == earlier.cursor.epoch
+    assert at_first.position < earlier.cursor.position
+    assert sync_log.state_before(moment + 3600) == earlier.cursor, "never past the head"
+    [later] = sync_log.append(drafts("after"))
+    still = sync_log.state_before(moment)
+    assert still
+    assert still.position < earlier.cursor.position < later.cursor.position
 
 
 async def test_every_field_arrives(logs: tuple[Log, Log]) -> None:
@@ -385,3 +403,106 @@ async def test_synchronous_code_reads_the_same_log(logs: tuple[Log, Log], makers
     assert await asyncio.to_thread(read, start, third.cursor) == [b"a", b"b", b"c"]
     assert await asyncio.to_thread(read, first.cursor, second.cursor) == [b"b"]
     assert (await asyncio.to_thread(sync_log.state)) == third.cursor
+
+
+async def test_every_instance_reads_the_trace_of_an_event(logs: tuple[Log, Log]) -> None:
+    sender, receiver = logs
+    start = await receiver.state()
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    await sender.append([Draft(event(), trace=trace), Draft(event(), skip=("user:1",))])
+    traced, other = await received(receiver, start, 2)
+    assert (traced.trace, traced.skip) == (trace.encode(), None)
+    assert (other.trace, other.skip) == (b"", frozenset({"user:1"}))
+
+
+# Publications at the same time, which may go into the log together
+
+
+def results_of(results: list[Any]) -> list[Any]:
+    """Of each publication `kept`, `duplicate`, or the name of its error."""
+    return [
+        type(result).__name__
+        if isinstance(result, BaseException)
+        else "duplicate"
+        if result[0].duplicate
+        else "kept"
+        for result in results
+    ]
+
+
+TOGETHER = [
+    [Draft(event("first"))],
+    [Draft(event("a"), "key", "f" * 32)],
+    [Draft(event("a"), "key", "f" * 32)],
+    [Draft(event("b")), Draft(event("other"), "key", "e" * 32)],
+    [Draft(event("c")), Draft(event("d"), "new", "1" * 32)],
+    [Draft(event("d"), "new", "1" * 32)],
+]
+
+
+def check_together(results: list[Any], kept: list[Batch]) -> None:
+    assert results_of(results) == ["kept", "kept", "duplicate", "Conflict", "kept", "duplicate"]
+    [first], [a], [again], conflict, [c, d], [d_again] = results
+    assert (again.id, again.cursor) == (a.id, a.cursor)
+    assert (d_again.id, d_again.cursor) == (d.id, d.cursor)
+    assert conflict.extensions == {"index": 1}
+    entries = [entry for batch in kept for entry in batch.entries]
+    assert [(entry.position, entry.data) for entry in entries] == [
+        (receipt.cursor.position, data)
+        for receipt, data in ((first, b"first"), (a, b"a"), (c, b"c"), (d, b"d"))
+    ]
+
+
+async def test_publications_at_the_same_time_have_answers_of_their_own(
+    logs: tuple[Log, Log],
+) -> None:
+    sender, receiver = logs
+    await sender.state()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        results = await asyncio.gather(*map(sender.append, TOGETHER), return_exceptions=True)
+    check_together(results, await history(receiver))
+
+
+async def test_publications_at_the_same_time_keep_their_order(logs: tuple[Log, Log]) -> None:
+    sender, receiver = logs
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await asyncio.gather(*(sender.append(drafts(i, i)) for i in range(100)))
+    entries = [entry.data for batch in await history(receiver) for entry in batch.entries]
+    assert entries == [b"%d" % i for i in range(100) for _ in range(2)]
+
+
+async def test_one_that_is_cancelled_cancels_none_at_the_same_time(
+    logs: tuple[Log, Log],
+) -> None:
+    sender, receiver = logs
+    tasks = [asyncio.create_task(sender.append(drafts(i))) for i in range(12)]
+    await asyncio.sleep(0)
+    for task in tasks[::3]:
+        task.cancel()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    acknowledged = [b"%d" % i for i, each in enumerate(results) if isinstance(each, list)]
+    assert set(acknowledged) >= {b"%d" % i for i in range(12) if i % 3}
+    kept = [entry.data for batch in await history(receiver) for entry in batch.entries]
+    assert len(kept) == len(set(kept))
+    assert set(kept) >= set(acknowledged)
+
+
+async def test_threads_that_publish_at_the_same_time_have_answers_of_their_own(
+    makers: Makers, logs: tuple[Log, Log]
+) -> None:
+    sync_log = makers[1]
+
+    def publish(thread: int) -> list[Any]:
+        own = [sync_log.append(drafts(f"{thread} {i}")) for i in range(20)]
+        return [*own, sync_log.append([Draft(event("shared"), "shared", "f" * 32)])]
+
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        answers = await asyncio.gather(*(asyncio.to_thread(publish, i) for i in range(12)))
+    shared = [each[-1] for each in answers]
+    assert sorted(results_of(shared)) == ["duplicate"] * 11 + ["kept"]
+    assert len({receipt.cursor for [receipt] in shared}) == 1
+    kept = [entry.data.decode() for batch in await history(logs[1]) for entry in batch.entries]
+    for thread in range(12):
+        own = [data for data in kept if data.startswith(f"{thread} ")]
+        assert own == [f"{thread} {i}" for i in range(20)]

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 import pytest
 
 from notifications.transport.asgi import AsgiTransport
-from notifications.transport.base import Message, Payload, Transport
+from notifications.transport.base import Loss, Message, Payload, Transport
 from notifications.transport.pull import PullTransport
 
 DEADLINE_SECONDS = 10.0
@@ -24,7 +24,7 @@ class Owner:
         self.reports.append("drained")
         self.reported.set()
 
-    def lost(self) -> None:
+    def lost(self, loss: Loss = Loss.FAILED) -> None:
         self.reports.append("lost")
         self.reported.set()
 
@@ -103,6 +103,24 @@ async def test_abort_stops_sending_and_cancels_the_request() -> None:
     await owner.reported.wait()
     assert cancelled.is_set()
     assert server.messages == []
+
+
+async def test_a_response_that_is_broken_off_has_no_end_and_its_request_ends() -> None:
+    server, cancelled = Server(), asyncio.Event()
+    transport = AsgiTransport(server.send, cancel=cancelled.set)
+    Owner(transport)
+    transport.end(Payload(b"a"), break_off=True)
+    assert [(m["body"], m["more_body"]) for m in server.messages] == [(b"a", True)]
+    assert cancelled.is_set()
+
+
+async def test_an_iteration_that_is_broken_off_raises_after_the_last_chunk() -> None:
+    transport = PullTransport()
+    Owner(transport)
+    transport.end(Payload(b"a"), break_off=True)
+    assert await transport.pull() == b"a"
+    with pytest.raises(ConnectionAbortedError):
+        await transport.pull()
 
 
 async def test_send_does_not_see_the_context_variables_of_the_writer() -> None:

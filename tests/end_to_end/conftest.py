@@ -1,10 +1,12 @@
 """Two real web processes of one kind on one Redis, shared by the tests of this folder."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -29,31 +31,37 @@ class Pair:
         return self.one, self.other
 
 
-@pytest.fixture(scope="package", params=sorted(SERVERS))
-def pair(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Pair]:
-    kind: str = request.param
-    folder = tmp_path_factory.mktemp(kind)
+@pytest.fixture(scope="package")
+def start_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Pair]]:
+    """A pair of a kind starts once, and all modules of this package share it."""
     with ExitStack() as stack:
-        redis = stack.enter_context(redis_server(folder / "redis"))
-        one, other = (
-            stack.enter_context(
-                SERVERS[kind](
-                    redis.url,
-                    folder / name,
-                    CARILLON_KEEPALIVE="1",
-                    CARILLON_CORS_ALLOWED_ORIGINS=ALLOWED_ORIGIN,
-                    CARILLON_JWT_SECRET=SECRET,
-                    CARILLON_JWT_AUDIENCE=AUDIENCE,
-                    CARILLON_JWT_ISSUER=ISSUER,
-                )
+        yield cache(lambda kind: _pair(kind, tmp_path_factory.mktemp(kind), stack))
+
+
+def _pair(kind: str, folder: Path, stack: ExitStack) -> Pair:
+    redis = stack.enter_context(redis_server(folder / "redis"))
+    one, other = (
+        stack.enter_context(
+            SERVERS[kind](
+                redis.url,
+                folder / name,
+                CARILLON_KEEPALIVE="1",
+                CARILLON_CORS_ALLOWED_ORIGINS=ALLOWED_ORIGIN,
+                CARILLON_JWT_SECRET=SECRET,
+                CARILLON_JWT_AUDIENCE=AUDIENCE,
+                CARILLON_JWT_ISSUER=ISSUER,
             )
-            for name in ("one", "other")
         )
-        for server in one, other:  # start them before the deadline of a test begins
-            server.get("/health/live")
-        yield Pair(kind, one, other)
+        for name in ("one", "other")
+    )
+    for server in one, other:  # start them before the deadline of a test begins
+        server.get("/health/live")
+    return Pair(kind, one, other)
+
+
+@pytest.fixture(scope="module", params=sorted(SERVERS))
+def pair(request: pytest.FixtureRequest, start_pair: Callable[[str], Pair]) -> Pair:
+    return start_pair(request.param)
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.harness.servers import ROOT, environment
+from tests.harness.servers import environment
+from tests.harness.warm import python_process
 
 SHELL = """
 import json, sys, django
@@ -62,11 +62,9 @@ class Shell:
 
 @contextmanager
 def running_shell(redis_url: str, folder: Path, settings: dict[str, str]) -> Iterator[Shell]:
-    variables = environment(redis_url, folder, settings)
-    with subprocess.Popen(
-        [sys.executable, "-c", SHELL],
-        cwd=ROOT,
-        env={**variables, "DJANGO_SETTINGS_MODULE": "config.settings"},
+    with python_process(
+        *("-c", SHELL),
+        env=environment(redis_url, folder, settings),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

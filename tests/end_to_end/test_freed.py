@@ -5,12 +5,13 @@ The garbage collector of the servers is switched off: whatever ends up in a cycl
 
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 
 from tests.harness.servers import NO_REDIS, WebServer, web_server
+from tests.harness.started_once import Start, started_once
 
 SITE = "tests.harness.memory_site:application"
 COMMANDS = {
@@ -28,7 +29,7 @@ ATTEMPTS = 400
 DEADLINE_SECONDS = 30.0
 
 OF_DJANGOS_REQUEST = {
-    "notifications.asgi.handoff.DisconnectWatch",
+    "notifications.asgi.disconnect.DisconnectWatch",
     "notifications.asgi.handoff.Handoff",
     "notifications.asgi.responses.EventStreamResponse",
     "_asyncio.Task",
@@ -36,25 +37,17 @@ OF_DJANGOS_REQUEST = {
 """Empty shells. Django raises an exception group for each request, and the group's traceback is
 in a cycle (before Python 3.13.1), which dies before the stream begins."""
 
-type Start = Callable[[str], WebServer]
-
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts each server when a test first needs it; the servers end with the module."""
-    running: dict[str, WebServer] = {}
-    with ExitStack() as stack:
+    settings = {"DJANGO_SETTINGS_MODULE": "tests.harness.memory_settings"}
 
-        def start_once(kind: str) -> WebServer:
-            if kind not in running:
-                settings = {"DJANGO_SETTINGS_MODULE": "tests.harness.memory_settings"}
-                folder = tmp_path_factory.mktemp(kind)
-                running[kind] = stack.enter_context(
-                    web_server(COMMANDS[kind], redis_url=NO_REDIS, folder=folder, settings=settings)
-                )
-            return running[kind]
+    def begin(kind: str) -> AbstractContextManager[WebServer]:
+        folder = tmp_path_factory.mktemp(kind)
+        return web_server(COMMANDS[kind], redis_url=NO_REDIS, folder=folder, settings=settings)
 
-        yield start_once
+    with started_once(begin) as start:
+        yield start
 
 
 def open_stream(server: WebServer, path: str) -> socket.socket:

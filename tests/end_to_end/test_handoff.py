@@ -13,7 +13,16 @@ import pytest
 
 from notifications.asgi.threads import MAX_THREADS
 from tests.harness.event_source import DEADLINE_SECONDS, Stream, subscribe
-from tests.harness.servers import SERVERS, RedisServer, WebServer, manage, migrate, wait_until_ready
+from tests.harness.servers import (
+    COMMANDS,
+    SERVERS,
+    RedisServer,
+    WebServer,
+    manage,
+    migrate,
+    wait_until_ready,
+    web_server,
+)
 
 EARLIER, STREAMS = 100, 500
 """The earlier streams stay open, so that the later ones cannot reuse what they hold."""
@@ -135,7 +144,7 @@ async def test_an_open_stream_holds_a_socket_and_little_memory(
     tmp_path: Path,
 ) -> None:
     migrate(tmp_path)
-    with SERVERS[kind](redis.url, tmp_path) as web:
+    with web_server(COMMANDS[kind], redis_url=redis.url, folder=tmp_path, fresh=True) as web:
         await asyncio.to_thread(wait_until_ready, web.port)
         streams = open_streams(web, tmp_path, redis)
         idle = _resources(web)

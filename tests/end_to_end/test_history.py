@@ -62,8 +62,10 @@ class Site:
     @contextmanager
     def log_unreadable(self) -> Iterator[None]:
         with self.redis.client() as client:
-            client.rename(LOG, "elsewhere")
-            client.set(LOG, "no stream")
+            # At once: a process that found no log at all would begin a new one.
+            client.pipeline(transaction=True).rename(LOG, "elsewhere").set(
+                LOG, "no stream"
+            ).execute()
             try:
                 yield
             finally:
@@ -79,7 +81,9 @@ def site(
     folder: Path = tmp_path_factory.mktemp("history")
     with (
         redis_server(folder / "redis", options=("--appendfsync", "no")) as redis,
-        web_server(command, redis_url=redis.url, folder=folder, send_buffer=BUFFER_BYTES) as server,
+        web_server(
+            command, redis_url=redis.url, folder=folder, send_buffer=BUFFER_BYTES, fresh=True
+        ) as server,
     ):
         site = Site(server, redis)
         wait_for(lambda: server.publish(FIRST)[0] != 503)

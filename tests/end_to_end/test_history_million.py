@@ -33,7 +33,7 @@ from tests.harness.history import fill
 from tests.harness.servers import RedisServer
 
 # All of them take three quarters of a minute on a busy machine of two cores.
-ROWS = 1_000_000 if os.environ.get("CARILLON_TEST_MILLION") else 200_000
+ROWS = 1_000_000 if os.environ.get("TEST_MILLION_ROWS") else 200_000
 TOPIC = "demo.rows"
 MIB = 1024 * 1024
 MAX_HELD_SECONDS = 0.02

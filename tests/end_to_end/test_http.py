@@ -1,5 +1,6 @@
 """The HTTP interface byte by byte, for old and new clients, on each server."""
 
+import asyncio
 import json
 import re
 import socket
@@ -9,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.end_to_end.conftest import ALLOWED_ORIGIN, Pair
+from tests.harness.event_source import subscribe
 from tests.harness.servers import PUBLISH_KEY, START_DEADLINE_SECONDS
 
 KEY = {"Authorization": f"Bearer {PUBLISH_KEY}"}
@@ -177,3 +179,23 @@ def _read_until(port: int, path: str, end: bytes, *, version: str = "1.1") -> by
             assert piece, answer
             answer += piece
         return answer
+
+
+async def test_an_event_carries_the_traceparent_of_its_request(pair: Pair, topic: str) -> None:
+    valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with subscribe(pair.other.port, topic, envelope="1") as stream:
+        await stream.next()
+        for header in (valid, "00-not-a-trace-01"):
+            body = urlencode({"topic": topic, "data": header}).encode()
+            headers = {
+                "Authorization": f"Bearer {PUBLISH_KEY}",
+                "Content-Type": "application/x-www-form-urlencoded",
+                "traceparent": header,
+            }
+            status, _, _ = await asyncio.to_thread(
+                pair.one.request, "POST", "/publish/", body=body, headers=headers
+            )
+            assert status == 201
+        traced, other = [json.loads((await stream.next_event()).data) for _ in range(2)]
+    assert traced["traceparent"] == valid
+    assert "traceparent" not in other

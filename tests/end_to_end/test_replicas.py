@@ -2,21 +2,20 @@
 
 import asyncio
 import sqlite3
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, closing
+from functools import cache
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.end_to_end.shell import SHELL, Shell
+from tests.end_to_end.shell import running_shell
 from tests.end_to_end.test_ending import Site, log_out, opened, reasons, refused
 from tests.end_to_end.test_websocket import Client, connected
 from tests.harness.event_source import Stream
 from tests.harness.postgresql import replicated_postgresql, wait_for_standby
-from tests.harness.servers import ROOT, SERVERS, environment, manage, migrate, redis_server
+from tests.harness.servers import SERVERS, manage, migrate, redis_server
 
 LAG_SECONDS = 2.0
 TABLES = ("auth_user_groups", "auth_user_user_permissions", "django_session", "carillon_apikey")
@@ -32,41 +31,38 @@ class Replicated(Site):
     """What the replica has."""
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def site(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Replicated]:
-    folder = tmp_path_factory.mktemp("replicas")
+@pytest.fixture(scope="module")
+def start_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Replicated]]:
+    """The site of a kind starts once, in whatever order the tests need the kinds."""
     with ExitStack() as stack:
-        redis = stack.enter_context(redis_server(folder / "redis"))
-        make = _sqlite if request.param == "sqlite" else _postgresql
-        url, replica_url, catch_up, rows = make(folder, stack)
-        shared = {
-            "DATABASE_URL": url,
-            "REPLICA_URL": replica_url,
-            "CARILLON_ACCESS": "tests.end_to_end.rules.OwnQueries",
-            "DJANGO_SETTINGS_MODULE": "tests.harness.replica_site",
-        }
-        servers = [
-            stack.enter_context(SERVERS[kind](redis.url, folder / kind, port=0, **shared, **more))
-            for kind, more in (("daphne", {}), ("uvicorn", {"READS_USER": "1"}))
-        ]
-        # The shell is a process that reads and writes the primary alone.
-        alone = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings"}
-        popen = stack.enter_context(
-            subprocess.Popen(
-                [sys.executable, "-c", SHELL],
-                cwd=ROOT,
-                env=environment(redis.url, folder / "shell", alone),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        )
-        stack.callback(popen.kill)
-        site = Replicated(redis, servers, Shell(popen))
-        site.catch_up, site.rows = catch_up, rows
-        yield site
+        yield cache(lambda kind: _site(kind, tmp_path_factory.mktemp("replicas"), stack))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def site(request: pytest.FixtureRequest, start_site: Callable[[str], Replicated]) -> Replicated:
+    return start_site(request.param)
+
+
+def _site(kind: str, folder: Path, stack: ExitStack) -> Replicated:
+    redis = stack.enter_context(redis_server(folder / "redis"))
+    make = _sqlite if kind == "sqlite" else _postgresql
+    url, replica_url, catch_up, rows = make(folder, stack)
+    shared = {
+        "DATABASE_URL": url,
+        "REPLICA_URL": replica_url,
+        "CARILLON_ACCESS": "tests.end_to_end.rules.OwnQueries",
+        "DJANGO_SETTINGS_MODULE": "tests.harness.replica_site",
+    }
+    servers = [
+        stack.enter_context(SERVERS[kind](redis.url, folder / kind, port=0, **shared, **more))
+        for kind, more in (("daphne", {}), ("uvicorn", {"READS_USER": "1"}))
+    ]
+    # The shell is a process that reads and writes the primary alone.
+    alone = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings"}
+    shell = stack.enter_context(running_shell(redis.url, folder / "shell", alone))
+    site = Replicated(redis, servers, shell)
+    site.catch_up, site.rows = catch_up, rows
+    return site
 
 
 type Databases = tuple[str, str, Callable[[], None], Callable[[], object]]

@@ -1,17 +1,15 @@
 """A permission that ends through any class of the row, in every process, within a second."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 
 from notifications.log import script
-from tests.end_to_end.shell import SHELL, Shell
+from tests.end_to_end.shell import running_shell
 from tests.end_to_end.test_ending import Site, opened, reasons, refused
-from tests.harness.servers import ROOT, SERVERS, environment, manage, redis_server
+from tests.harness.servers import SERVERS, manage, redis_server
 
 SETTINGS = "tests.harness.row_settings"
 KEYS = script.Keys("carillon")
@@ -52,18 +50,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             stack.enter_context(SERVERS[kind](redis.url, folder / kind, port=0, **shared))
             for kind in sorted(SERVERS)
         ]
-        popen = stack.enter_context(
-            subprocess.Popen(
-                [sys.executable, "-c", SHELL],
-                cwd=ROOT,
-                env=environment(redis.url, folder / "shell", shared),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        )
-        stack.callback(popen.kill)
-        shell = Shell(popen)
+        shell = stack.enter_context(running_shell(redis.url, folder / "shell", shared))
         shell(CLASSES)
         yield Site(redis, servers, shell)
 

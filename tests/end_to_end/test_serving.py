@@ -1,12 +1,10 @@
 """`carillon dev` and `carillon serve` as processes."""
 
-import os
 import re
 import shlex
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,17 +15,6 @@ from notifications.log import embedded
 from tests.harness.event_source import subscribe
 from tests.harness.manage import DEADLINE_SECONDS, carillon_process
 from tests.harness.servers import RedisServer, environment, listening, migrate
-
-
-@pytest.fixture
-def development(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment that `./run` makes, except for the data folder and the port."""
-    without = {"REDIS_URL", "SECRET_KEY", "CARILLON_PUBLISH_KEYS"}
-    given = {name: value for name, value in os.environ.items() if name not in without}
-    settings = {"DJANGO_SETTINGS_MODULE": "config.settings", "DEBUG": "1", "PORT": "0"}
-    yield {**given, **settings, "DATA_DIR": str(tmp_path)}
-    with embedded.running(tmp_path):
-        pass
 
 
 @pytest.fixture
@@ -42,11 +29,11 @@ def is_running(folder: Path) -> bool:
 
 def run_curl_line(line: str) -> httpx.Response:
     """Do what the curl line of the welcome does, without curl."""
-    words = shlex.split(line)
-    given = list(zip(words[1:-1:2], words[2:-1:2], strict=True))
+    _, url, *words = shlex.split(line)
+    given = list(zip(words[::2], words[1::2], strict=True))
     headers = dict(value.split(": ", 1) for option, value in given if option == "-H")
-    form = dict(value.split("=", 1) for option, value in given if option == "-d")
-    return httpx.post(words[-1], headers=headers, data=form, timeout=DEADLINE_SECONDS)
+    [body] = [value for option, value in given if option == "-d"]
+    return httpx.post(url, headers=headers, content=body, timeout=DEADLINE_SECONDS)
 
 
 async def test_dev_prints_a_curl_line_that_publishes_to_subscribers(
@@ -56,7 +43,16 @@ async def test_dev_prints_a_curl_line_that_publishes_to_subscribers(
         port = dev.port
         async with subscribe(port, "demo.hello") as stream:
             assert run_curl_line(dev.wait_for(r"(curl .*)")).status_code == 201
-            assert (await stream.next_event()).data == "Hello!"
+            assert (await stream.next_event()).data == '{"text":"Hello!"}'
+
+
+def test_the_doctor_needs_no_options_for_dev(development: dict[str, str]) -> None:
+    with carillon_process("dev", environment=development) as dev:
+        url = f"http://127.0.0.1:{dev.port}"
+        with carillon_process("doctor", url, "--http1", environment=development) as doctor:
+            assert doctor.wait() == 0, doctor.output
+    assert "No fault." in doctor.output
+    assert "chunks" in doctor.output  # a test for which a key is needed
 
 
 def test_dev_offers_a_login_that_works(development: dict[str, str]) -> None:
@@ -74,6 +70,16 @@ def test_dev_offers_a_login_that_works(development: dict[str, str]) -> None:
             }
             answer = browser.post(login, data=form)
         assert (answer.status_code, answer.headers["location"]) == (302, "/")
+
+
+def test_serve_serves_static_files_that_nobody_collected(production: dict[str, str]) -> None:
+    with carillon_process("serve", environment=production) as serve:
+        page = httpx.get(f"http://127.0.0.1:{serve.port}/", timeout=DEADLINE_SECONDS)
+        assert page.status_code == 200
+        [name] = re.findall(r'href="(/static/carillon/page\.css)"', page.text)
+        css = httpx.get(f"http://127.0.0.1:{serve.port}{name}", timeout=DEADLINE_SECONDS)
+        assert (css.status_code, css.headers["content-type"].partition(";")[0]) == (200, "text/css")
+    assert "Warning" not in serve.output
 
 
 def test_dev_serves_static_files_that_nobody_collected(development: dict[str, str]) -> None:
@@ -110,7 +116,7 @@ async def test_a_killed_dev_starts_again_with_its_log(development: dict[str, str
             dev.end(signal.SIGKILL)
     with carillon_process("dev", environment={**development, "PORT": str(port)}) as dev:
         async with subscribe(dev.port, "demo.hello", cursor=cursor) as stream:
-            assert (await stream.next_event()).data == "Again!"
+            assert (await stream.next_event()).data == '{"text":"Again!"}'
 
 
 def test_a_port_in_use_is_one_clear_line_and_nothing_is_started(

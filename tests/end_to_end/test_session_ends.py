@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, suppress
@@ -19,12 +18,12 @@ from tests.harness.event_source import Stream
 from tests.harness.servers import (
     DATABASE,
     NO_REDIS,
-    ROOT,
     SERVERS,
     environment,
     manage,
     redis_server,
 )
+from tests.harness.warm import python_process
 
 ENGINES = {
     "db": "django.contrib.sessions.backends.db",
@@ -132,9 +131,8 @@ def site(
             for kind in sorted(SERVERS)
         ]
         popen = stack.enter_context(
-            subprocess.Popen(
-                [sys.executable, "-c", SHELL],
-                cwd=ROOT,
+            python_process(
+                *("-c", SHELL),
                 env=environment(redis.url, folder, settings),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from tests.harness.event_source import DEADLINE_SECONDS, Stream, subscribe
-from tests.harness.servers import SERVERS, RedisServer, WebServer
+from tests.harness.servers import COMMANDS, RedisServer, WebServer, web_server
 
 MIB = 1024 * 1024
 KEEPALIVE_SECONDS = 1.0
@@ -21,12 +21,13 @@ RECEIVE_BUFFER_BYTES = 4096
 def server_of_kind(
     kind: str, redis: RedisServer, folder: Path, *, history: int = MIB
 ) -> Iterator[WebServer]:
-    with SERVERS[kind](
-        redis.url,
-        folder,
-        DJANGO_SETTINGS_MODULE="tests.faults.short_deadline_settings",
-        CARILLON_KEEPALIVE=str(KEEPALIVE_SECONDS),
-        CARILLON_HISTORY_BYTES=str(history),
+    settings = {
+        "DJANGO_SETTINGS_MODULE": "tests.faults.short_deadline_settings",
+        "CARILLON_KEEPALIVE": str(KEEPALIVE_SECONDS),
+        "CARILLON_HISTORY_BYTES": str(history),
+    }
+    with web_server(
+        COMMANDS[kind], redis_url=redis.url, folder=folder, settings=settings, fresh=True
     ) as server:
         yield server
 

@@ -141,3 +141,15 @@ async def test_a_failover_behind_passwords_is_followed(
                         await asyncio.sleep(0.05)
             assert second.cursor.epoch == first.cursor.epoch
             assert await tailing == [b"before", b"after"]
+
+
+async def test_options_for_other_clients_change_nothing(behind: LockedLog) -> None:
+    options = "decode_responses=true&protocol=3&encoding=latin-1&health_check_interval=1"
+    options += "&retry_on_timeout=true&legacy_responses=false&client_name=carillon"
+    url = f"{behind.url}{'&' if '?' in behind.url else '?'}{options}"
+    async with log_at(url) as log:
+        before = await log.state()
+        await log.append(drafts("by the löop"))
+        with closing(appender_at(url)) as appender:
+            await asyncio.to_thread(appender.append, drafts("by a thréad"))
+        assert await tailed(log, before, 2) == ["by the löop".encode(), "by a thréad".encode()]

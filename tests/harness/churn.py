@@ -1,4 +1,4 @@
-"""A client that opens many streams and closes each as soon as it has begun."""
+"""A client that opens many streams and closes them all as soon as each has begun."""
 
 import selectors
 import socket
@@ -9,11 +9,11 @@ BATCH = 50
 DEADLINE_SECONDS = 60.0
 
 
-def churn(port: int, path: str, *, streams: int) -> None:
-    """Open and close so many streams, `BATCH` at a time."""
+def churn(port: int, path: str, *, streams: int, batch: int = BATCH) -> None:
+    """Open and close so many streams, `batch` at a time."""
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
-    for begun in range(0, streams, BATCH):
-        _open_and_close(port, request, streams=min(BATCH, streams - begun))
+    for begun in range(0, streams, batch):
+        _open_and_close(port, request, streams=min(batch, streams - begun))
 
 
 def _open_and_close(port: int, request: bytes, *, streams: int) -> None:

@@ -92,6 +92,11 @@ class Stream:
             raise
         return client
 
+    @property
+    def local_port(self) -> int:
+        port: int = self._writer.get_extra_info("sockname")[1]
+        return port
+
     def cut(self) -> None:
         """Drop the connection, wherever in the stream it is."""
         self.was_cut = True

@@ -1,11 +1,13 @@
 """Fakes that act as the real thing does, but only when the test tells them to."""
 
 import asyncio
+import socket
 
 from notifications.log.cursors import Cursor, make_position
 from notifications.log.entries import Batch, Entry
 from notifications.sse import Decoder, ServerSentEvent
-from notifications.transport.base import Payload, Transport
+from notifications.transport.base import Payload, Send, Transport
+from notifications.transport.detach import ServerConnection
 
 EPOCH = "0123456789ab"
 
@@ -28,10 +30,10 @@ class FakeTransport(Transport):
         self.held = held
         self.payloads: list[Payload] = []
         self.ended = False
-        self.hung_up = False
+        self.broken_off = False
         self.aborted = False
         self.fails = False
-        self.unresponsive = False
+        self.unacknowledged_seconds: float | None = None
 
     def write(self, payload: Payload) -> None:
         if self.fails:
@@ -42,16 +44,16 @@ class FakeTransport(Transport):
         self.payloads.append(payload)
         self.busy = self.held
 
-    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
+    def end(self, payload: Payload, *, break_off: bool = False) -> None:
         self.write(payload)
         self.ended = True
-        self.hung_up = hang_up
+        self.broken_off = break_off
 
     def abort(self) -> None:
         self.aborted = True
 
-    def is_unresponsive(self, seconds: float) -> bool:
-        return self.unresponsive
+    def limit_unacknowledged(self, seconds: float) -> None:
+        self.unacknowledged_seconds = seconds
 
     def drain(self) -> None:
         """The client has read everything that it was sent."""
@@ -71,6 +73,27 @@ class FakeTransport(Transport):
     def received(self) -> list[str]:
         """The types of the signals and the data of the events, in order."""
         return [e.type if e.type.startswith("stream.") else e.data for e in self.events]
+
+
+class FakeServerConnection(ServerConnection):
+    """Of a server that has written the head, and has nothing around its socket."""
+
+    is_chunked = True
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+
+    def prepare(self) -> None: ...
+
+    async def flush(self, send: Send) -> None: ...
+
+    def get_socket(self) -> socket.socket:
+        return self.connection
+
+    def drop(self) -> None:
+        self.connection.close()
+
+    reset = drop
 
 
 def entry(ms: int, *topics: str, data: bytes | None = None) -> Entry:

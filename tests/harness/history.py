@@ -2,23 +2,22 @@
 
 from redis import Redis
 
-from notifications.log.layout import LUA_HEADER
+from notifications.log.layout import with_constants
 from notifications.log.script import Keys
 
 CHUNK_EVENTS = 20_000
-SCRIPT = f"""
-{LUA_HEADER}
+SCRIPT = with_constants("""
 local stream, meta = KEYS[1], KEYS[2]
 local last, size = unpack(redis.call('HMGET', meta, 'last', 'size'))
 for i = ARGV[1], ARGV[2] do
-  local data = '{{"row":' .. i .. '}}'
+  local data = '{"row":' .. i .. '}'
   last = redis.call('XADD', stream, '*', FIELD_KIND, 'event', FIELD_PREV, last, FIELD_AT, size,
     FIELD_TOPICS, ARGV[3], FIELD_ID, 'urn:row:' .. i, FIELD_TYPE, '', FIELD_DATA, data,
     FIELD_FORM, 'json', FIELD_RETRY, '')
   size = size + #data
 end
 redis.call('HSET', meta, 'last', last, 'size', size)
-"""
+""")
 
 
 def fill(client: Redis, topic: str, count: int, *, prefix: str = "carillon") -> None:

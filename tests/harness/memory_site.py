@@ -1,6 +1,7 @@
 """A site that tells which objects of streams its process holds, with the collector switched off.
 
-`/objects` answers how many objects there are of each of `KINDS`. `/end` ends all streams.
+`/objects` answers how many objects there are of each of `KINDS`. `/end` ends all streams. `/large`
+is more than the kernel takes for a client that does not read.
 """
 
 import gc
@@ -23,6 +24,7 @@ from tests.harness.transport_site import send_json  # noqa: E402
 
 KINDS = ("notifications.", "uvicorn.protocols.", "daphne.", "twisted.internet.tcp", "h11.")
 TASKS = "_asyncio.Task"
+LARGE = b'"%b"' % (b"x" * 8 * 2**20)
 NOT_PER_STREAM = ("notifications.asgi.middleware", "notifications.log.entries")
 
 django_application = get_asgi_application()
@@ -55,5 +57,7 @@ async def application(scope: Any, receive: Receive, send: Send) -> None:
         for subscriber in running.hub.subscribers:
             running.hub.close(subscriber, CloseReason.KICKED)
         await send_json(send, b"null")
+    elif path == "/large":
+        await send_json(send, LARGE)
     else:
         await django_application(scope, receive, send)

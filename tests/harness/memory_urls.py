@@ -1,10 +1,13 @@
 """Our project, and a view of a site that is not marked as nonblocking."""
 
-from django.http import HttpRequest
+import asyncio
+
+from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
 
 from notifications import EventStreamResponse
 from notifications.hub.grants import Grant
+from notifications.transport.pollers import poller
 
 
 async def granted() -> Grant:
@@ -16,4 +19,13 @@ async def of_the_site(request: HttpRequest) -> EventStreamResponse:
     return EventStreamResponse(await granted())
 
 
-urlpatterns = [path("of-the-site/", of_the_site), path("", include("config.urls"))]
+async def held(request: HttpRequest) -> JsonResponse:
+    """What this process holds for streams: its tasks, and the sockets that it watches."""
+    return JsonResponse({"tasks": len(asyncio.all_tasks()), "sockets": len(poller())})
+
+
+urlpatterns = [
+    path("of-the-site/", of_the_site),
+    path("held/", held),
+    path("", include("config.urls")),
+]

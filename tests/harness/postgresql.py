@@ -21,7 +21,7 @@ DATABASE = "postgres"
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
+def postgresql(**settings: str) -> Iterator[str]:
     """The URL of a running server. It syncs nothing to disk, because no test survives a crash."""
     programs = _program_folder()
     # Not below pytest's folder: if root runs the tests, only root may enter that.
@@ -50,7 +50,7 @@ def postgresql() -> Iterator[str]:
                 cwd=folder,
                 **user,
             )
-        with _running(programs, folder, data, user) as port:
+        with _running(programs, folder, data, user, **settings) as port:
             yield f"postgres://{USER}@127.0.0.1:{port}/{DATABASE}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)

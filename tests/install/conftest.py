@@ -1,7 +1,6 @@
 """A virtual environment with the wheel, a site in it, its Redis, and a browser."""
 
 import os
-import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 
 from tests.browser.conftest import ARGUMENTS
-from tests.harness.servers import ROOT, RedisServer, free_port, needs, redis_server
+from tests.harness.servers import ROOT, RedisServer, binary, free_port, redis_server
 from tests.install.site import Site, bare_environment, run
 
 # Packages of the site that no extra installs: its servers, and the tools of its tests.
@@ -20,7 +19,8 @@ TYPES = ["mypy", "django-stubs[compatible-mypy]"]
 
 def pip_install(*packages: str, env: dict[str, str]) -> None:
     """Install packages. Without a network the test is skipped on a laptop, and fails in CI."""
-    command = ["python", "-m", "pip", "install", "--quiet", *packages]
+    # Python compiles what is imported, which is little of it.
+    command = ["python", "-m", "pip", "install", "--quiet", "--no-compile", *packages]
     try:
         run(*command, cwd=ROOT, env=env)
     except AssertionError as error:
@@ -76,8 +76,7 @@ def site_redis(site: Site, tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    chromium = shutil.which("chromium")
-    needs("Chromium", found=chromium)
+    chromium = binary("chromium")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser

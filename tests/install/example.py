@@ -17,11 +17,11 @@ def pay(request: HttpRequest) -> HttpResponse:
 """
 
 URLS = """\
-from django.urls import path
+from django.urls import URLPattern, URLResolver, path
 
 from mysite import views
 
-urlpatterns = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.page),
     path("pay/", views.pay),
 ]

@@ -1,7 +1,5 @@
 """The servers of the site, started by the commands in docs/install.md."""
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from tests.harness.proxies import NGINX
-from tests.harness.servers import Process, free_port, needs
+from tests.harness.servers import Process, binary, free_port
 from tests.install import text
 from tests.install.site import Site
 
@@ -68,7 +66,13 @@ def _uvicorn(port: int) -> list[str]:
 
 
 def _gunicorn(port: int) -> list[str]:
-    return [*text.command("uvicorn_worker"), "--workers", "2", "--bind", f"{ADDRESS}:{port}"]
+    return [*text.command("gunicorn -k asgi"), "--workers", "2", "--bind", f"{ADDRESS}:{port}"]
+
+
+def _gunicorn_with_uvicorn(port: int) -> list[str]:
+    worker = "uvicorn_worker.UvicornWorker"
+    assert f"`-k {worker}`" in text.INSTALL
+    return [worker if word == "asgi" else word for word in _gunicorn(port)]
 
 
 COMMANDS = {
@@ -76,6 +80,7 @@ COMMANDS = {
     "daphne": _daphne,
     "uvicorn": _uvicorn,
     "gunicorn": _gunicorn,
+    "gunicorn with uvicorn": _gunicorn_with_uvicorn,
 }
 
 
@@ -111,12 +116,5 @@ def routed_aside(site: Site, folder: Path) -> Iterator[Process]:
         configuration = folder / "nginx.conf"
         site_text = SITE.format(port=port, pages=pages.port, streams=location)
         configuration.write_text(NGINX.format(text=site_text))
-        command = [nginx(), "-p", str(folder), "-c", str(configuration)]
+        command = [binary("nginx"), "-p", str(folder), "-c", str(configuration)]
         yield stack.enter_context(process(site, command, port, folder / "nginx.log"))
-
-
-def nginx() -> str:
-    """nginx's binary, which on Debian is only on root's PATH."""
-    binary = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    needs("nginx", found=binary)
-    return str(binary)

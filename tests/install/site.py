@@ -1,6 +1,5 @@
 """A new `startproject` in its own environment, edited as the README says."""
 
-import difflib
 import os
 import subprocess
 from dataclasses import dataclass
@@ -10,15 +9,11 @@ from tests.install import example, text
 
 DEADLINE_SECONDS = 240.0
 
-# Lines of the site before the edits, and the import lines that replace some of them.
-DIRS = 'TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates"]'
+# Lines of the site before the edits.
 STOCK = "from django.core.asgi import get_asgi_application"
-PATH, INCLUDE = "from django.urls import path", "from django.urls import include, path"
-URLS = "urlpatterns = ["
 LAST_IMPORT = "from django.shortcuts import render"
-IMPORTS = "from notifications import publish_on_commit, user_topic"
 ORDER = "    order = SimpleNamespace(owner=request.user)"
-SCRIPT = "<script>"
+SCRIPT = "<script>\n</script>\n"
 
 PROJECT_VARIABLES = (
     "DEBUG",
@@ -89,19 +84,21 @@ class Site:
         for name, content in example.TEMPLATES.items():
             self._write(f"templates/{name}", content)
 
-    def edit(self) -> list[tuple[str, int]]:
-        """Do what the README says. Returns how many lines that adds to each file."""
+    def edit(self) -> None:
+        """Do what the README says."""
         edits = text.edits()
-        carillon = edits.carillon.replace(text.REDIS, f"redis://localhost:{self.redis_port}/1")
-        assert carillon != edits.carillon
-        imported = (LAST_IMPORT, LAST_IMPORT, "", IMPORTS)
-        return [
-            self._replace("mysite/settings.py", (DIRS, DIRS, edits.apps, carillon)),
-            self._replace("mysite/asgi.py", (STOCK, edits.asgi)),
-            self._replace("mysite/urls.py", (PATH, INCLUDE), (URLS, URLS, f"    {edits.url}")),
-            self._replace("mysite/views.py", imported, (ORDER, ORDER, f"    {edits.publish}")),
-            self._replace("templates/page.html", (SCRIPT, SCRIPT, edits.script)),
-        ]
+        settings = edits.settings.replace(text.REDIS, f"redis://localhost:{self.redis_port}/1")
+        assert settings != edits.settings
+        imported, publish = edits.code.strip().split("\n\n")
+        self._append("mysite/settings.py", settings)
+        self._replace("mysite/asgi.py", (STOCK, edits.asgi.strip()))
+        self._append("mysite/urls.py", edits.urls)
+        self._replace(
+            "mysite/views.py",
+            (LAST_IMPORT, f"{LAST_IMPORT}\n\n{imported}"),
+            (ORDER, f"{ORDER}\n    {publish}"),
+        )
+        self._replace("templates/page.html", (SCRIPT, edits.template))
 
     def add_tests(self) -> None:
         self._write("mysite/streams.py", example.STREAMS)
@@ -118,7 +115,7 @@ class Site:
 
     def stay_stock(self) -> dict[str, str]:
         """The environment of a site whose asgi.py was not edited."""
-        stock = self.read("mysite/asgi.py").replace(text.edits().asgi, STOCK)
+        stock = self.read("mysite/asgi.py").replace(text.edits().asgi.strip(), STOCK)
         self._write("mysite/stock_asgi.py", stock)
         self._write("mysite/stock_settings.py", example.STOCK_SETTINGS)
         return {"DJANGO_SETTINGS_MODULE": "mysite.stock_settings"}
@@ -132,16 +129,15 @@ class Site:
     def read(self, name: str) -> str:
         return (self.folder / name).read_text()
 
-    def _replace(self, name: str, *replacements: tuple[str, ...]) -> tuple[str, int]:
-        """Replace lines of a file. Returns how many lines are new."""
-        before = self.read(name).splitlines()
-        after = list(before)
-        for old, *new in replacements:
-            index = after.index(old)
-            after[index : index + 1] = new
-        self._write(name, "\n".join([*after, ""]))
-        added = [line for line in difflib.ndiff(before, after) if line.startswith("+ ")]
-        return name, len([line for line in added if line.strip() != "+"])
+    def _append(self, name: str, content: str) -> None:
+        self._write(name, f"{self.read(name)}\n{content}")
+
+    def _replace(self, name: str, *replacements: tuple[str, str]) -> None:
+        content = self.read(name)
+        for old, new in replacements:
+            assert content.count(old) == 1, (name, old)
+            content = content.replace(old, new)
+        self._write(name, content)
 
     def _write(self, name: str, content: str) -> None:
         (self.folder / name).write_text(content)

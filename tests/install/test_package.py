@@ -1,6 +1,5 @@
 """The contents of the wheel and of the source distribution."""
 
-import re
 import tarfile
 from email import message_from_bytes
 from pathlib import Path, PurePosixPath
@@ -41,13 +40,13 @@ def test_no_template_or_static_file_can_collide_with_one_of_the_site(package: Pa
     assert folders == {("templates", "carillon"), ("static", "carillon")}
 
 
-def test_it_has_the_extras_that_the_readme_names(package: Path) -> None:
+def test_it_has_the_extras_that_the_documentation_names_and_a_license(package: Path) -> None:
     with ZipFile(package) as archive:
         [name] = [name for name in archive.namelist() if name.endswith("/METADATA")]
         metadata = message_from_bytes(archive.read(name))
-    edits = text.edits()
-    assert set(metadata.get_all("Provides-Extra", [])) == set(edits.extras)
-    assert re.findall(r'"(.*?)\[', edits.pip) == [metadata["Name"]]
+    assert set(metadata.get_all("Provides-Extra", [])) == text.extras()
+    assert metadata["License-Expression"] == "MIT"
+    assert metadata.get_all("License-File") == ["LICENSE"]
 
 
 def test_the_source_distribution_contains_the_sources_of_the_package(built: Path) -> None:
@@ -56,6 +55,6 @@ def test_the_source_distribution_contains_the_sources_of_the_package(built: Path
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert source("notifications", "*") | source("templates/carillon", "*") <= names
     assert {name.partition("/")[0] for name in names} <= {
-        *("notifications", "templates", "docs", "README.md", "CHANGELOG.md", "pyproject.toml"),
-        *("PKG-INFO", ".gitignore"),
+        *("notifications", "templates", "docs", "README.md", "CHANGELOG.md", "LICENSE"),
+        *("pyproject.toml", "PKG-INFO", ".gitignore"),
     }

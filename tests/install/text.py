@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from tests.harness.servers import ROOT
 
@@ -13,32 +13,27 @@ REDIS = "redis://localhost:6379/1"
 
 @dataclass(frozen=True)
 class Edits:
-    """The lines of the README's section."""
+    """The blocks of the README's section, and the files to which they belong."""
 
-    pip: str
-    apps: str
-    carillon: str
+    shell: str
+    settings: str
     asgi: str
-    url: str
-    publish: str
-    script: str
-
-    @property
-    def extras(self) -> list[str]:
-        return re.search(r"\(extras: (.*)\)", self.pip)[1].split(", ")  # type: ignore[index]
+    urls: str
+    code: str
+    template: str
 
 
 def edits() -> Edits:
     section = README.partition("## Into your own site\n")[2]
-    [block] = re.findall(r"```python\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
-    return Edits(*block.splitlines())
+    blocks = re.findall(r"```(?:sh|python|html)\n(.*?)```", section, re.DOTALL)
+    return Edits(*blocks[: len(fields(Edits))])
 
 
-def counted() -> tuple[str, str]:
-    """How many files and lines the README says the edits take."""
-    match = re.search(r"(\w+) files, (\w+) lines", README)
-    assert match
-    return match[1].lower(), match[2].lower()
+def extras() -> set[str]:
+    """The extras of the table in docs/install.md."""
+    table = INSTALL.partition("## Extras\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
 
 
 def block(language: str, *, holding: str) -> str:

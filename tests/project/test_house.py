@@ -1,6 +1,7 @@
 """The house keeps its shape: its rooms, its words, and who may touch other libraries' insides."""
 
 import ast
+import logging
 import re
 import tokenize
 import tomllib
@@ -75,6 +76,86 @@ def test_no_function_is_longer_than_a_screen() -> None:
         and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
     ]
     assert long == []
+
+
+# The log lines
+
+
+LOG_METHODS = frozenset({"debug", "info", "warning", "error", "exception", "critical", "log"})
+OTHER_LINES = {
+    "notifications/streaming/templates/lookups.py": "Django's own line, in its words",
+    "notifications/telemetry/logs.py": "what gives all lines their form",
+}
+KEYWORDS_OF_LOGGING = frozenset({"exc_info", "stack_info", "stacklevel"})
+RESERVED_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "event",
+    "level",
+}
+_EVENT = re.compile(r"[a-z_]+(\.[a-z_]+)+")
+
+
+def log_calls(path: Path) -> Iterator[ast.Call]:
+    """Every call of a method that logs, whatever its object is called."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            name = ast.unparse(node.func.value)
+            if node.func.attr in LOG_METHODS and re.search("log", name, re.IGNORECASE):
+                yield node
+
+
+def faults_of_log_call(call: ast.Call) -> Iterator[str]:
+    assert isinstance(call.func, ast.Attribute)
+    event, *values = call.args[1:] if call.func.attr == "log" else call.args
+    if isinstance(event, ast.Constant):
+        if not _EVENT.fullmatch(str(event.value)):
+            yield f"{event.value!r} is not the name of an event, as log.away"
+    elif not isinstance(event, ast.Name):
+        yield "the name of the event is put together"
+    if values:
+        yield "a field is a keyword argument"
+    for keyword in call.keywords:
+        if keyword.arg == "extra" or keyword.arg in RESERVED_ATTRIBUTES - KEYWORDS_OF_LOGGING:
+            yield f"records have {keyword.arg} already"
+        if keyword.arg == "hint" and not isinstance(keyword.value, ast.Constant):
+            yield "what varies is a field, and no part of the hint"
+
+
+def test_every_log_line_is_an_event_with_fields() -> None:
+    """`logger.warning("log.away", error=error)`: see docs/extend.md."""
+    faults, count = [], 0
+    for path in CODE:
+        name = name_of(path)
+        if name.startswith(("notifications/", "config/", "demo/")) and name not in OTHER_LINES:
+            for call in log_calls(path):
+                count += 1
+                faults += [f"{name}:{call.lineno} {fault}" for fault in faults_of_log_call(call)]
+    assert faults == []
+    assert count > 50
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        'logger.info("a.b c=%s", 1)',
+        'logger.info("a.b", 1)',
+        'logger.info(f"a.{b}")',
+        'logger.info("a." + b)',
+        'logger.info("In words.")',
+        'logger.log(1, "a.b %s", 1)',
+        'logger.info("a.b", extra={"c": 1})',
+        'logger.info("a.b", name="c")',
+        'logger.info("a.b", process=1)',
+        'logger.info("a.b", hint=f"{c}")',
+        'audit.logger.info("a.b", event="c")',
+    ],
+)
+def test_another_form_of_a_log_line_is_found(call: str, tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text(call)
+    [found] = log_calls(module)
+    assert list(faults_of_log_call(found))
 
 
 # The words

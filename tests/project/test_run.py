@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.servers import ROOT, needs
+from tests.harness.servers import ROOT, binary
 
 PYTHON = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
 TOOLS = ["bash", "cat", "cksum", "dirname", "env", "flock", "mkdir", "rm", "rmdir"]
@@ -134,6 +134,18 @@ def test_the_tests_install_their_group_once(usual: Machine) -> None:
     assert len(usual.syncs()) == 1
 
 
+def test_all_tests_run_in_several_processes_and_arguments_alone_go_to_pytest(
+    usual: Machine,
+) -> None:
+    assert usual.run("test")[:2] == (0, "pytest -n auto --dist loadfile\n")
+    assert usual.run("test", "tests/unit", "-x") == (0, "pytest tests/unit -x\n", "")
+
+
+def test_tests_compile_modules_only_once(usual: Machine) -> None:
+    (usual.checkout / "pytest.py").write_text("import sys; print(sys.dont_write_bytecode)")
+    assert usual.run("test", PYTHONDONTWRITEBYTECODE="1")[:2] == (0, "False\n")
+
+
 def test_the_benchmark_installs_its_peers_once(usual: Machine) -> None:
     status, out, _ = usual.run("bench", "--quick", "a b")
     assert (status, out) == (0, "bench --quick a b\n")
@@ -239,9 +251,7 @@ def test_a_fresh_checkout_starts_for_real(machine: Machine, installer: str) -> N
         pytest.skip("It installs from the network: CI=1 tries it.")
     machine.has_python()
     if installer == "uv":
-        uv = shutil.which("uv")
-        needs("uv", found=uv)
-        machine.has("uv", f'exec {shlex.quote(str(uv))} "$@"')
+        machine.has("uv", f'exec {shlex.quote(binary("uv"))} "$@"')
     for name in ("config", "demo", "notifications", "templates"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, machine.checkout / name, ignore=ignore, dirs_exist_ok=True)

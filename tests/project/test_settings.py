@@ -15,7 +15,7 @@ from django.test import Client
 
 from config.keys import read_or_create_secret
 from notifications.conf import Settings
-from tests.harness.servers import ROOT, manage, migrate
+from tests.harness.servers import ROOT, RedisServer, manage, migrate
 from tests.harness.tokens import AUDIENCE, ISSUER, SECRET, jwt_setting, key_pair
 
 PRODUCTION = {
@@ -265,10 +265,10 @@ def test_daphne_is_installed_for_runserver_only(
     assert ("daphne" in environment.settings(DEBUG="1")["INSTALLED_APPS"]) is loads
 
 
-def test_the_deployment_check_is_clean(tmp_path: Path) -> None:
+def test_the_deployment_check_is_clean(redis: RedisServer, tmp_path: Path) -> None:
     output = manage(
         *("check", "--deploy", "--fail-level", "WARNING"),
-        redis_url="redis://127.0.0.1:1/0",
+        redis_url=redis.url,
         folder=tmp_path,
         SECRET_KEY=read_or_create_secret(tmp_path / "key", size=48),
     )

@@ -9,18 +9,17 @@ import pytest
 
 from tests.browser.conftest import browser
 from tests.harness.proxies import Proxy, trusting_anybody
-from tests.harness.servers import daphne, migrate, redis_server, wait_until_ready
-from tests.proxies.documented import DOCUMENTED
+from tests.harness.servers import daphne, migrate, redis_server
+from tests.proxies.documented import DOCUMENTED, KEEPS_ERRORS
 from tests.proxies.origin import Origin
 
 __all__ = ["browser"]
 
 DEADLINE_SECONDS = 20.0
+REFUSED = (401, 403)
 
-SETTINGS = {
-    "CARILLON_KEEPALIVE": "0.5",
-    "CARILLON_CORS_ALLOWED_ORIGINS": "https://app.example.com",
-}
+SETTINGS = {"CARILLON_CORS_ALLOWED_ORIGINS": "https://app.example.com"}
+"""Keep-alives are as rare as by default: a test of a quiet stream needs them to be."""
 
 
 @pytest.fixture(scope="package")
@@ -45,22 +44,25 @@ def proxies(site: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         }
 
 
-@pytest.fixture(scope="package")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of an origin with the default, long pause between keep-alives."""
-    folder = tmp_path_factory.mktemp("quiet")
-    with redis_server(folder / "redis") as redis, daphne(redis.url, folder) as server:
-        wait_until_ready(server.port)
-        yield server.port
-
-
 @pytest.fixture(params=list(DOCUMENTED))
 def proxy(proxies: dict[str, Proxy], request: pytest.FixtureRequest) -> Proxy:
     """A proxy that has noticed that the origin is back, which an earlier test may have killed."""
     proxy = proxies[request.param]
+    wait_for_origin(proxy)
+    return proxy
+
+
+@pytest.fixture(params=[name for name in DOCUMENTED if name != KEEPS_ERRORS])
+def coming_back(proxies: dict[str, Proxy], request: pytest.FixtureRequest) -> Proxy:
+    """One of those proxies that make clients retry while the origin is away."""
+    proxy = proxies[request.param]
+    wait_for_origin(proxy)
+    return proxy
+
+
+def wait_for_origin(proxy: Proxy) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     with httpx.Client(verify=trusting_anybody(), timeout=DEADLINE_SECONDS, trust_env=False) as http:
-        # The origin refuses it; without the origin, the proxy answers 200 itself.
-        while http.get(f"{proxy.url}/events/?topic=secret").status_code == 200:
+        # The origin refuses it; without the origin, the proxy answers by itself.
+        while http.get(f"{proxy.url}/events/?topic=secret").status_code not in REFUSED:
             assert time.monotonic() < deadline
-    return proxy

@@ -18,6 +18,7 @@ from notifications.management.doctor.verdicts import Grade, Verdict
 from tests.browser.faulty_proxy import FaultyProxy
 from tests.harness.proxies import Proxy, caddy, haproxy, nginx
 from tests.harness.servers import PUBLISH_KEY, free_port, wait_until_ready
+from tests.proxies.conftest import wait_for_origin
 from tests.proxies.documented import DOCUMENTED, certificate_of
 from tests.proxies.origin import Origin
 
@@ -33,14 +34,14 @@ def _origin_is_ready(site: Origin) -> None:
     wait_until_ready(site.port)
 
 
-def diagnosed(url: str, **options: Any) -> dict[str, dict[str, str]]:
+def diagnosed(url: str, *flags: str, **options: Any) -> dict[str, dict[str, str]]:
     """The verdicts by their names. With a fault the command fails."""
     out = StringIO()
     options = {"key": PUBLISH_KEY, "topic": "demo", "timeout": LONG_SECONDS, **options}
     arguments = [f"--{name}={value}" for name, value in options.items() if value is not None]
     failed = False
     try:
-        call_command("carillon", "doctor", url, "--json", *arguments, stdout=out)
+        call_command("carillon", "doctor", url, "--json", *flags, *arguments, stdout=out)
     except CommandError:
         failed = True
     verdicts = json.loads(out.getvalue())["verdicts"]
@@ -53,15 +54,66 @@ def grades(verdicts: dict[str, dict[str, str]]) -> dict[str, str]:
     return {name: verdict["grade"] for name, verdict in verdicts.items()}
 
 
+REPORTS_AT_SECOND_WRITE = {("apache", True), ("varnish", False), ("varnish", True), ("h2o", True)}
+"""The proxies that report a client that left only at the second write after, by `http1`."""
+REPORTS_AT_FIRST_WRITE = {("apache", False), ("lighttpd", True)}
+
+
+@pytest.fixture(scope="module")
+def found_in_documented(
+    proxies: dict[str, Proxy], site: Origin
+) -> dict[tuple[str, bool], dict[str, Verdict]]:
+    """The verdicts on each documented proxy, by its name and by `http1`; all found at once."""
+    wait_until_ready(site.port)
+    targets = {}
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, proxy in proxies.items():
+            wait_for_origin(proxy)
+            if proxy.scheme == "https":
+                monkeypatch.setenv("SSL_CERT_FILE", str(certificate_of(name, proxy)))
+            for http1 in (False, True):
+                targets[name, http1] = Target(
+                    proxy.url,
+                    topic="demo",
+                    key=PUBLISH_KEY,
+                    timeout=LONG_SECONDS,
+                    http2=not http1,
+                )
+
+    async def verdicts(target: Target) -> dict[str, Verdict]:
+        return {
+            verdict.name: verdict
+            async for verdict in diagnose(target, origin=APP, idle_seconds=1.0)
+        }
+
+    async def all_verdicts() -> list[dict[str, Verdict]]:
+        return await asyncio.gather(*map(verdicts, targets.values()))
+
+    return dict(zip(targets, asyncio.run(all_verdicts()), strict=True))
+
+
+@pytest.mark.parametrize("http1", [False, True], ids=["HTTP2", "HTTP1"])
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_the_documented_proxies_have_no_fault(
-    name: str, proxies: dict[str, Proxy], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    http1: bool,
+    found_in_documented: dict[tuple[str, bool], dict[str, Verdict]],
+    proxies: dict[str, Proxy],
 ) -> None:
-    proxy = proxies[name]
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate_of(name, proxy)))
-    verdicts = diagnosed(proxy.url, origin=APP, idle=1.0)
-    assert set(grades(verdicts).values()) == {"ok"}
-    assert verdicts["http"]["text"] == "HTTP/2"
+    verdicts = found_in_documented[name, http1]
+    found = {verdict.name: verdict.grade for verdict in verdicts.values()}
+    disconnect = verdicts["disconnect"]
+    grade = found.pop("disconnect")
+    assert set(found.values()) == {Grade.OK}
+    if (name, http1) in REPORTS_AT_SECOND_WRITE | REPORTS_AT_FIRST_WRITE:
+        write = "second" if (name, http1) in REPORTS_AT_SECOND_WRITE else "first"
+        assert grade is Grade.ADVICE, disconnect
+        assert f"{write} write" in disconnect.text
+        assert disconnect.cure.lower().startswith(f"{name}: ")
+    else:
+        assert grade is Grade.OK, disconnect
+    is_http2 = proxies[name].scheme == "https" and not http1
+    assert verdicts["http"].text.startswith("HTTP/2" if is_http2 else "HTTP/1.1")
     assert list(verdicts) == [
         *("reach", "http", "compression", "first byte", "chunks", "resume", "disconnect"),
         *("cors", "idle"),
@@ -120,11 +172,14 @@ def test_a_wrong_configuration_of_nginx_is_found(
     assert {name for name, grade in grades(verdicts).items() if grade == "fault"} == wrong
 
 
-def test_an_nginx_that_keeps_streams_without_a_client_is_found(quiet: int, tmp_path: Path) -> None:
-    """nginx keeps them until its next write to the client fails: after a keep-alive or two."""
-    with configured_nginx(tmp_path, quiet, KEEPS_UPSTREAM) as proxy:
-        verdicts = diagnosed(proxy.url, timeout=SHORT_SECONDS)
-    assert grades(verdicts)["disconnect"] == "fault"
+def test_an_nginx_that_keeps_streams_without_a_client_is_found(
+    site: Origin, tmp_path: Path
+) -> None:
+    """nginx keeps them until its next write to the client fails."""
+    with configured_nginx(tmp_path, site.port, KEEPS_UPSTREAM) as proxy:
+        verdicts = diagnosed(proxy.url, "--http1", timeout=SHORT_SECONDS)
+    assert grades(verdicts)["disconnect"] == "advice"
+    assert verdicts["disconnect"]["cure"].startswith("nginx: proxy_ignore_client_abort off")
 
 
 CADDY = """
@@ -142,7 +197,7 @@ defaults
     mode http
     timeout connect 5s
     timeout client 60s
-    timeout server 2s
+    timeout server {seconds}s
 frontend web
     bind 127.0.0.1:{port}
     default_backend pages
@@ -160,11 +215,39 @@ def test_a_caddy_that_compresses_streams_is_found(site: Origin, tmp_path: Path) 
     assert grades(verdicts)["first byte"] == "fault"  # it waits for more bytes to compress
 
 
-def test_a_haproxy_that_cuts_idle_streams_is_found(
-    site: Origin, quiet: int, tmp_path: Path
+CADDY_KEEPS = """
+:{port} {{
+	reverse_proxy 127.0.0.1:{origin} {{
+		flush_interval -1
+	}}
+}}
+"""
+
+
+def test_a_caddy_that_keeps_the_requests_of_clients_that_left_is_found(
+    site: Origin, tmp_path: Path
 ) -> None:
     port = free_port()
-    with haproxy(tmp_path, port, HAPROXY.format(port=port, origin=quiet)) as proxy:
+    with caddy(tmp_path, port, CADDY_KEEPS.format(port=port, origin=site.port)) as proxy:
+        verdicts = diagnosed(proxy.url, timeout=SHORT_SECONDS)
+    assert grades(verdicts)["disconnect"] in ("advice", "fault")
+    assert "Caddy: no flush_interval -1" in verdicts["disconnect"]["cure"]
+
+
+def test_a_haproxy_that_reports_late_is_known_without_a_header(
+    site: Origin, tmp_path: Path
+) -> None:
+    port = free_port()
+    with haproxy(tmp_path, port, HAPROXY.format(port=port, origin=site.port, seconds=60)) as proxy:
+        verdicts = diagnosed(proxy.url)
+    assert grades(verdicts)["disconnect"] == "advice"
+    assert "second write" in verdicts["disconnect"]["text"]
+    assert verdicts["disconnect"]["cure"].startswith("HAProxy: option abortonclose in defaults")
+
+
+def test_a_haproxy_that_cuts_idle_streams_is_found(site: Origin, tmp_path: Path) -> None:
+    port = free_port()
+    with haproxy(tmp_path, port, HAPROXY.format(port=port, origin=site.port, seconds=2)) as proxy:
         verdicts = diagnosed(proxy.url, key=None, topic="demo", idle=20.0)
     assert grades(verdicts)["idle"] == "fault"
     assert re.search(r"it was (cut|ended)", verdicts["idle"]["text"])
@@ -253,7 +336,7 @@ class HoldingProxy(FaultyProxy):
         if not head.startswith(b"GET /events/"):
             await super()._pass_on(head, reader, writer)
             return
-        upstream, to_upstream = await asyncio.open_connection("127.0.0.1", self._upstream)
+        upstream, to_upstream = await asyncio.open_connection("127.0.0.1", self.upstream)
         with self._cuttable(to_upstream):
             to_upstream.write(head)
             passed = b""

@@ -13,9 +13,10 @@ from tests.harness.proxies import Proxy, trusting_anybody
 
 def opening(proxy: Proxy, *, origin: str) -> connect:
     """Open a WebSocket as a page of that origin does."""
+    is_secure = proxy.scheme == "https"
     return connect(
-        f"wss://localhost:{proxy.port}/ws/events/",
-        ssl=trusting_anybody(),
+        f"{'wss' if is_secure else 'ws'}://localhost:{proxy.port}/ws/events/",
+        ssl=trusting_anybody() if is_secure else None,
         additional_headers={"Origin": origin},
         open_timeout=DEADLINE_SECONDS,
         proxy=None,

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.conftest import loop_without_debug
 from tests.harness.servers import RedisServer, environment, migrate, redis_server
+
+__all__ = ["loop_without_debug"]
 
 
 @pytest.fixture(scope="package")

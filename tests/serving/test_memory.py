@@ -1,19 +1,25 @@
-"""The memory of a worker does not grow with the streams that it has served.
+"""A worker holds no memory, descriptor or task of the streams that it has served.
 
 Without a collector that comes often, whatever is left in cycles would stay: it was 6 KiB for each
 stream under uvicorn, and 12 under Daphne.
 """
 
+import time
+
+import httpx
 import psutil
 import pytest
 
 from tests.harness.churn import churn
-from tests.harness.manage import carillon_process
+from tests.harness.manage import DEADLINE_SECONDS, carillon_process
 
 PATH = "/events/?topic=demo.a"
 WARM_UP = 2_000
-STREAMS = 6_000
+STREAMS = 8_000
+AT_A_TIME = 1_000
 GROWTH = 1.1
+SPARE = 5
+"""Descriptors and tasks of what else runs in a process."""
 
 
 def memory(worker: psutil.Process) -> int:
@@ -21,15 +27,29 @@ def memory(worker: psutil.Process) -> int:
     return int(worker.memory_full_info().uss)
 
 
+def held(port: int, worker: psutil.Process) -> dict[str, int]:
+    """What the process holds, once it watches no socket any more."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        answer = httpx.get(f"http://127.0.0.1:{port}/held/", timeout=DEADLINE_SECONDS).json()
+        if not answer["sockets"]:
+            return {"descriptors": worker.num_fds(), "tasks": answer["tasks"]}
+        assert time.monotonic() < deadline, answer
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("server", ["daphne", "uvicorn"])
 def test_memory_comes_back_when_streams_end(server: str, project: dict[str, str]) -> None:
+    environment = {**project, "DJANGO_SETTINGS_MODULE": "tests.harness.held_settings"}
     with carillon_process(
-        "serve", "--server", server, "--workers", "1", environment=project
+        "serve", "--server", server, "--workers", "1", environment=environment
     ) as serve:
-        churn(serve.port, PATH, streams=WARM_UP)
+        churn(serve.port, PATH, streams=WARM_UP, batch=AT_A_TIME)
         [worker] = serve.workers()
-        before = memory(worker)
-        churn(serve.port, PATH, streams=STREAMS)
+        before, held_before = memory(worker), held(serve.port, worker)
+        churn(serve.port, PATH, streams=STREAMS, batch=AT_A_TIME)
+        held_after = held(serve.port, worker)
+        for name, number in held_after.items():
+            assert number <= held_before[name] + SPARE, (held_before, held_after)
         assert memory(worker) < GROWTH * before
         assert serve.end() == 0

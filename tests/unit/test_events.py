@@ -1,14 +1,15 @@
 """Events: data that could break the stream makes no event."""
 
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import RFC_4122, UUID
 
 import pytest
 
 from notifications.errors import Invalid
-from notifications.events import Event, compact_json
+from notifications.events import LARGE_BATCH, Event, compact_json, new_ids
 
 
 def event(**fields: Any) -> Event:
@@ -18,6 +19,15 @@ def event(**fields: Any) -> Event:
 def test_an_event_without_an_id_gets_a_unique_one() -> None:
     assert event().id.startswith("urn:uuid:")
     assert event().id != event().id
+
+
+@pytest.mark.parametrize("count", [0, 1, LARGE_BATCH - 1, LARGE_BATCH, 500])
+def test_many_ids_are_random_uuids_as_one_is(count: int) -> None:
+    ids = [*new_ids(count), event().id]
+    assert len(set(ids)) == count + 1
+    for id in ids:
+        uuid = UUID(id.removeprefix("urn:uuid:"))
+        assert (uuid.urn, uuid.version, uuid.variant) == (id, 4, RFC_4122)
 
 
 def test_a_single_topic_need_not_be_a_sequence() -> None:
@@ -97,3 +107,11 @@ def test_types_similar_to_the_reserved_ones_are_allowed(name: str) -> None:
 
 def test_compact_json_is_one_line_for_any_data() -> None:
     assert "\n" not in compact_json({"a\nb": "c\r\nd\u2028"})
+
+
+def test_an_acknowledged_event_is_the_same_event_with_the_id_and_cursor_of_the_log() -> None:
+    event = Event(topics=("a", "b"), data={"n": 1}, type="x", retry=1000)
+    acknowledged = event.acknowledged("first", "1.e.1-0")
+    assert acknowledged == replace(event, id="first", cursor="1.e.1-0")
+    assert acknowledged.encoded is event.encoded
+    assert event.cursor is None

@@ -1,5 +1,8 @@
 """The template tag `{% events_url %}`: a signed link for the visitor of a page."""
 
+import html
+import re
+from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,6 +13,7 @@ from django.http import HttpRequest
 from django.template import Context, Template, TemplateSyntaxError
 from django.test import RequestFactory
 
+from notifications import cursor
 from notifications.access.identities.base import Identity, Scope
 from notifications.access.identities.signed_links import authenticate_link
 from notifications.errors import Invalid
@@ -65,7 +69,7 @@ def test_topics_may_come_from_a_variable_and_from_a_list() -> None:
 
 def test_the_options_become_the_query() -> None:
     url = rendered('"a" expires_in=60 since="10m" envelope=True', request=request_of(None))
-    assert "&amp;since=10m&amp;envelope=1" in url
+    assert "&since=10m&envelope=1" in url
 
 
 def test_for_other_origins_the_url_is_absolute() -> None:
@@ -74,10 +78,19 @@ def test_for_other_origins_the_url_is_absolute() -> None:
     assert rendered('"a"', request=request_of(None)).startswith("/events/?link=")
 
 
-def test_a_url_without_options_needs_no_escaping_in_a_script() -> None:
+def test_a_url_works_in_a_script_and_in_an_attribute() -> None:
     url = rendered('"a" "b"', request=request_of(User.objects.create_user("ada")))
-    assert "&" not in url
-    assert '"' not in url
+    assert not set(url) & set("\"'<>\\ ")
+    assert "&amp;" not in url, "a script would take it as it is"
+    assert html.unescape(url) == url
+
+
+def test_a_link_begins_at_the_cursor_of_the_page() -> None:
+    request = request_of(None)
+    url = urlsplit(rendered('"a"', request=request))
+    assert parse_qs(url.query)["since"] == [cursor(request)]
+    assert "since" not in rendered('"a" since=""', request=request)
+    assert "since=10m" in rendered('"a" since="10m"', request=request)
 
 
 def test_without_a_request_the_user_must_be_given() -> None:
@@ -89,3 +102,42 @@ def test_without_a_request_the_user_must_be_given() -> None:
 def test_an_invalid_topic_raises_an_error() -> None:
     with pytest.raises(Invalid):
         rendered("missing", request=request_of(None))
+
+
+@pytest.mark.parametrize(
+    ("library", "attribute", "dialect"),
+    [
+        ("htmx", "sse-connect", "htmx"),
+        ("htmx4", "hx-sse:connect", "htmx"),
+        ("turbo", "src", "turbo"),
+        ("datastar", "data-init", "datastar"),
+    ],
+)
+def test_a_stream_of_html_connects_at_the_cursor_of_the_page(
+    library: str, attribute: str, dialect: str
+) -> None:
+    arguments = f'"orders.42" as="{library}" since="1.0123456789ab.5-0"'
+    template = Template(f"{{% load carillon %}}{{% carillon_stream {arguments} %}}")
+    html = template.render(Context({"request": request_of(None)}))
+    [value] = re.findall(rf'{attribute}="([^"]*)"', html.partition("<script")[0])
+    [url] = re.findall(r"/events/\?[^']*", unescape(value))
+    query = parse_qs(urlsplit(url).query)
+    assert query["as"] == [dialect]
+    assert query["since"] == ["1.0123456789ab.5-0"]
+    assert identity_of(url).scope == Scope(topics=("orders.42",))
+    assert '<script type="module" src="/static/carillon/html.js"></script>' in html
+
+
+def test_a_stream_of_html_for_a_view_of_the_site_s_own() -> None:
+    arguments = """url="/it's/?a=1" as="datastar" since="now" script=False"""
+    template = Template(f"{{% load carillon %}}{{% carillon_stream {arguments} %}}")
+    html = template.render(Context({"request": request_of(None)}))
+    assert "@get('/it%27s/?a=1&amp;since=now&amp;as=datastar', {" in html
+    assert "<script" not in html
+
+
+@pytest.mark.parametrize("arguments", ['"a"', '"a" as="react"', '"a" as="htmx" ass="htmx"'])
+def test_a_stream_of_html_needs_its_library(arguments: str) -> None:
+    template = Template(f"{{% load carillon %}}{{% carillon_stream {arguments} %}}")
+    with pytest.raises(TemplateSyntaxError, match="one of: htmx, htmx4, turbo, datastar"):
+        template.render(Context({"request": request_of(None)}))

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from uuid import UUID
 
@@ -10,19 +9,21 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from hypothesis import given
 from hypothesis import strategies as st
+from playwright._impl._driver import compute_driver_executable
 
 from notifications.errors import Invalid
 from notifications.topics import (
     MAX_TOPIC_BYTES,
     Pattern,
     covers,
+    example_topic,
     parse_segment,
     parse_topic,
     parse_topics,
     topic_segment,
     user_topic,
 )
-from tests.harness.servers import ROOT, needs
+from tests.harness.servers import ROOT
 
 DOCUMENTATION = (ROOT / "docs/use.md").read_text()
 
@@ -127,8 +128,7 @@ def test_a_segment_means_something_in_one_spelling_alone(segment: str) -> None:
 
 
 def test_the_function_in_the_documentation_makes_the_same_segments() -> None:
-    node = shutil.which("node")
-    needs("Node.js", found=node)
+    node, _ = compute_driver_executable()  # Playwright has a Node.js of its own
     [function] = re.findall(r"^const topicSegment = .*?;$", DOCUMENTATION, re.MULTILINE | re.DOTALL)
     texts = [*map(chr, range(1, 0x180)), "\0", "\u2028", "\u2029", "john.doe", "😀.~", "42", "%2E"]
     program = f"{function}\nconsole.log(JSON.stringify({json.dumps(texts)}.map(topicSegment)))"
@@ -140,3 +140,18 @@ def test_the_function_in_the_documentation_makes_the_same_segments() -> None:
 def test_an_empty_value_is_no_segment(value: object) -> None:
     with pytest.raises(Invalid, match="empty"):
         topic_segment(value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "topic"),
+    [
+        ("news", "news"),
+        ("demo.", "demo.hello"),
+        ("news.*", "news.hello"),
+        ("*", "hello"),
+        ("orders.{pk}.items", "orders.hello.items"),
+    ],
+)
+def test_the_topic_of_the_examples_is_one_that_the_pattern_covers(pattern: str, topic: str) -> None:
+    assert example_topic([pattern, "other"]) == topic
+    assert Pattern(pattern).covers(topic)

@@ -2,11 +2,11 @@
 
 import hashlib
 import hmac
-import logging
 import re
 import secrets
 import string
 import time
+from functools import lru_cache
 from typing import Any
 
 from django.db import Error as DatabaseError
@@ -19,18 +19,20 @@ from notifications.conf import get_settings
 from notifications.conf import namespace as namespaces
 from notifications.errors import Invalid, Unauthenticated, Unavailable
 from notifications.models import ApiKey, KeyState
+from notifications.telemetry.logs import logger
 from notifications.topics import Pattern, parse_patterns
 
-logger = logging.getLogger("carillon")
-
 PUBLISH_EVERYWHERE = Scope(publish=(Pattern("*"),))
+KEY_PREFIX = "crl_"
 _PREFIX_ALPHABET = string.ascii_lowercase + string.digits
 _SECRET_ALPHABET = string.ascii_letters + string.digits
 _PREFIX_LENGTH = 8
 # 43 of 62 characters are 256 bits: nobody finds such a secret by trying, however fast the hash is.
 # A slow hash protects passwords, which people choose; here it would only slow down publishing.
 _SECRET_LENGTH = 43
-_KEY = re.compile(rf"crl_([a-z0-9]{{{_PREFIX_LENGTH}}})_[A-Za-z0-9]{{{_SECRET_LENGTH}}}", re.ASCII)
+_KEY = re.compile(
+    rf"{KEY_PREFIX}([a-z0-9]{{{_PREFIX_LENGTH}}})_[A-Za-z0-9]{{{_SECRET_LENGTH}}}", re.ASCII
+)
 
 _cache = CredentialCache()
 
@@ -44,9 +46,14 @@ def issue(key: ApiKey) -> str:
     if key.digest:
         raise ValueError("This key has been issued before.")
     key.prefix = _random_text(_PREFIX_ALPHABET, _PREFIX_LENGTH)
-    text = f"crl_{key.prefix}_{_random_text(_SECRET_ALPHABET, _SECRET_LENGTH)}"
+    text = f"{KEY_PREFIX}{key.prefix}_{_random_text(_SECRET_ALPHABET, _SECRET_LENGTH)}"
     key.digest = _digest(text, namespaces.current())
     return text
+
+
+def is_own(text: str) -> bool:
+    """Whether the text has the form of a key of ours, or is one of the settings."""
+    return text.startswith(KEY_PREFIX) or _is_configured(text)
 
 
 async def authenticate_key(text: str, *, namespace: str = "") -> Identity:
@@ -55,7 +62,7 @@ async def authenticate_key(text: str, *, namespace: str = "") -> Identity:
     Raises `Unauthenticated` in the same words for every key that is not valid now, and
     `Unavailable` where the database cannot be read.
     """
-    identity = _configured_key(text)
+    identity = _configured_identity(_configured_name(text)) if _is_configured(text) else None
     if identity is None and (match := _KEY.fullmatch(text)):
         digest = _digest(text, namespace)
         identity = _cache.get(digest) or await _look_up(match[1], digest)
@@ -94,17 +101,18 @@ def _digest(text: str, namespace: str = "") -> str:
 # Keys in the settings
 
 
-def _configured_key(text: str) -> Identity | None:
+def _is_configured(text: str) -> bool:
     key = text.encode(errors="surrogatepass")
     # Every key is compared, so that the duration does not reveal which one came close.
     matches = [hmac.compare_digest(key, known.encode()) for known in get_settings().PUBLISH_KEYS]
-    return _configured_identity(_configured_name(text)) if any(matches) else None
+    return any(matches)
 
 
 def _configured_name(text: str) -> str:
     return f"key:{_digest(text)[:16]}"
 
 
+@lru_cache(maxsize=64)
 def _configured_identity(name: str) -> Identity:
     return Identity(kind=Kind.KEY, name=name, subjects=(name,), scope=PUBLISH_EVERYWHERE)
 
@@ -141,7 +149,7 @@ def _stored_identity(key: ApiKey) -> Identity | None:
     try:
         scope = Scope(subscribe=parse_patterns(key.subscribe), publish=parse_patterns(key.publish))
     except Invalid as error:
-        logger.warning("keys.invalid prefix=%s: %s", key.prefix, error.detail)
+        logger.warning("keys.invalid", prefix=key.prefix, error=error.detail)
         return None
     return Identity(
         kind=Kind.KEY,

@@ -6,6 +6,12 @@ from django.http import HttpRequest
 
 from notifications.access.identities import api_keys, jwt, session, signed_links
 from notifications.access.identities.base import Identity, Kind
+from notifications.access.identities.headers import (
+    KINDS_UNDERSTOOD,
+    bearer_texts,
+    has_foreign_credentials,
+    own_credentials,
+)
 from notifications.access.identities.primary_session import authenticate_session
 from notifications.conf import get_settings
 from notifications.conf.namespace import Namespace, of_request
@@ -16,19 +22,21 @@ TOKEN_PARAMETER = "token"  # noqa: S105
 
 
 def has_explicit_credentials(request: HttpRequest) -> bool:
-    """Whether the request has credentials besides cookies, which browsers add by themselves."""
+    """Whether the request has credentials of ours besides cookies, which browsers add themselves.
+
+    Raises `Unauthenticated` as `own_credentials` does.
+    """
     return bool(
-        "HTTP_AUTHORIZATION" in request.META
-        or signed_links.PARAMETER in request.GET
-        or _query_token(request)
+        own_credentials(request) or signed_links.PARAMETER in request.GET or _query_token(request)
     )
 
 
 async def authenticate(request: HttpRequest) -> Identity:
     """The identity of a request, by the first of: header, link, token in the URL, session.
 
-    Without any credentials the identity is anonymous. Raises `Unauthenticated` for credentials that
-    are not valid. A database is read where its writes go.
+    Without any credentials of ours the identity is anonymous: a header of somebody else is passed
+    over. Raises `Unauthenticated` for credentials that are ours and not valid. A database is read
+    where its writes go.
     """
     namespace = await of_request(request)
     with reads_from_primary():
@@ -40,11 +48,8 @@ def _of_namespace(namespace: Namespace, identity: Identity) -> Identity:
 
 
 async def _authenticate(request: HttpRequest, namespace: Namespace) -> Identity:
-    scheme, _, credentials = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-    if scheme:
-        if scheme.lower() != "bearer":
-            raise Unauthenticated("The scheme of Authorization is 'Bearer'.")
-        return await _authenticate_bearer(credentials.strip(), namespace)
+    if text := own_credentials(request):
+        return await _authenticate_bearer(text, namespace)
     if (link := request.GET.get(signed_links.PARAMETER)) is not None:
         visitor = await authenticate_session(request)
         return await signed_links.authenticate_link(link, visitor=visitor.user, namespace=namespace)
@@ -57,6 +62,19 @@ async def _authenticate_bearer(text: str, namespace: Namespace) -> Identity:
     if jwt.is_token(text):
         return await jwt.authenticate_token(text, namespace=namespace)
     return await api_keys.authenticate_key(text, namespace=namespace)
+
+
+async def refusal_of(request: HttpRequest, detail: str) -> Unauthenticated:
+    """The refusal of a request that has no credentials of ours. It explains what would do."""
+    reasons = [detail]
+    if has_foreign_credentials(request):
+        reasons.append("The credentials in its headers are none of ours, and were passed over.")
+        if len(texts := bearer_texts(request)) == 1:
+            try:
+                await _authenticate_bearer(texts[0], await of_request(request))
+            except Unauthenticated as error:
+                reasons.append(error.detail)
+    return Unauthenticated(" ".join([*reasons, KINDS_UNDERSTOOD]))
 
 
 def _query_token(request: HttpRequest) -> str:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 
+from notifications.access.identities.session_life import SessionLife
 from notifications.access.identities.substitution import Substitution
 from notifications.topics import Pattern
 
@@ -53,7 +54,8 @@ class Identity:
     `scope` alone decides what is allowed; without a scope the rules decide, by the `user`.
     `credentials` is what the module that made the identity needs to authenticate it again, and
     `substitution` what it needs besides where a middleware put another user in place of the
-    session's own. `namespace` is where all of that is valid.
+    session's own. `life` is that of the session, where its own user counts. `namespace` is where
+    all of that is valid.
     """
 
     kind: Kind
@@ -64,6 +66,7 @@ class Identity:
     scope: Scope | None = None
     credentials: str | None = field(default=None, repr=False)
     substitution: Substitution | None = field(default=None, repr=False)
+    life: SessionLife | None = field(default=None, repr=False)
     namespace: str = ""
 
     def is_over(self, now: float) -> bool:

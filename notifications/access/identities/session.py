@@ -21,12 +21,14 @@ from notifications.access.identities.logins import (
     store_class,
     subject_of,
 )
+from notifications.access.identities.session_life import SessionLife, life_of
+from notifications.access.identities.session_queries import read_user
 from notifications.access.identities.substitution import SessionCopy, Substitution
 from notifications.hub.grants import Unsettled, user_subject
 
 ANONYMOUS = Identity(kind=Kind.ANONYMOUS, name="anonymous")
 READ_TIMEOUT_SECONDS = 5.0
-SECOND_LOOK_SECONDS = 0.2
+SECOND_LOOK_SECONDS = 0.5
 """How long a session that is gone, or has another password's hash, may be one that is being changed
 by the request that changes the password."""
 
@@ -49,7 +51,7 @@ async def authenticate_session(request: HttpRequest) -> Identity:
     real = session.get(SESSION_KEY)
     if real is None or real != _text_of_pk(user):
         return _substituted(request, user, real=real, login=login)
-    return _identity(user, session.session_key, login)
+    return _identity(user, session.session_key, login, life_of(session))
 
 
 async def reauthenticate(identity: Identity) -> Identity | None:
@@ -80,6 +82,7 @@ async def _current_user(request: HttpRequest) -> User:
 @sync_to_async
 def _read_user(request: HttpRequest) -> User:
     """The user, by one visit to a thread."""
+    read_user(request)
     user = request.user
     _ = user.is_authenticated  # `request.user` is lazy: this reads it, here in the thread
     return user
@@ -100,7 +103,7 @@ def _read_identity(identity: Identity) -> Identity:
         kind, _, value = (identity.credentials or "").partition(":")
         if kind == "user":
             return _identity(active_user(value))
-        login = _login_of(identity)
+        login = login_of(identity)
         if changes.has_ended(login):
             return ANONYMOUS
         since, _, session_key = value.partition(":")
@@ -110,12 +113,12 @@ def _read_identity(identity: Identity) -> Identity:
             return ANONYMOUS
         if identity.substitution is not None:
             return _read_substituted(identity, identity.substitution, session, key)
-        return _identity(_session_user(session, login), key, login)
+        return _identity(_session_user(session, login), key, login, life_of(session))
     finally:
         close_old_connections()
 
 
-def _login_of(identity: Identity) -> str | None:
+def login_of(identity: Identity) -> str | None:
     return next((name for name in identity.subjects if name.startswith(SUBJECT_PREFIX)), None)
 
 
@@ -143,7 +146,7 @@ def _unsettled(login: str | None) -> Unsettled:
 def _read_substituted(
     identity: Identity, substitution: Substitution, session: SessionCopy, key: str
 ) -> Identity:
-    login = _login_of(identity)
+    login = login_of(identity)
     if substitution.real is not None:
         real = _session_user(SessionCopy(session), login)
         if not real.is_authenticated or _text_of_pk(real) != substitution.real:
@@ -163,7 +166,12 @@ def active_user(pk: str) -> User:
 # The identities
 
 
-def _identity(user: User, session_key: str | None = None, login: str | None = None) -> Identity:
+def _identity(
+    user: User,
+    session_key: str | None = None,
+    login: str | None = None,
+    life: SessionLife | None = None,
+) -> Identity:
     if not user.is_authenticated:
         return ANONYMOUS
     name = user_subject(user.pk)
@@ -180,13 +188,20 @@ def _identity(user: User, session_key: str | None = None, login: str | None = No
         name=name,
         subjects=(name, login),
         user=user,
-        credentials=_credentials(session_key),
+        credentials=credentials_of(session_key),
+        life=life,
     )
 
 
-def _credentials(session_key: str | None) -> str:
+def credentials_of(session_key: str | None) -> str:
     """The key, and when the session had it."""
     return f"session:{time.monotonic()}:{session_key or ''}"
+
+
+def session_key_of(identity: Identity) -> str:
+    """The key that the session had when the identity was read; "" if it is not a session's."""
+    kind, _, value = (identity.credentials or "").partition(":")
+    return value.partition(":")[2] if kind == "session" else ""
 
 
 def _identity_without_session(request: HttpRequest, user: User, *, has_session: bool) -> Identity:
@@ -223,6 +238,6 @@ def _substituted_identity(
         subjects=(name, *real, *((login,) if login else ())),
         user=user,
         until=impersonate.end_of(session),
-        credentials=_credentials(session_key),
+        credentials=credentials_of(session_key),
         substitution=substitution,
     )

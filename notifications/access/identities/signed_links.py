@@ -75,12 +75,14 @@ def events_url(
     expires_in: float | timedelta | None = None,
     since: str = "",
     envelope: bool = False,
+    dialect: str = "",
 ) -> str:
     """The URL, without its host, of a stream of these topics for everybody who has the URL.
 
     The URL grants the topics: the caller has to decide first whether its reader may subscribe to
     them. Bound to a user, it ends when the user is deactivated or changes their password. It can be
-    opened for `expires_in` seconds (by default `LINK_AGE`). Raises `Invalid`.
+    opened for `expires_in` seconds (by default `LINK_AGE`). `dialect`: the `as` of an HTML stream.
+    Raises `Invalid`.
     """
     link = Link(_expiry(expires_in), parse_topics(topics), *_binding(user))
     query = {PARAMETER: link.sign(namespace=namespaces.current())}
@@ -88,6 +90,8 @@ def events_url(
         query["since"] = since
     if envelope:
         query["envelope"] = "1"
+    if dialect:
+        query["as"] = dialect
     url = f"{reverse('carillon:events')}?{urlencode(query, safe=':')}"
     if len(url) > MAX_CHARACTERS:
         raise Invalid(

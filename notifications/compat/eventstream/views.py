@@ -1,6 +1,5 @@
 """The view at the URLs of django-eventstream."""
 
-import logging
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -13,7 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django_eventstream.utils import augment_cors_headers, get_cors_from_settings
 
 from notifications.access.identities.primary_session import authenticate_session
-from notifications.asgi.marker import nonblocking
+from notifications.asgi.marker import judges_itself, nonblocking
 from notifications.asgi.responses import (
     STREAM_HEADERS,
     EventStreamResponse,
@@ -36,12 +35,12 @@ from notifications.hub.stream import READY_TIMEOUT_SECONDS
 from notifications.hub.subscribers import CloseReason, Start
 from notifications.log.cursors import Cursor
 from notifications.telemetry import audit
+from notifications.telemetry.logs import logger
 from notifications.views.problems import UNREADABLE, problem
-
-logger = logging.getLogger("carillon")
 
 
 @nonblocking
+@judges_itself
 @csrf_exempt
 @transaction.non_atomic_requests
 async def events(request: HttpRequest, **view_kwargs: Any) -> HttpResponseBase:
@@ -79,7 +78,7 @@ async def _stream(request: HttpRequest, view_kwargs: dict[str, Any]) -> HttpResp
         logger.exception("subscribe.user_unknown")
         return _closing(CloseReason.DATABASE_AWAY)
     if forbidden := stream_request.forbidden:
-        audit.log_event(logging.WARNING, "subscribe.denied", topics=forbidden)
+        audit.logger.warning("subscribe.denied", topics=forbidden)
         return HttpResponse(encoder.forbidden_block(forbidden), headers=STREAM_HEADERS)
     return EventStreamResponse(
         make_grant(stream_request, head, namespace=namespace),
@@ -100,8 +99,8 @@ def _cursors(
     }
 
 
-def _closing(reason: CloseReason) -> HttpResponse:
-    """A stream that ends at once. After an HTTP error a browser would never reconnect."""
+def _closing(reason: CloseReason) -> EventStreamResponse:
+    """A stream that ends soon. After an HTTP error a browser would never reconnect."""
     return closing_response(reason, encoder.EventstreamEncoder((), ()))
 
 

@@ -1,7 +1,9 @@
 """`carillon dev`: everything a developer needs, in one process, on a fresh checkout."""
 
+import json
 import shlex
 from argparse import ArgumentParser
+from contextlib import ExitStack
 from typing import Any
 
 from django.conf import settings
@@ -14,13 +16,16 @@ from django.shortcuts import resolve_url
 from django.urls import reverse
 
 from notifications.conf import get_settings
-from notifications.management.server import launch
-from notifications.management.server.ipc import SignalCommands
-from notifications.management.server.listener import listen, url_of
+from notifications.management.carillon import launch
+from notifications.management.server.listener import listen
+from notifications.management.server.messages import Commands
+from notifications.topics import example_topic
 
 HELP = "Serves for development: migrates the database, starts the embedded log, and prints URLs."
 
 DEVELOPER_NAME = "admin"
+GUEST_NAME = "guest"
+"""Somebody else, who is no staff: to send notifications to."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -28,15 +33,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
-    with (
-        launch.until_interrupted(),
-        listen(options["host"], options["port"]) as listener,
-        launch.embedded_log(),
-    ):
+    host = options["host"]
+    with launch.until_interrupted(), ExitStack() as stack:
+        listeners = listen(host, options["port"])[0]
+        for listener in listeners:
+            stack.enter_context(listener)
+        stack.enter_context(launch.embedded_log())
         _prepare_database()
-        command.stdout.write(_welcome(url_of(listener)))
+        command.stdout.write(_welcome(launch.url_of(host, listeners)))
         command.stdout.flush()
-        launch.serve(listener, SignalCommands())
+        launch.serve(listeners, Commands())
 
 
 def _prepare_database() -> None:
@@ -47,6 +53,7 @@ def _prepare_database() -> None:
     password = _password()
     if password and not users.filter(username=DEVELOPER_NAME).exists():
         users.create_superuser(DEVELOPER_NAME, password=password)
+        users.create_user(GUEST_NAME, password=password)
 
 
 def _password() -> str | None:
@@ -63,16 +70,18 @@ def _welcome(url: str) -> str:
     if password := _password():
         login = f"{url}{resolve_url(settings.LOGIN_URL)}?next=/"
         lines.append(
-            f"  sign in  {login} as {DEVELOPER_NAME}, password {password} unless you changed it"
+            f"  sign in  {login} as {DEVELOPER_NAME}, password {password} unless you changed it; "
+            f"{GUEST_NAME} has the same"
         )
     if keys := get_settings().PUBLISH_KEYS:
-        lines.append(f"  publish  {_curl(url, keys[0])}")
+        lines.append(f"  publish  {publish_command(url, keys[0])}")
     return "\n".join(lines)
 
 
-def _curl(url: str, key: str) -> str:
-    """A command to paste, which publishes to a public topic."""
-    prefix = next(iter(get_settings().PUBLIC_TOPICS), "demo.")
-    topic = f"{prefix}hello" if prefix.endswith(".") else prefix
-    arguments = ["-H", f"Authorization: Bearer {key}", "-d", f"topic={topic}", "-d", "data=Hello!"]
-    return shlex.join(["curl", *arguments, f"{url}{reverse('carillon:publish')}"])
+def publish_command(url: str, key: str) -> str:
+    """A command to paste, which publishes to the topic that the page shows."""
+    topic = example_topic(get_settings().PUBLIC_TOPICS) or "demo.hello"
+    headers = f"Authorization: Bearer {key}", "Content-Type: application/json"
+    body = json.dumps({"topic": topic, "data": {"text": "Hello!"}})
+    options = [part for header in headers for part in ("-H", header)]
+    return shlex.join(["curl", f"{url}{reverse('carillon:publish')}", *options, "-d", body])

@@ -6,15 +6,23 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from notifications.access.origins import LOOPBACK
+from notifications.conf import get_settings
 from notifications.management.doctor.verdicts import Verdict, faults, lines
+from notifications.topics import example_topic
 
 HELP = "Opens streams through the proxies in front of a site, and reports faults and cures."
 EPILOG = """
 It needs no access to the origin but its URL. It publishes to a random topic below TOPIC, which
 nobody else uses; it reports what it cannot test without a key.
+
+  ./run carillon doctor http://localhost:8000
+      all tests on the ./run of this machine, with its own key
 
   manage.py carillon doctor https://example.com --topic news
       all tests that need no publishing, on a public topic
@@ -54,6 +62,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long to wait for a response or event (%(default)g)",
     )
+    parser.add_argument(
+        "--http1",
+        action="store_true",
+        help="use HTTP/1.1, as servers and older clients do (HTTP/2 where the site has it)",
+    )
     parser.add_argument("--json", action="store_true", help="the verdicts as JSON")
 
 
@@ -78,12 +91,13 @@ async def _diagnose(command: BaseCommand, options: dict[str, Any]) -> list[Verdi
     from notifications.management.doctor.questions import diagnose
     from notifications.management.doctor.target import Target
 
-    key = options["key"]
+    topic, key = _topic_and_key(options)
     target = Target(
         options["url"],
-        topic=options["topic"],
+        topic=topic,
         key=sys.stdin.readline().strip() if key == "-" else key,
         timeout=options["timeout"],
+        http2=not options["http1"],
     )
     verdicts = []
     async for verdict in diagnose(target, origin=options["origin"], idle_seconds=options["idle"]):
@@ -93,6 +107,16 @@ async def _diagnose(command: BaseCommand, options: dict[str, Any]) -> list[Verdi
                 command.stdout.write(line)
             command.stdout.flush()
     return verdicts
+
+
+def _topic_and_key(options: dict[str, Any]) -> tuple[str | None, str | None]:
+    """What the options say; for a site in development on this machine, what its `./run` prints."""
+    given = options["topic"], options["key"]
+    if any(given) or not settings.DEBUG or urlsplit(options["url"]).hostname not in LOOPBACK:
+        return given
+    configured = get_settings()
+    keys: tuple[str | None, ...] = (*configured.PUBLISH_KEYS, None)
+    return example_topic(configured.PUBLIC_TOPICS), keys[0]
 
 
 def _seconds(text: str) -> float:

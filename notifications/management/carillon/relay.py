@@ -9,8 +9,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
 
 from notifications.conf import get_settings
+from notifications.management.carillon import launch
 from notifications.management.carillon.subcommand import print_table
-from notifications.management.server import launch
 from notifications.publishing import outbox
 from notifications.publishing.outbox import Relay, RelayThreads
 

@@ -3,18 +3,23 @@
 import socket
 from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
 from contextlib import ExitStack
+from itertools import chain
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 
+from notifications.access.tables import explain_missing, missing_tables
 from notifications.conf import get_settings
-from notifications.management.server import launch
-from notifications.management.server.ipc import SupervisorCommands
-from notifications.management.server.listener import listen_shared, raise_descriptor_limit, url_of
-from notifications.management.server.metrics_dir import multiprocess_metrics
+from notifications.hub import metrics_exporter
+from notifications.management.carillon import launch
+from notifications.management.kernel import raise_descriptor_limit
+from notifications.management.server.listener import listen
+from notifications.management.server.messages import Commands
 from notifications.management.server.slot import CannotStart
 from notifications.management.server.supervisor import Supervisor
+from notifications.telemetry.snapshots import Snapshots
 
 HELP = "Serves in production: streams, publishing and the page."
 SIGNALS = """
@@ -47,7 +52,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="trust X-Forwarded-For and X-Forwarded-Proto: only behind a proxy that sets them",
     )
     # What the supervisor passes to its workers. It has run the system checks already.
-    parser.add_argument("--fd", type=int, help=SUPPRESS)
+    parser.add_argument("--fd", type=int, action="append", default=[], help=SUPPRESS)
+    parser.add_argument("--snapshots", help=SUPPRESS)
     parser.add_argument("--skip-checks", action="store_true", default=SUPPRESS, help=SUPPRESS)
 
 
@@ -55,25 +61,37 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     _require_shared_log(options["workers"])
     launch.require_installed(options["server"])
     with launch.until_interrupted(), ExitStack() as stack:
-        if options["fd"] is not None:
-            listener = stack.enter_context(socket.socket(fileno=options["fd"]))
+        if options["fd"]:
+            listeners = [stack.enter_context(socket.socket(fileno=fd)) for fd in options["fd"]]
+            _share_metrics(options["snapshots"])
             launch.serve(
-                listener,
-                SupervisorCommands(),
+                listeners,
+                Commands.of_supervisor(),
                 server=options["server"],
                 proxy_headers=options["proxy_headers"],
             )
             return
-        listeners = listen_shared(options["host"], options["port"], options["workers"])
-        for listener in listeners:
+        _require_tables()
+        shares = listen(options["host"], options["port"], options["workers"])
+        for listener in chain.from_iterable(shares):
             stack.enter_context(listener)
         raise_descriptor_limit()
         stack.enter_context(launch.embedded_log())
-        _announce(command, url_of(listeners[0]), options)
+        _announce(command, launch.url_of(options["host"], shares[0]), options)
+        snapshots = Snapshots.create() if metrics_exporter.is_available() else None
         try:
-            Supervisor(listeners, stack.enter_context(multiprocess_metrics())).run()
+            Supervisor(shares, snapshots).run()
         except CannotStart:
             raise CommandError("No worker could start: the reason is above.") from None
+
+
+def _share_metrics(snapshots: str | None) -> None:
+    """Exchange metrics with the other workers. A supervisor from before 2026-11 does not ask."""
+    if snapshots is not None and metrics_exporter.is_available():
+        from notifications.telemetry.exposition import share
+
+        descriptor, region = map(int, snapshots.split(":"))
+        share(Snapshots(descriptor), region)
 
 
 def _announce(command: BaseCommand, url: str, options: dict[str, Any]) -> None:
@@ -84,6 +102,15 @@ def _announce(command: BaseCommand, url: str, options: dict[str, Any]) -> None:
         f"the log is {launch.log_description()}"
     )
     command.stdout.flush()
+
+
+def _require_tables() -> None:
+    try:
+        missing = missing_tables()
+    finally:
+        connections.close_all()  # this process asks the database nothing else
+    if missing:
+        raise CommandError(explain_missing(missing))
 
 
 def _require_shared_log(workers: int) -> None:

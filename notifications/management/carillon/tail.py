@@ -2,7 +2,8 @@
 
 import asyncio
 from argparse import ArgumentParser
-from collections.abc import AsyncGenerator, Callable
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +19,7 @@ from notifications.errors import CarillonError
 from notifications.hub import encoders
 from notifications.hub.subscribers import Start
 from notifications.log.base import Log
-from notifications.log.cursors import Cursor, Position, make_position, position_ms
+from notifications.log.cursors import START, Cursor, Position, make_position, position_ms
 from notifications.log.entries import Entry, Gap, ResetReason
 from notifications.log.factory import open_log
 from notifications.management.carillon.progress_bar import ProgressBars
@@ -34,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--since",
         default="",
-        help="start after a cursor, at a time (ISO 8601), 10m ago, or with 'all'",
+        help="start after a cursor, at a time (ISO 8601), 10m ago, with 'last:20' or with 'all'",
     )
     parser.add_argument(
         "--progress",
@@ -74,7 +75,7 @@ async def _print(
     start: Start,
     print_entry: Callable[[Entry], object],
 ) -> None:
-    async with open_log(get_settings()) as log, aclosing(_entries(log, start)) as entries:
+    async with open_log(get_settings()) as log, aclosing(_entries(log, start, topics)) as entries:
         async for entry in entries:
             if isinstance(entry, Gap):
                 command.stderr.write(f"The log has a gap here: {entry.reason}.")
@@ -83,18 +84,20 @@ async def _print(
                 command.stdout.flush()
 
 
-async def _entries(log: Log, start: Start) -> AsyncGenerator[Entry | Gap]:
-    """The history from `start` on, and then each new entry, for ever."""
+async def _entries(log: Log, start: Start, topics: frozenset[str]) -> AsyncGenerator[Entry | Gap]:
+    """The history of the topics from `start` on, and then each new entry, for ever."""
     state = await log.state()
     after = _start_position(start, state)
     if after is None:
         yield Gap(ResetReason.LOG_LOST)
     elif after < state.position:
-        async with aclosing(log.read(until=state.position)) as history:
-            async for batch in history:
-                for entry in batch.entries:
-                    if entry.position > after:
-                        yield entry
+        async with aclosing(_history(log, topics, after, state.position)) as history:
+            if start.last:
+                for entry in await _last(start.last, history):
+                    yield entry
+            else:
+                async for entry in history:
+                    yield entry
     while True:
         async with aclosing(log.tail(state)) as tail:
             async for tailed in tail:
@@ -106,6 +109,23 @@ async def _entries(log: Log, start: Start) -> AsyncGenerator[Entry | Gap]:
                     yield entry
 
 
+async def _history(
+    log: Log, topics: frozenset[str], after: Position, until: Position
+) -> AsyncGenerator[Entry]:
+    async with aclosing(log.read(until=until)) as batches:
+        async for batch in batches:
+            for entry in batch.entries:
+                if entry.position > after and topics.intersection(entry.topics):
+                    yield entry
+
+
+async def _last(count: int, history: AsyncGenerator[Entry]) -> Iterable[Entry]:
+    newest = deque[Entry](maxlen=count)
+    async for entry in history:
+        newest.append(entry)
+    return newest
+
+
 def _start_position(start: Start, state: Cursor) -> Position | None:
     """The position to go on from; None for a cursor of another epoch.
 
@@ -113,6 +133,8 @@ def _start_position(start: Start, state: Cursor) -> Position | None:
     """
     if start.since_ms is not None:
         return Position(make_position(start.since_ms) - 1)
+    if start.last:
+        return START
     if start.cursor is None:
         return state.position
     cursor = Cursor.parse(str(start.cursor))

@@ -9,12 +9,14 @@ from notifications.conf import namespace as namespaces
 from notifications.management.carillon import (
     dev,
     doctor,
+    inbox,
     keys,
     kick,
     publish,
     relay,
     serve,
     tail,
+    tidy,
 )
 from notifications.management.carillon.subcommand import Subcommand
 
@@ -27,6 +29,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "tail": tail,
     "keys": keys,
     "doctor": doctor,
+    "inbox": inbox,
+    "tidy": tidy,
 }
 
 

@@ -2,6 +2,8 @@
 
 import httpx
 
+from notifications.hub.subscribers import ORIGIN_AWAY
+from notifications.management.doctor.proxies import Subject, cure
 from notifications.management.doctor.target import (
     ENCODINGS,
     ProbeStream,
@@ -12,13 +14,9 @@ from notifications.management.doctor.target import (
 from notifications.management.doctor.verdicts import Verdict, advice, fault, ok, untested
 from notifications.sse import CONTENT_TYPE, ServerSentEvent
 
-STOP_BUFFERING = (
-    "nginx: proxy_buffering off (or let X-Accel-Buffering through); no gzip on text/event-stream. "
-    "Caddy: flush_interval -1. Others: switch buffering off for this path (docs/deploy.md)."
-)
 MAP_TO_RETRY = (
-    "map 502, 503 and 504 on this path to a 200 with 'retry: 3000' as text/event-stream "
-    "(docs/deploy.md): browsers give up for good on any other status."
+    "map 502, 503 and 504 on this path to a 200 with an event that has a 'retry: 3000', as "
+    "text/event-stream (docs/deploy.md): browsers give up for good on any other status."
 )
 GIVE_KEY = (
     "give it --key with a key that may do both (manage.py carillon keys create doctor --subscribe "
@@ -61,18 +59,23 @@ def _error_status(response: httpx.Response) -> Verdict:
     return fault("reach", f"Answered {code}: {why}.", cure)
 
 
-async def first_block(stream: ProbeStream) -> tuple[Verdict, ServerSentEvent | None]:
+async def first_block(
+    target: Target, stream: ProbeStream
+) -> tuple[Verdict, ServerSentEvent | None]:
     """Whether the first block comes at once; and that block, unless the stream ends with it."""
     try:
         first = await stream.next()
     except StreamTimeout:
         text = f"The headers came, and no byte of the stream within {stream.timeout:g} s."
-        return fault("first byte", text, STOP_BUFFERING), None
+        return fault("first byte", text, await cure(target, Subject.BUFFERING)), None
     except StreamEnded as end:
         if stream.body.startswith(b"retry:"):
-            text = "The origin is away, and the proxy makes clients retry: as it should."
-            return fault("first byte", text, "start the origin."), None
+            text = "The origin is away, and the proxy makes clients retry, some of them at once."
+            return fault("first byte", text, f"start the origin; and {MAP_TO_RETRY}"), None
         return fault("first byte", f"Nothing came: {end}.", "see the log of the origin."), None
+    if first.type == "stream.closing" and ORIGIN_AWAY in first.data:
+        text = "The origin is away, and the proxy makes clients retry: as it should."
+        return fault("first byte", text, "start the origin."), None
     if first.type == "stream.closing":
         text = f"The service ends the stream at once: {first.data}"
         return fault("first byte", text, "see the log of the origin, and /health/ready."), None
@@ -88,13 +91,14 @@ def http_version(target: Target, stream: ProbeStream) -> Verdict:
             "HTTP/1.0: a response ends with its connection, and some proxies buffer it until then.",
             "nginx: proxy_http_version 1.1; others: use HTTP/1.1 or 2 on both sides.",
         )
-    if version == "HTTP/1.1" and target.is_secure:
+    if version == "HTTP/1.1" and target.is_secure and target.http2:
         return advice(
             "http",
             "HTTP/1.1: a browser has six connections over all its tabs, and the seventh hangs.",
             "HTTP/2 at the proxy (nginx: http2; HAProxy: alpn h2,http/1.1; Caddy has it).",
         )
     note = "" if target.is_secure else ", without TLS: browsers have six connections over all tabs"
+    note = note if target.http2 else ", as asked for"
     return ok("http", version + note)
 
 
@@ -114,8 +118,8 @@ async def compression(target: Target) -> Verdict:
         "compression",
         f"The stream is compressed ({encoding}): a compressor waits for more data, and keeps its "
         "state for each stream.",
-        "nginx: gzip off for this path; Caddy: no encode there; Django: no GZipMiddleware "
-        "(carillon.W022, W023); a CDN: respect Cache-Control: no-transform.",
+        "Django: no GZipMiddleware (carillon.W022, W023); "
+        + await cure(target, Subject.COMPRESSION),
     )
 
 
@@ -132,7 +136,8 @@ async def cors(target: Target, origin: str | None) -> Verdict:
             Access_Control_Request_Headers="last-event-id",
         )
     except (TimeoutError, httpx.HTTPError) as error:
-        return fault("cors", f"Not answered: {type(error).__name__}.", STOP_BUFFERING)
+        text = f"Not answered: {type(error).__name__}."
+        return fault("cors", text, await cure(target, Subject.BUFFERING))
     allowed = response.headers.get_list("access-control-allow-origin")
     if len(allowed) > 1:
         return fault(

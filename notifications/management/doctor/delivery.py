@@ -5,12 +5,17 @@ import time
 
 import httpx
 
-from notifications.management.doctor.connection import GIVE_KEY, STOP_BUFFERING
+from notifications.management.doctor.connection import GIVE_KEY
+from notifications.management.doctor.proxies import Subject, cure
 from notifications.management.doctor.target import ProbeStream, StreamEnded, StreamTimeout, Target
-from notifications.management.doctor.verdicts import Verdict, fault, ok, untested
+from notifications.management.doctor.verdicts import Verdict, advice, fault, ok, untested
 from notifications.sse import ServerSentEvent
 
 EVENTS = 5
+AT_ONCE_SECONDS = 2.0
+"""Time for a proxy and an origin far away to notice that a client left."""
+WRITE_SECONDS = 1.0
+"""Time for the client's machine to refuse what is written to it."""
 NO_KEY = "Not without a key to publish with."
 
 
@@ -53,10 +58,10 @@ async def chunks(target: Target, stream: ProbeStream) -> Verdict:
                 f"Event {number} of {EVENTS} was kept, and did not arrive in {target.timeout:g} s: "
                 "a proxy holds the stream back."
             )
-            return fault("chunks", text, STOP_BUFFERING)
+            return fault("chunks", text, await cure(target, Subject.BUFFERING))
         except StreamEnded as end:
-            cure = "see the log of the proxy: has it a limit on the time or size of responses?"
-            return fault("chunks", f"The stream ended at event {number}: {end}.", cure)
+            limits = "see the log of the proxy: has it a limit on the time or size of responses?"
+            return fault("chunks", f"The stream ended at event {number}: {end}.", limits)
         slowest = max(slowest, time.monotonic() - started_at)
     return ok("chunks", f"{EVENTS} events came as they were sent, the slowest in {_ms(slowest)}")
 
@@ -67,7 +72,7 @@ def _ms(seconds: float) -> str:
 
 async def resume(target: Target, opening: ServerSentEvent, *, publishes: bool) -> Verdict:
     """Whether a second stream, with the first one's cursor, has what was published since."""
-    cure = "let the request header Last-Event-ID through, and cache nothing on this path."
+    let_through = "let the request header Last-Event-ID through, and cache nothing on this path."
     missed = "missed"
     if publishes:
         await target.publish(missed)
@@ -79,24 +84,24 @@ async def resume(target: Target, opening: ServerSentEvent, *, publishes: bool) -
                 return fault("resume", text, "several logs? All processes need one Redis.")
             if first.id != opening.id:
                 text = "The stream went on from another position: the cursor did not arrive."
-                return fault("resume", text, cure)
+                return fault("resume", text, let_through)
             if not publishes:
                 return ok("resume", "the cursor arrives (testing missed events needs a key)")
             await stream.event(missed)
     except StreamTimeout:
         text = "An event that was published meanwhile did not come."
-        return fault("resume", text, f"{cure} {STOP_BUFFERING}")
+        return fault("resume", text, f"{let_through} {await cure(target, Subject.BUFFERING)}")
     except (StreamEnded, httpx.HTTPError) as end:
-        return fault("resume", f"The second stream failed: {end}", cure)
+        return fault("resume", f"The second stream failed: {end}", let_through)
     return ok("resume", "a missed event came, after the cursor that was brought back")
 
 
 async def disconnect(target: Target, stream: ProbeStream) -> Verdict:
-    """Whether the origin notices that a client has left: it publishes an event about that."""
-    cure = (
-        "nginx: proxy_ignore_client_abort off (its default); a CDN: no shielding or caching here. "
-        "An origin that does not notice keeps streams that nobody reads."
-    )
+    """Whether the origin notices that a client has left: it publishes an event about that.
+
+    Some proxies tell the origin only when a write to the client has failed, at the second write
+    after. In a quiet stream that is the second keep-alive; here it is an event.
+    """
     try:
         async with target.open(end_notice=target.topic) as second_stream:
             status = second_stream.response.status_code
@@ -105,19 +110,41 @@ async def disconnect(target: Target, stream: ProbeStream) -> Verdict:
                 return untested("disconnect", why, GIVE_KEY)
             await second_stream.next()
         left_at = time.monotonic()
-        while True:
-            event = await stream.next()
-            if event.type == "left":
-                seconds = time.monotonic() - left_at
-                return ok("disconnect", f"the origin noticed after {_ms(seconds)}")
+        if await _has_left(stream, within=min(AT_ONCE_SECONDS, target.timeout)):
+            seconds = time.monotonic() - left_at
+            return ok("disconnect", f"the origin noticed after {_ms(seconds)}")
+        for write, seconds in (("first", WRITE_SECONDS), ("second", target.timeout)):
+            await target.publish(f"{write} write")
+            if await _has_left(stream, within=seconds):
+                text = (
+                    f"The origin notices a client that left only at the {write} write after: in a "
+                    "quiet stream, a keep-alive. Until then the stream counts as open."
+                )
+                return advice("disconnect", text, await cure(target, Subject.DISCONNECT))
+    except (StreamTimeout, StreamEnded, httpx.HTTPError) as end:
+        text = f"A stream failed meanwhile: {type(end).__name__} {end}"
+        return fault("disconnect", text, "see the log of the proxy, and of the origin.")
+    text = f"A client left, two events followed, and the origin has not noticed in {seconds:g} s."
+    return fault(
+        "disconnect",
+        text,
+        "an origin that does not notice keeps streams that nobody reads. "
+        + await cure(target, Subject.DISCONNECT),
+    )
+
+
+async def _has_left(stream: ProbeStream, *, within: float) -> bool:
+    """Whether the notice about the other stream comes within these seconds."""
+    deadline = time.monotonic() + within
+    try:
+        while (await stream.next(within=max(0.0, deadline - time.monotonic()))).type != "left":
+            pass
     except StreamTimeout:
-        text = f"A client left, and the origin has not noticed in {target.timeout:g} s."
-        return fault("disconnect", text, cure)
-    except (StreamEnded, httpx.HTTPError) as end:
-        return fault("disconnect", f"The stream that waits for the notice failed: {end}", cure)
+        return False
+    return True
 
 
-async def idle(stream: ProbeStream, seconds: float) -> Verdict:
+async def idle(target: Target, stream: ProbeStream, seconds: float) -> Verdict:
     """Whether a stream with nothing but keep-alives stays open for that long."""
     started_at = last_at = time.monotonic()
     longest_silence = 0.0
@@ -132,10 +159,9 @@ async def idle(stream: ProbeStream, seconds: float) -> Verdict:
                 "idle",
                 f"{end} after {ended_at - started_at:.0f} s, {ended_at - last_at:.0f} s after its "
                 "last block.",
-                "raise the idle time-out of the proxies above 30 s (nginx: "
-                "proxy_read_timeout; HAProxy: timeout client and server), or lower "
-                "CARILLON_KEEPALIVE below it; if keep-alives came, the limit is on the whole "
-                "response: raise that, or accept that browsers reconnect.",
+                "raise the idle time-out of the proxies above 30 s, or lower CARILLON_KEEPALIVE "
+                "below it; if keep-alives came, the limit is on the whole response: raise that, or "
+                f"accept that browsers reconnect. {await cure(target, Subject.IDLE)}",
             )
         longest_silence = max(longest_silence, time.monotonic() - last_at)
         last_at = time.monotonic()

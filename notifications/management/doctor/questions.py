@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 import httpx
 
 from notifications.management.doctor import connection, delivery
+from notifications.management.doctor.proxies import Subject, cure
 from notifications.management.doctor.target import ProbeStream, StreamTimeout, Target
 from notifications.management.doctor.verdicts import Verdict, fault, ok, untested
 from notifications.sse import ServerSentEvent
@@ -21,7 +22,7 @@ async def diagnose(
             yield ok("reach", f"{target.events_url} streams")
             yield connection.http_version(target, stream)
             yield await connection.compression(target)
-            verdict, first = await connection.first_block(stream)
+            verdict, first = await connection.first_block(target, stream)
             yield verdict
             if first is None:
                 for name in ("chunks", "resume", "disconnect"):
@@ -31,7 +32,7 @@ async def diagnose(
                     yield verdict
             yield await connection.cors(target, origin)
             if idle_seconds and first is not None:
-                yield await delivery.idle(stream, idle_seconds)
+                yield await delivery.idle(target, stream, idle_seconds)
             elif not idle_seconds:
                 yield untested("idle", "For how long?", "--idle 120, in seconds")
     except StreamTimeout:
@@ -70,4 +71,4 @@ async def _no_response(target: Target) -> Verdict:
         f"A HEAD request is answered ({head.status_code}), and a stream is not in "
         f"{target.timeout:g} s: a proxy waits for its end."
     )
-    return fault("first byte", text, connection.STOP_BUFFERING)
+    return fault("first byte", text, await cure(target, Subject.BUFFERING))

@@ -1,23 +1,28 @@
 """The site that the doctor probes: opens its streams as a browser does, and publishes events."""
 
 import asyncio
+import os
 import secrets
+import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+import certifi
 import httpx
 from django.urls import NoReverseMatch, reverse
 
+from notifications.access.identities.headers import KEY_HEADER
 from notifications.sse import Decoder, ServerSentEvent
 
 # The encodings that a browser accepts, and those of them that httpx can read by itself.
 ENCODINGS = "gzip, deflate, br, zstd"
 READABLE = "gzip, deflate"
 MAX_BODY_BYTES = 4096
+HTTP1 = "http/1.1"
 
 
 class StreamTimeout(Exception):
@@ -73,16 +78,45 @@ class ProbeStream:
             self._queue.put_nowait(StreamEnded(f"it was cut ({type(error).__name__})"))
 
 
+class BrowserSSLContext(ssl.SSLContext):
+    """Offers HTTP/2 before HTTP/1.1, as browsers do: some proxies take what is offered first.
+
+    httpx offers it last.
+    """
+
+    def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+        super().set_alpn_protocols(sorted(alpn_protocols, key=HTTP1.__eq__))
+
+
+def browser_ssl_context() -> BrowserSSLContext:
+    """A context that trusts the authorities that httpx trusts."""
+    context = BrowserSSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    context.load_verify_locations(file or (None if folder else certifi.where()), folder or None)
+    return context
+
+
 class Target:
     """`url` is the site's URL, or that of its streams.
 
     The probe's topic is a random one below `topic`, or below `doctor`: nobody else uses it.
     """
 
-    def __init__(self, url: str, *, topic: str | None, key: str | None, timeout: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        topic: str | None,
+        key: str | None,
+        timeout: float,
+        http2: bool = True,
+    ) -> None:
         self.key = key
         self.timeout = timeout
-        self._ssl_context = httpx.create_ssl_context()  # slower to make than a stream is to open
+        self.headers: Mapping[str, str] = {}
+        """The headers of the last stream."""
+        self.http2 = http2
+        self._ssl_context = browser_ssl_context()  # slower to make than a stream is to open
         self.events_url, self.publish_url = _urls(url)
         self.topic = f"{(topic or 'doctor').rstrip('.')}.doctor-{secrets.token_hex(8)}"
 
@@ -93,7 +127,9 @@ class Target:
     def client(self) -> httpx.AsyncClient:
         """A client with one connection, which closes with it, as HTTP/2 keeps it open otherwise."""
         return httpx.AsyncClient(
-            http2=True, verify=self._ssl_context, timeout=httpx.Timeout(self.timeout, read=None)
+            http2=self.http2,
+            verify=self._ssl_context,
+            timeout=httpx.Timeout(self.timeout, read=None),
         )
 
     @asynccontextmanager
@@ -119,6 +155,7 @@ class Target:
                     response = await client.send(request, stream=True)
             except TimeoutError:
                 raise StreamTimeout from None
+            self.headers = response.headers
             stream = ProbeStream(response, self.timeout, opened_at)
             task = asyncio.create_task(stream.read())
             try:
@@ -151,9 +188,32 @@ class Target:
             await response.aclose()
         return response
 
+    async def exchange(self, data: bytes) -> bytes:
+        """The answer to these bytes, on a connection of their own.
+
+        Raises `OSError` and `TimeoutError`.
+        """
+        url = urlsplit(self.events_url)
+        self._ssl_context.set_alpn_protocols([HTTP1])  # httpx sets others for each connection
+        async with asyncio.timeout(self.timeout):
+            reader, writer = await asyncio.open_connection(
+                url.hostname,
+                url.port or (443 if self.is_secure else 80),
+                ssl=self._ssl_context if self.is_secure else None,
+            )
+            try:
+                writer.write(data)
+                return await reader.read(MAX_BODY_BYTES)
+            finally:
+                writer.close()
+
     @property
     def credentials(self) -> dict[str, Any]:
-        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        if not self.key:
+            return {}
+        if urlsplit(self.events_url).username:  # then a proxy in front needs Authorization
+            return {KEY_HEADER: self.key}
+        return {"Authorization": f"Bearer {self.key}"}
 
 
 def _urls(url: str) -> tuple[str, str]:

@@ -1,134 +1,100 @@
-"""Listening sockets, and the process's limit on descriptors.
+"""Listening sockets: one for each address, and shares of a port for several workers.
 
 The sockets are bound before anything else starts, so that a port in use is noticed at once. Their
 queue is deep, since after a restart all browsers come back together.
 """
 
-import ctypes
 import errno
-import logging
 import socket
-import struct
-import sys
-from contextlib import suppress
+from contextlib import ExitStack
+from itertools import chain
 
 from django.core.management.base import CommandError
 
-from notifications.conf import get_settings
-from notifications.hub.quotas import descriptor_limit, descriptors_for_streams
-
-logger = logging.getLogger("carillon")
-
 BACKLOG = 4096
-SO_ATTACH_FILTER = 26
-# A classic BPF program, of (code, jump if true, jump if false, operand), over a TCP header.
-DROP_SYN = (
-    (0x30, 0, 0, 13),  # load the byte that holds the flags
-    (0x45, 0, 1, 0x02),  # is SYN set?
-    (0x06, 0, 0, 0),  # then drop the packet
-    (0x06, 0, 0, 0xFFFFFFFF),  # or else keep all of it
-)
-FEW_DESCRIPTORS = 4096
-MAX_DESCRIPTORS = 1 << 20
-"""Where the system has no limit: larger tables of descriptors would be no help."""
+EVERY_IPV4, EVERY_IPV6 = "0.0.0.0", "::"  # noqa: S104
+NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+"""This machine has no such address, or not that family of addresses."""
+
+type Address = tuple[socket.AddressFamily, str]
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket that shares its port with no other."""
-    listener = _bind(host, port)
-    listener.listen(BACKLOG)
-    return listener
+def listen(host: str, port: int, count: int = 1) -> list[list[socket.socket]]:
+    """`count` shares of a port, among which the kernel divides its connections.
 
-
-def listen_shared(host: str, port: int, count: int) -> list[socket.socket]:
-    """`count` listening sockets of one port, among which the kernel divides its connections."""
-    if count == 1:
-        return [listen(host, port)]
-    # Sockets that share a port would not notice that another program uses it too, so an unshared
-    # one is bound first. It does not listen: clients that connected to it would be reset.
-    with _bind(host, port) as claim:
-        port = claim.getsockname()[1]
-    listeners: list[socket.socket] = []
-    try:
-        for _ in range(count):
-            listeners.append(_bind(host, port, shared=True))
-            listeners[-1].listen(BACKLOG)
-    except CommandError:
-        for listener in listeners:
-            listener.close()
-        raise
-    return listeners
-
-
-def _bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    A share is a listening socket for each address of the host. Addresses that this machine does
+    not have are left out if it has another of them.
+    """
     host = host.strip("[]")
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        port, addresses = _claim(host, port)
+        with ExitStack() as bound:
+            shares = [
+                [bound.enter_context(_bind(each, port, shared=count > 1)) for each in addresses]
+                for _ in range(count)
+            ]
+            for listener in chain.from_iterable(shares):
+                listener.listen(BACKLOG)
+            bound.pop_all()
+            return shares
+    except OSError as error:
+        why = f"Cannot listen on port {port} of {host}: {error}"
+        if error.errno == errno.EADDRINUSE:
+            why = (
+                f"Port {port} of {host} is in use: stop the program that uses it, or choose "
+                "another port (PORT=8001)."
+            )
+        raise CommandError(why) from None
+
+
+def _claim(host: str, port: int) -> tuple[int, list[Address]]:
+    """A port that is free at each address of the host that this machine has.
+
+    Sockets that share a port would not notice that another program uses it too. These do, and
+    never listen: clients that connected to them would be reset.
+    """
+    addresses: list[Address] = []
+    missing: OSError | None = None
+    with ExitStack() as bound:
+        for address in _addresses(host):
+            try:
+                claim = bound.enter_context(_bind(address, port))
+            except OSError as error:
+                if error.errno not in NOT_HERE:
+                    raise
+                missing = error
+            else:
+                port = claim.getsockname()[1]
+                addresses.append(address)
+    if missing is not None and not addresses:
+        raise missing
+    return port, addresses
+
+
+def _addresses(host: str) -> list[Address]:
+    """The addresses of a host. `::` is every address, of either family.
+
+    Each family has a socket of its own: IPv4 clients of an IPv6 socket would have addresses like
+    `::ffff:192.0.2.7`, which no site and no list of trusted proxies expects.
+    """
+    found = socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = [(family, str(address[0])) for family, _, _, _, address in found]
+    if (socket.AF_INET6, EVERY_IPV6) in addresses:
+        addresses.append((socket.AF_INET, EVERY_IPV4))
+    return list(dict.fromkeys(addresses))
+
+
+def _bind(address: Address, port: int, *, shared: bool = False) -> socket.socket:
+    family, host = address
+    listener = socket.socket(family)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if listener.family == socket.AF_INET6:
+        if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((host, port))
-    except OSError as error:
+    except OSError:
         listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise CommandError(
-                f"Port {port} of {host} is in use: stop the program that uses it, or choose "
-                "another port (PORT=8001)."
-            ) from None
-        raise CommandError(f"Cannot listen on port {port} of {host}: {error}") from None
+        raise
     return listener
-
-
-def drop_handshakes(listener: socket.socket) -> None:
-    """Drop new handshakes, so that the socket's queue can be served until it is empty.
-
-    A client that connected between the last `accept` and `close` would be reset. A client whose
-    SYN is dropped gets no answer and tries again a second later: then it is refused, or reaches
-    the next process that listens. Systems other than Linux have no such filter.
-    """
-    if sys.platform != "linux":
-        return
-    program = ctypes.create_string_buffer(
-        b"".join(struct.pack("=HBBI", *instruction) for instruction in DROP_SYN)
-    )
-    filters = struct.pack("HL", len(DROP_SYN), ctypes.addressof(program))
-    with suppress(OSError):
-        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filters)
-
-
-def url_of(listener: socket.socket) -> str:
-    """The URL at which a browser on this machine reaches the socket."""
-    host, port = listener.getsockname()[:2]
-    if host in {"0.0.0.0", "::"}:  # noqa: S104
-        host = "localhost"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def raise_descriptor_limit(*, at_most: int = MAX_DESCRIPTORS) -> None:
-    """Raise the limit on descriptors to the system's hard limit: each stream is a descriptor.
-
-    Logs a warning if that is few, or too few for `MAX_STREAMS`.
-    """
-    try:
-        import resource
-    except ImportError:  # not Unix
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = at_most if hard == resource.RLIM_INFINITY else min(hard, at_most)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # macOS has a second limit, which it does not report
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    limit = descriptor_limit()
-    for_streams = descriptors_for_streams(limit)
-    max_streams = get_settings().MAX_STREAMS
-    if limit is None or for_streams is None:
-        return
-    if limit >= FEW_DESCRIPTORS and for_streams >= max_streams:
-        return
-    logger.warning(
-        "descriptors.few limit=%d max_streams=%d: a process holds %d streams and no more; raise "
-        "the hard limit (ulimit -Hn, LimitNOFILE=, ulimits: nofile), or lower MAX_STREAMS",
-        *(limit, max_streams, for_streams),
-    )

@@ -1,26 +1,24 @@
-"""A listening socket and the workers that serve it.
+"""A share of the port, and the workers that serve it: one, and two while one replaces the other.
 
-One worker serves the socket. While it is being replaced there are two, and replaced workers that
-still drain their streams stay on the list until they exit.
-
-The supervisor owns the socket. So a connection that waits in the socket's queue when a worker dies
-or stops is served by the next worker. If the socket closed with its worker, it would be reset.
+A share is a listening socket for each address. The supervisor owns the sockets. So a connection
+that waits in a socket's queue when a worker dies or stops is served by the next worker. If the
+socket closed with its worker, the connection would be reset.
 """
 
-import logging
 import socket
+from collections.abc import Sequence
 
 from notifications.conf import get_settings
-from notifications.management.server.ipc import Report, WorkerCommand
-from notifications.management.server.worker import Worker
-
-logger = logging.getLogger("carillon")
+from notifications.hub.metrics_exporter import forget_process
+from notifications.management.server.messages import Command, Report
+from notifications.management.server.worker import Worker, WorkerState
+from notifications.telemetry.logs import logger
+from notifications.telemetry.snapshots import Snapshots
 
 STABLE_SECONDS = 10.0
 """A worker that lived at least this long is replaced at once when it dies."""
 FIRST_RESTART_PAUSE_SECONDS = 0.5
 MAX_RESTART_PAUSE_SECONDS = 30.0
-START_TIMEOUT_SECONDS = 60.0
 DRAIN_GRACE_SECONDS = 3.0
 """How long a drain may take beyond `DRAIN_SECONDS`."""
 EXIT_GRACE_SECONDS = 12.0
@@ -33,137 +31,124 @@ class CannotStart(Exception):
 
 
 class Slot:
-    def __init__(self, listener: socket.socket, now: float) -> None:
-        self._listener = listener
-        self._replacement: Worker | None = None
-        self._retiring: dict[Worker, float] = {}
-        """Replaced workers, with the time at which each is killed."""
+    def __init__(self, listeners: Sequence[socket.socket], snapshots: Snapshots | None) -> None:
+        self.listeners = listeners
+        self.workers: list[Worker] = []
         self.has_started = False
+        self._snapshots = snapshots
         self._restart_pause = 0.0
-        self._restart_at = now
-        self._current: Worker | None = self._start_worker()
-
-    @property
-    def workers(self) -> list[Worker]:
-        serving = [worker for worker in (self._current, self._replacement) if worker is not None]
-        return [*serving, *self._retiring]
+        self._restart_at = 0.0
 
     @property
     def is_replacing(self) -> bool:
-        return self._replacement is not None or bool(self._retiring)
+        return any(worker.state is not WorkerState.SERVING for worker in self.workers)
 
     @property
     def is_drained(self) -> bool:
-        """Whether the current worker has no streams any more.
-
-        Retiring workers do not count: they accept no connections.
-        """
-        return self._current is None or self._current.has_reported(Report.DRAINED)
-
-    def replace(self) -> None:
-        """Start another worker. When it is ready it takes over, and the old worker retires."""
-        if self._current is not None and self._replacement is None:
-            self._replacement = Worker(self._listener)
+        """Whether the serving worker has no streams any more: the others accept no connections."""
+        serving = self._worker(WorkerState.SERVING)
+        return serving is None or Report.DRAINED in serving.reports
 
     def read_reports(self) -> None:
         for worker in self.workers:
             worker.read_reports()
-        self.has_started = self.has_started or (
-            self._current is not None and self._current.has_reported(Report.STARTED)
-        )
+            self.has_started = self.has_started or Report.STARTED in worker.reports
 
-    def supervise(self, now: float, *, can_start: bool) -> None:
-        """Replace workers that exited.
+    def supervise(self, now: float, *, can_start: bool) -> bool:
+        """Let each worker go on to its next state. Returns False if a replacement failed.
 
         `can_start` says that some worker has started before. Raises `CannotStart` if none has.
         """
-        for worker, kill_at in list(self._retiring.items()):
-            if worker.status is not None or now > kill_at:
-                worker.kill()
-                del self._retiring[worker]
-        if self._replacement is not None:
-            self._supervise_replacement(self._replacement, now)
-        if self._current is not None:
-            self._supervise_current(self._current, now, can_start=can_start)
-        elif now >= self._restart_at:
-            self._current = self._start_worker()
+        is_sound = True
+        for worker in list(self.workers):
+            is_over = worker.has_exited or now > worker.deadline
+            match worker.state:
+                case WorkerState.RETIRING if is_over:
+                    self._remove(worker)
+                case WorkerState.STANDBY if is_over:
+                    self._give_up(worker)
+                    is_sound = False
+                case WorkerState.STANDBY if Report.READY in worker.reports:
+                    self._take_over(worker, now)
+                case WorkerState.SERVING if worker.has_exited:
+                    self._bury(worker, now, can_start=can_start)
+                case WorkerState.SERVING if Report.STOP_REQUESTED in worker.reports:
+                    worker.reports.remove(Report.STOP_REQUESTED)
+                    self.replace()
+        if self._worker(WorkerState.SERVING) is None and now >= self._restart_at:
+            self._start(WorkerState.SERVING).send(Command.ACCEPT)
+        return is_sound
+
+    def replace(self) -> None:
+        """Start another worker. When it is ready it takes over, and the old worker retires."""
+        if self._worker(WorkerState.SERVING) and not self._worker(WorkerState.STANDBY):
+            self._start(WorkerState.STANDBY)
 
     def drain(self) -> None:
         """End the worker's streams. It goes on serving new connections until `stop`."""
-        if self._replacement is not None:
-            self._replacement.kill()
-            self._replacement = None
-        if self._current is not None:
-            self._current.drain()
+        if standby := self._worker(WorkerState.STANDBY):
+            self._remove(standby)
+        if serving := self._worker(WorkerState.SERVING):
+            serving.drain()
 
     def stop(self) -> None:
         """Stop the worker; the port has been closed to new connections."""
-        if self._current is not None:
-            self._current.send(WorkerCommand.STOP)
+        if serving := self._worker(WorkerState.SERVING):
+            serving.send(Command.STOP)
 
     def reap(self) -> None:
-        """Read the last reports of workers that exited, and start no others in their place."""
-        self.read_reports()
-        for worker in self.workers:
-            if worker.status is not None:
-                self._forget(worker)
+        """Remove the workers that exited, and start no others in their place."""
+        for worker in list(self.workers):
+            if worker.has_exited:
+                self._remove(worker)
 
     def kill(self) -> None:
-        for worker in self.workers:
-            worker.kill()
-            self._forget(worker)
+        for worker in list(self.workers):
+            self._remove(worker)
 
-    def _forget(self, worker: Worker) -> None:
-        worker.control.close()
-        self._retiring.pop(worker, None)
-        if worker is self._current:
-            self._current = None
-        if worker is self._replacement:
-            self._replacement = None
+    def _worker(self, state: WorkerState) -> Worker | None:
+        return next((worker for worker in self.workers if worker.state is state), None)
 
-    def _start_worker(self) -> Worker:
-        worker = Worker(self._listener)
-        worker.send(WorkerCommand.ACCEPT)
+    def _start(self, state: WorkerState) -> Worker:
+        worker = Worker(state, self.listeners, self._snapshots)
+        self.workers.append(worker)
         return worker
 
-    def _supervise_replacement(self, worker: Worker, now: float) -> None:
-        is_late = now > worker.started_at + START_TIMEOUT_SECONDS
-        if worker.status is None and worker.has_reported(Report.READY):
-            self._take_over(worker, now)
-        elif worker.status is not None or is_late:
-            why = "slow" if is_late else "it ended"
-            logger.error("restart.failed pid=%d why=%s", worker.pid, why)
-            worker.kill()
-            self._replacement = None
+    def _remove(self, worker: Worker) -> None:
+        worker.kill()
+        self.workers.remove(worker)
+        if self._snapshots:
+            self._snapshots.retire(worker.region)
+        forget_process(worker.process.pid)
+
+    def _give_up(self, worker: Worker) -> None:
+        why = "it ended" if worker.has_exited else "slow"
+        self._remove(worker)
+        pid = worker.process.pid
+        logger.error("restart.failed", pid=pid, why=why, hint="the old workers serve on")
 
     def _take_over(self, worker: Worker, now: float) -> None:
-        worker.send(WorkerCommand.ACCEPT)
-        old, self._current, self._replacement = self._current, worker, None
+        old = self._worker(WorkerState.SERVING)
+        worker.state = WorkerState.SERVING
+        worker.send(Command.ACCEPT)
         if old is not None:
-            old.send(WorkerCommand.RETIRE)
-            self._retiring[old] = now + get_settings().DRAIN_SECONDS + RETIRE_GRACE_SECONDS
-            logger.info("worker.replaced pid=%d by=%d", old.pid, worker.pid)
+            old.state = WorkerState.RETIRING
+            old.deadline = now + get_settings().DRAIN_SECONDS + RETIRE_GRACE_SECONDS
+            old.send(Command.RETIRE)
+            logger.info("worker.replaced", pid=old.process.pid, by=worker.process.pid)
 
-    def _supervise_current(self, worker: Worker, now: float, *, can_start: bool) -> None:
-        if worker.status is None:
-            if worker.has_reported(Report.STOP_REQUESTED):
-                worker.discard_report(Report.STOP_REQUESTED)
-                self.replace()
-            return
+    def _bury(self, worker: Worker, now: float, *, can_start: bool) -> None:
+        """The serving worker died: its replacement takes over, or another starts after a pause."""
         self.read_reports()  # what the worker reported just before it exited
+        self._remove(worker)
         if not (can_start or self.has_started):
             raise CannotStart
-        worker.control.close()
-        self._current = None
-        if self._replacement is not None:
-            self._take_over(self._replacement, now)
-            return
         pause = 0.0
-        if now - worker.started_at < STABLE_SECONDS:
+        if standby := self._worker(WorkerState.STANDBY):
+            self._take_over(standby, now)
+        elif now - worker.started_at < STABLE_SECONDS:
             pause = max(FIRST_RESTART_PAUSE_SECONDS, 2 * self._restart_pause)
-        self._restart_pause = min(pause, MAX_RESTART_PAUSE_SECONDS)
-        self._restart_at = now + self._restart_pause
-        logger.warning(
-            "worker.died pid=%d status=%d restart_in=%.1f",
-            *(worker.pid, worker.status, self._restart_pause),
-        )
+        pause = min(pause, MAX_RESTART_PAUSE_SECONDS)
+        self._restart_pause, self._restart_at = pause, now + pause
+        pid, status = worker.process.pid, worker.process.returncode
+        logger.warning("worker.died", pid=pid, status=status, restart_in=pause)

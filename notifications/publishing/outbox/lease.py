@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from django.db.models import DurationField, ExpressionWrapper, F, Q
-from django.db.models.functions import Now
 
+from notifications.publishing.outbox.clock import Now
 from notifications.publishing.outbox.table import outbox_leases
 
 ONLY_ROW = 1

@@ -1,6 +1,5 @@
 """The relay of one database: from its outbox into the log, each event at least once, in order."""
 
-import logging
 import random
 import threading
 from collections.abc import Sequence
@@ -14,16 +13,17 @@ from notifications.conf import namespace as namespaces
 from notifications.errors import Conflict, Unavailable
 from notifications.log.entries import ControlAction, ControlEntry, Draft
 from notifications.log.factory import open_relay_log
-from notifications.publishing.outbox import table
+from notifications.publishing.outbox import completion, table
 from notifications.publishing.outbox.lease import Lease
 from notifications.publishing.outbox.table import Row
 from notifications.telemetry.counters import process_counters
-
-logger = logging.getLogger("carillon")
+from notifications.telemetry.logs import logger
 
 FIRST_FAILURE_PAUSE_SECONDS, LONGEST_FAILURE_PAUSE_SECONDS = 0.1, 2.0
 STANDBY_POLL_SECONDS = 1.0
 """How often a relay that stands by looks whether the lease was released."""
+POSTPONED_PAUSE_SECONDS = 0.05
+"""How long the relay waits where nothing but events of locked rows is left."""
 RELEASED_KEY_SECONDS = 60
 """How long the log remembers the key of a deleted row: a relay that lost its lease after checking
 it may still publish that row."""
@@ -79,6 +79,8 @@ class Relay:
         self._woken = threading.Event()
         self._stopping = False
         self._standby_seconds = 0.0
+        self.postponed = 0
+        """How many events of the last batch wait for open transactions."""
         self._suspect: tuple[int, int] = (0, 0)
         """The row that failed alone, and how often in succession it did."""
 
@@ -90,6 +92,10 @@ class Relay:
         """End after the batch that is being published."""
         self._stopping = True
         self._woken.set()
+
+    def pause(self) -> None:
+        """Wait a moment for the transactions that have locked the rows of postponed events."""
+        self._woken.wait(POSTPONED_PAUSE_SECONDS)
 
     def run(self) -> None:
         """Relay until stopped, also after failures of the database and of the log."""
@@ -113,16 +119,16 @@ class Relay:
         except Unavailable as error:
             return self._failed("relay.log_away", error.detail)
         except Exception as error:
-            logger.exception("relay.failed database=%s", self.using)
+            logger.exception("relay.failed", database=self.using)
             return self._failed("relay.failed", error)
         if self.failures:
-            logger.info("relay.recovered database=%s", self.using)
+            logger.info("relay.recovered", database=self.using)
             self.failures = 0
         return pause
 
-    def _failed(self, log_event: str, error: object) -> float:
+    def _failed(self, event: str, error: object) -> float:
         if not self.failures:
-            logger.warning("%s database=%s error=%r", log_event, self.using, str(error))
+            logger.warning(event, database=self.using, error=str(error))
         self.failures += 1
         doubled: float = FIRST_FAILURE_PAUSE_SECONDS * 2 ** min(self.failures, 10)
         return min(doubled, self._longest_failure_pause_seconds) * random.uniform(0.5, 1)
@@ -134,6 +140,8 @@ class Relay:
         if not self._lease.held:
             return 0  # the query took so long that another relay may be active now
         self.publish(batch)
+        if batch and self.postponed == len(batch):
+            return POSTPONED_PAUSE_SECONDS
         return 0 if batch else self._settings.OUTBOX_POLL
 
     def _acquire_lease(self) -> bool:
@@ -141,11 +149,15 @@ class Relay:
         is_free = remaining <= 0 or self._lease.is_of(holder)
         was_active, self.is_active = self.is_active, is_free and self._lease.take()
         if was_active and not self.is_active:
-            logger.warning("relay.lost database=%s", self.using)
+            logger.warning("relay.lost", database=self.using)
         elif self.is_active and not was_active:
-            logger.info("relay.active database=%s", self.using)
+            logger.info("relay.active", database=self.using)
             if holder and -remaining > self._settings.OUTBOX_KEY_AGE:
-                logger.error("relay.may_repeat database=%s: see docs/outbox.md", self.using)
+                logger.error(
+                    "relay.may_repeat",
+                    database=self.using,
+                    hint="see docs/outbox.md",
+                )
         self._standby_seconds = (
             STANDBY_POLL_SECONDS if is_free else min(remaining, STANDBY_POLL_SECONDS)
         )
@@ -156,7 +168,9 @@ class Relay:
 
         Raises `Unavailable`, and what the database raises.
         """
-        drafts = self._drafts(batch)
+        readable = self._drafts(batch)
+        drafts = completion.completed(self.using, readable)
+        self.postponed = len(readable) - len(drafts)
         rows = [row for row in batch if row.pk in drafts]
         if not rows or not self._append(rows, list(drafts.values())):
             return 0
@@ -200,10 +214,11 @@ class Relay:
 
     def _refuse(self, row: Row, reason: str) -> None:
         logger.error(
-            "relay.refused database=%s id=%r error=%r: see 'carillon relay --status'",
-            self.using,
-            row.name,
-            reason,
+            "relay.refused",
+            database=self.using,
+            id=row.name,
+            error=reason,
+            hint="see 'carillon relay --status'",
         )
         table.refuse(row, reason, using=self.using)
 
@@ -215,4 +230,6 @@ def publish_waiting(using: str, settings: Settings) -> int:
     with namespaces.enter(""):
         while batch := table.oldest(using, relay.batch_size.rows):
             published += relay.publish(batch)
+            if relay.postponed == len(batch):
+                relay.pause()
     return published

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from django.apps import apps
 from django.db.models import QuerySet
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from notifications.conf import namespace as namespaces
-from notifications.events import Event
+from notifications.events import Event, Swap
 from notifications.log.entries import Draft
+from notifications.publishing.outbox.clock import Now
 from notifications.topics import NAMESPACE_END, bare_topic
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Row:
     data: bytes
     is_text: bool
     retry: int | None
+    swap: str
 
     @property
     def idempotency_key(self) -> str:
@@ -50,6 +51,7 @@ class Row:
             type=self.type or None,
             id=self.name,
             retry=self.retry,
+            swap=Swap.parse(self.swap) if self.swap else None,
         )
         # `named` is true even if the id was generated, because every attempt to publish the row
         # uses the same id.
@@ -98,6 +100,7 @@ def write(events: Iterable[Event], *, using: str) -> None:
             data=event.encoded,
             is_text=event.is_text,
             retry=event.retry,
+            swap="" if event.swap is None else str(event.swap),
         )
         for event in events
     ]
@@ -107,7 +110,7 @@ def write(events: Iterable[Event], *, using: str) -> None:
 
 def oldest(using: str, count: int) -> list[Row]:
     """The rows to be published next, at most `count`."""
-    columns = ("pk", "key", "topics", "type", "name", "data", "is_text", "retry")
+    columns = ("pk", "key", "topics", "type", "name", "data", "is_text", "retry", "swap")
     return [Row(*values) for values in _waiting(using).values_list(*columns)[:count]]
 
 

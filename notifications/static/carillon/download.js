@@ -1,6 +1,6 @@
 // Downloads the history of the topics as a file, with a progress bar.
 
-import { problemDetail } from "./stream.js";
+import { problemDetail } from "./carillon.js";
 
 const ANNOUNCEMENT_PAUSE_MS = 1_000; // a live region is read aloud at each change
 

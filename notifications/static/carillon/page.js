@@ -1,13 +1,15 @@
 // The page: topics in its own URL, events as they come, and the form that publishes.
 
+import { carillon } from "./carillon.js";
 import { Download } from "./download.js";
+import { EventList, copyOf } from "./events.js";
 import { Jobs } from "./jobs.js";
 import { preparePublishing } from "./publish.js";
-import { Subscription, readable } from "./stream.js";
+import { Snippets } from "./snippets.js";
 
-const LONGEST_LIST = 200;
-const LONGEST_LINE = 100;
-const RESET_SHOWN = 5_000;
+const RESET_SHOWN_MS = 5_000;
+const FIRST_EVENTS = 50; // of those that are kept, a page that has just been opened shows so many
+const LONGEST_TOPIC_BYTES = 255;
 const LABELS = {
   connecting: "Connecting",
   live: "Live",
@@ -15,11 +17,6 @@ const LABELS = {
   reset: "Reset",
   refused: "Refused",
   closed: "Closed",
-};
-const RESET_REASONS = {
-  unknown: "the server does not know the position that this page had reached",
-  trimmed: "they are older than what the server keeps",
-  log_lost: "the log began anew",
 };
 
 const byId = (id) => document.getElementById(id);
@@ -32,39 +29,68 @@ const query = () => new URLSearchParams([...topics].map((topic) => ["topic", top
 
 const jobs = new Jobs(byId("jobs"), byId("job-template"));
 const download = new Download(byId("history"));
+const snippets = new Snippets(eventsUrl, publishUrl, new URL(app.dataset.moduleUrl, location.origin));
+const list = new EventList(byId("events"), { event: byId("event-template"), reset: byId("reset-template") });
 
 // The connection
 
-let received = 0;
 let shown = ["closed", ""];
 let resetTimer = 0;
 let denied = new Set();
+let refusal = "";
 
-const subscription = new Subscription(eventsUrl.pathname, Number(app.dataset.keepalive), {
-  state(name, detail) {
-    shown = [name, name === "refused" ? `${detail} ${wayOn()}` : detail];
-    if (name !== "live") resetTimer = clearTimeout(resetTimer);
-    if (!resetTimer) showState(...shown);
-  },
-  event(envelope) {
-    if (jobs.show(envelope)) return showCount();
-    received += 1;
-    addRow(eventRow(envelope));
-  },
-  denied(names) {
-    denied = new Set(names);
-    showDenied();
-  },
-  reset(reason) {
-    addRow(resetRow(reason));
-    showState("reset", "The events in between are lost.");
-    clearTimeout(resetTimer);
-    resetTimer = setTimeout(() => {
-      resetTimer = 0;
-      showState(...shown);
-    }, RESET_SHOWN);
-  },
-});
+let live = null;
+let cursor = "";
+
+function open() {
+  live = carillon(app.dataset.liveUrl, {
+    topics: [...topics],
+    since: cursor || `last:${FIRST_EVENTS}`,
+    silence: Number(app.dataset.keepalive) * 2_500 + 5_000,
+  });
+  live.on("stream.status", ({ data }) => showConnection(data.status, data.reason));
+  live.on("stream.denied", ({ data }) => deny(data.topics));
+  live.on("stream.reset", ({ data }) => showReset(data.reason));
+  live.on("*", (event) => {
+    if (!jobs.show(event)) list.add(event);
+    showCount();
+  });
+  showConnection(live.status, live.reason);
+}
+
+function close() {
+  if (!live) return;
+  cursor = live.cursor;
+  live.close();
+  live = null;
+}
+
+function showConnection(name, detail) {
+  if (name === "closed") return;
+  if (name === "live") deny([]);
+  refusal = name === "refused" ? `${detail} ${detail.endsWith("Reload it.") ? "" : wayOn()}`.trim() : "";
+  shown = [name, refusal ? "No events come." : detail];
+  showDenied();
+  if (name !== "live") resetTimer = clearTimeout(resetTimer);
+  if (!resetTimer) showState(...shown);
+}
+
+function deny(names) {
+  denied = new Set(names);
+  showDenied();
+  showSnippets();
+}
+
+function showReset(reason) {
+  list.addReset(reason);
+  showCount();
+  showState("reset", "The events in between are lost.");
+  clearTimeout(resetTimer);
+  resetTimer = setTimeout(() => {
+    resetTimer = 0;
+    showState(...shown);
+  }, RESET_SHOWN_MS);
+}
 
 function showState(name, detail) {
   byId("status").dataset.state = name;
@@ -89,8 +115,8 @@ const listening = () => {
 };
 
 function connect() {
-  if (topics.size) return subscription.open([...topics]);
-  subscription.close();
+  close();
+  if (topics.size) return open();
   return showClosed(`Add a topic${byId("login") ? ", or log in for your own" : ""}.`);
 }
 
@@ -101,7 +127,7 @@ function showClosed(detail) {
 
 byId("toggle").addEventListener("click", () => {
   if (isClosed()) return connect();
-  subscription.close();
+  close();
   return showClosed("The next connection continues from here.");
 });
 
@@ -110,24 +136,39 @@ byId("toggle").addEventListener("click", () => {
 byId("topic-form").addEventListener("submit", (submit) => {
   submit.preventDefault();
   const topic = byId("topic-input").value.trim();
+  const error = errorOf(topic);
+  announce(byId("topic-error"), error);
+  if (error) return;
   byId("topic-input").value = "";
   if (!topic || topics.has(topic)) return;
   topics.add(topic);
   topicsChanged();
 });
 
+/** Why the server would refuse the whole request for this topic, or an empty text. */
+function errorOf(topic) {
+  const size = new TextEncoder().encode(topic).length;
+  if (size > LONGEST_TOPIC_BYTES) return `A topic has at most ${LONGEST_TOPIC_BYTES} bytes; this one has ${size}.`;
+  if (/[\x00-\x1f\x7f-\x9f\u2028\u2029]/.test(topic)) return "A topic has no control characters.";
+  if (topic.split(".").includes("*")) return "A topic is a name, such as orders.42: a pattern with * cannot be subscribed to.";
+  return "";
+}
+
 function topicsChanged() {
   denied = new Set();
+  refusal = "";
   history.replaceState(null, "", topics.size ? `?${query()}` : location.pathname);
   showTopics();
   showDenied();
   connect();
 }
 
+/** What may not be subscribed to. The status says only whether events come. */
 function showDenied() {
   const names = [...denied].map((name) => `“${name}”`).join(", ");
   const remedy = byId("login") ? "Log in with an account that may" : "Ask an administrator for the permission";
-  announce(byId("denied"), names && `You may not subscribe to ${names}; the other topics are served. ${remedy}, or remove the refused topics.`);
+  const partly = names && `You may not subscribe to ${names}; the other topics are served. ${remedy}, or remove the refused topics.`;
+  announce(byId("denied"), refusal || partly);
   for (const item of byId("topics").children) {
     item.classList.toggle("denied", denied.has(item.querySelector(".chip-name").textContent));
   }
@@ -147,8 +188,14 @@ function showTopics() {
   download.offer(query());
 }
 
+/** The lines name the topics that are served. */
+function showSnippets() {
+  const served = [...topics].filter((topic) => !denied.has(topic));
+  snippets.show(served.length ? served : [app.dataset.defaultTopic || "news"]);
+}
+
 function chip(topic) {
-  const item = clone("chip-template");
+  const item = copyOf(byId("chip-template"));
   item.querySelector(".chip-name").textContent = topic;
   const remove = item.querySelector("button");
   remove.setAttribute("aria-label", `Remove ${topic}`);
@@ -162,118 +209,19 @@ function chip(topic) {
 
 // The events
 
-function addRow(row) {
-  const list = byId("events");
-  list.prepend(row);
-  if (list.children.length > LONGEST_LIST) list.lastElementChild.remove();
-  showCount();
-}
-
 function showCount() {
-  const listed = byId("events").querySelectorAll(".event").length;
-  const empty = byId("events").children.length === 0;
-  byId("empty").hidden = !empty || !jobs.empty;
-  byId("events").hidden = empty;
-  byId("clear").hidden = empty && jobs.empty;
-  byId("events-count").textContent =
-    listed < received ? `the newest ${listed} of ${received}` : listed || "";
-}
-
-function eventRow({ id, topics: names, type, data, time }) {
-  const row = clone("event-template");
-  const badge = row.querySelector(".event-type");
-  badge.textContent = type || "message";
-  badge.classList.toggle("untyped", !type);
-  row.querySelector(".event-topics").append(...names.map((name) => element("span", name)));
-  const stamp = row.querySelector(".event-time");
-  stamp.dateTime = stamp.title = time;
-  stamp.textContent = localTime(time);
-  const body = row.querySelector(".event-data");
-  body.textContent = typeof data === "string" ? data : legible(data ?? null);
-  row.querySelector(".event-id").textContent = id;
-  return row;
-}
-
-function resetRow(reason) {
-  const row = clone("reset-template");
-  row.querySelector(".divider-why").textContent =
-    `Events between those below and above this line are lost: ${RESET_REASONS[reason] ?? readable(reason)}.`;
-  return row;
-}
-
-function localTime(time) {
-  const moment = new Date(time);
-  const today = moment.toDateString() === new Date().toDateString();
-  const clock = moment.toLocaleTimeString([], { hourCycle: "h23" });
-  return today ? clock : `${moment.toLocaleDateString()} ${clock}`;
-}
-
-/** JSON on one line where it fits, else indented. */
-function legible(data) {
-  const indented = JSON.stringify(data, null, 2);
-  const line = indented.replace(/\n\s*/g, " ");
-  return line.length > LONGEST_LINE ? indented : line;
+  byId("empty").hidden = !list.empty || !jobs.empty;
+  byId("events").hidden = list.empty;
+  byId("clear").hidden = list.empty && jobs.empty;
+  byId("events-count").textContent = list.count;
 }
 
 byId("clear").addEventListener("click", () => {
-  byId("events").replaceChildren();
+  list.clear();
   jobs.clear();
-  received = 0;
   showCount();
   byId("topic-input").focus();
 });
-
-// The snippets
-
-const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-
-function showSnippets() {
-  const [topic = "news"] = topics;
-  const topicQuery = topics.size ? query() : new URLSearchParams({ topic });
-  showSnippet("snippet-curl", `curl -N '${eventsUrl}?${topicQuery}'`);
-  showSnippet(
-    "snippet-js",
-    `const events = new EventSource(\n  "${eventsUrl.pathname}?${topicQuery}"\n);\n` +
-      "events.onmessage = (event) =>\n  console.log(event.data);\n" +
-      "// typed events: addEventListener(type, …)",
-  );
-  showSnippet(
-    "snippet-publish",
-    `curl ${publishUrl} \\\n  -H "Authorization: Bearer $KEY" \\\n` +
-      `  --data-urlencode ${quoted(`topic=${topic}`)} \\\n  --data-urlencode 'data=Hello'`,
-  );
-}
-
-/** Lines may break after `&`, which copying does not see. */
-function showSnippet(id, text) {
-  const parts = text.split(/(?<=&)/).flatMap((part) => [part, document.createElement("wbr")]);
-  byId(id).replaceChildren(...parts.slice(0, -1));
-}
-
-for (const button of document.querySelectorAll("[data-copies]")) {
-  const label = button.firstChild;
-  button.addEventListener("click", async () => {
-    const source = byId(button.dataset.copies);
-    try {
-      await navigator.clipboard.writeText(source.textContent);
-      label.data = "Copied";
-    } catch {
-      getSelection().selectAllChildren(source); // no clipboard without https: leave it selected
-      label.data = "Selected";
-    }
-    setTimeout(() => (label.data = "Copy"), 2_000);
-  });
-}
-
-// Small things
-
-const clone = (id) => byId(id).content.firstElementChild.cloneNode(true);
-
-function element(name, text) {
-  const created = document.createElement(name);
-  created.textContent = text;
-  return created;
-}
 
 const publishForm = byId("publish-form");
 if (publishForm) preparePublishing(publishForm, publishUrl);

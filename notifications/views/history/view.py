@@ -1,7 +1,7 @@
 """`GET /events/history.csv?topic=…`, `.ndjson` and `.json`: the retained log as files or pages."""
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from itertools import islice
 from urllib.parse import quote, urlencode
@@ -100,14 +100,16 @@ async def _export(running: runtime.Runtime, grant: Grant, start: Start) -> Expor
     hub = running.hub
     if until.epoch != hub.head.epoch:
         raise NotReady("A new epoch of the log has begun, and this process has not loaded it yet.")
-    after, missing = _resolve_start(hub, start, until)
+    after, missing = _resolve_start(hub, start, grant.log_topics, until)
     return Export(running.log, grant, Cursor(until.epoch, after), until, missing)
 
 
-def _resolve_start(hub: Hub, start: Start, until: Cursor) -> tuple[Position, ResetReason | None]:
+def _resolve_start(
+    hub: Hub, start: Start, topics: Collection[str], until: Cursor
+) -> tuple[Position, ResetReason | None]:
     """The position before the first event. If the cursor is unusable, all that is retained."""
     start = start if start != Start() else Start(since_ms=0)
-    position, missing = resolve_start(start, hub.window, hub.head.epoch)
+    position, missing = resolve_start(start, topics, hub.window, hub.head.epoch)
     if missing is None and position > until.position:
         missing = ResetReason.UNKNOWN
     return (hub.window.floor, missing) if missing else (position, None)

@@ -155,3 +155,20 @@ class Guest(AbstractBaseUser):
     USERNAME_FIELD = "name"
 
     objects: ClassVar[Any] = BaseUserManager()
+
+
+# What notifications are about
+
+
+class Order(models.Model):
+    """Its table is there only in a test that makes it, so users are deleted without it."""
+
+    owner = models.ForeignKey(User, models.DO_NOTHING, related_name="+", db_constraint=False)
+    number = models.CharField(max_length=20)
+    paid = models.BooleanField(default=False)
+
+    class Meta:
+        managed = False
+
+    def __str__(self) -> str:
+        return f"No. {self.number}"

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,13 +16,13 @@ from tests.harness.event_source import Stream
 from tests.harness.postgresql import postgresql
 from tests.harness.servers import (
     PUBLISH_KEY,
-    ROOT,
     SERVERS,
     WebServer,
     environment,
     redis_server,
 )
 from tests.harness.tokens import AUDIENCE, ISSUER, SECRET
+from tests.harness.warm import python_process, run_python
 
 ONE, TWO = TENANTS = ("one", "two")
 COMMAND_SECONDS = 120.0
@@ -112,16 +111,7 @@ class Site:
         return status, json.loads(body)
 
     def manage(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=COMMAND_SECONDS,
-            text=True,
-            check=False,
-        )
+        return run_python("manage.py", *arguments, env=self.environment, timeout=COMMAND_SECONDS)
 
 
 @contextmanager
@@ -143,9 +133,8 @@ def tenant_site(folder: Path, **variables: str) -> Iterator[Site]:
         }
         site_environment = environment(redis.url, folder / "shell", variables)
         popen = stack.enter_context(
-            subprocess.Popen(
-                [sys.executable, "-c", TENANT_SHELL],
-                cwd=ROOT,
+            python_process(
+                *("-c", TENANT_SHELL),
                 env=site_environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

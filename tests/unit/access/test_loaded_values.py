@@ -260,7 +260,10 @@ def test_loading_users_costs_hardly_more_than_before() -> None:
     ours = vars(User)["from_db"]
     best = {"ours": 9.0, "django's": 9.0}
     try:
-        for _ in range(15):
+        for attempt in range(60):
+            # The best of many, and more of them where the machine has other work.
+            if attempt >= 15 and best["ours"] < best["django's"] * 1.10:
+                break
             for name, method in (("ours", ours), ("django's", vars(Model)["from_db"])):
                 User.from_db = method  # type: ignore[method-assign]
                 began = time.process_time()

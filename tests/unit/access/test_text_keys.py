@@ -111,7 +111,7 @@ def topics_of(user: Person) -> list[str]:
 @example("A", "a")
 @example(" a", "a")
 @hypothesis_settings(
-    max_examples=40,
+    max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

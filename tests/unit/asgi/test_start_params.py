@@ -79,6 +79,19 @@ def test_all_and_earliest_mean_the_oldest_event(text: str) -> None:
     assert parse_since(text) == Start(since_ms=0)
 
 
+@pytest.mark.parametrize("count", [1, 20, 999, 1000])
+def test_last_counts_the_newest_events(count: int) -> None:
+    assert parse_since(f"last:{count}") == Start(last=count)
+
+
+@pytest.mark.parametrize(
+    "text", ["last:", "last:0", "last:1001", "last:-1", "last:1.5", "last:ten"]
+)
+def test_a_number_of_events_out_of_range_is_refused_with_the_range(text: str) -> None:
+    with pytest.raises(BadRequest, match="last:1000"):
+        parse_since(text)
+
+
 @pytest.mark.parametrize(
     ("text", "ago"),
     [

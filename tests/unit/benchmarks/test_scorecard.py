@@ -1,7 +1,6 @@
 """`./run scorecard` with one scenario for Carillon and one peer."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from benchmarks.scorecard import __main__ as command
 from benchmarks.scorecard.contestants import CONTESTANTS
 from benchmarks.scorecard.report import Report
 from benchmarks.scorecard.scenarios import SCENARIOS
-from tests.harness.servers import ROOT, needs
+from tests.harness.servers import ROOT, binary
 
 RESULT = ROOT / "benchmarks" / "results" / "scorecard.md"
 DEADLINE_SECONDS = 100.0
@@ -38,7 +37,7 @@ def table_lines(text: str) -> list[str]:
 
 @pytest.fixture
 def _redis() -> None:
-    needs("redis-server", found=shutil.which("redis-server"))
+    binary("redis-server")
 
 
 @pytest.mark.usefixtures("_redis")

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from notifications.access import Access, Rules, object_permission, own, public
 from notifications.access.identities import api_keys
+from notifications.checks.redis_server import Answer
 from notifications.models import ApiKey
 from tests.unit.checks.test_checks import MEMORY, ids, messages_of
 
@@ -191,7 +192,7 @@ def test_only_a_database_that_is_named_is_queried() -> None:
 def test_a_redis_on_another_network_needs_tls(
     url: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.checks.redis._eviction_policy", lambda *_: None)
+    monkeypatch.setattr("notifications.checks.redis_server._ask", lambda *_: Answer())
     assert ids(CARILLON={"REDIS_URL": url}, deploy=True) == expected
     assert not any(
         "secret" in message.msg for message in messages_of(CARILLON={"REDIS_URL": url}, deploy=True)

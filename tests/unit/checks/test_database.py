@@ -13,6 +13,7 @@ from django.http.response import HttpResponseBase
 from django.urls import path
 from django.views import View
 
+from notifications import publish, publish_on_commit
 from tests.unit.checks.test_checks import ids, messages_of
 
 
@@ -70,3 +71,20 @@ def test_async_views_in_atomic_requests_are_named(
     warnings = messages_of(ROOT_URLCONF=module.__name__)
     assert [warning.id for warning in warnings] == expected
     assert all(__name__ in warning.msg for warning in warnings)
+
+
+def test_publishing_in_the_transaction_of_a_request_gets_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(django_settings, "DATABASES", databases(ATOMIC_REQUESTS=True))
+    assert "carillon.W032" not in ids()
+    module = ModuleType("tests.harness.text_keys.views")
+    module.__dict__.update(send=publish_on_commit)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert "carillon.W032" not in ids()
+    module.__dict__.update(send=publish)
+    assert "carillon.W032" in ids()
+    [message] = [found.msg for found in messages_of() if found.id == "carillon.W032"]
+    assert module.__name__ in message
+    monkeypatch.setattr(django_settings, "DATABASES", databases(ATOMIC_REQUESTS=False))
+    assert "carillon.W032" not in ids()

@@ -7,7 +7,9 @@ from typing import Any
 import django
 import pytest
 from django.conf import settings as django_settings
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.deprecation import MiddlewareMixin
 
 from notifications.checks import middleware as middleware_checks
@@ -82,6 +84,35 @@ class Refusing(MiddlewareMixin):
         return HttpResponse(status=503)
 
 
+class LoginByPath:
+    """As many sites have it: by paths, for all others a redirect with the whole URL."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if not request.user.is_authenticated and request.path not in ("/login/", "/events/"):
+            return redirect_to_login(request.get_full_path(), "/login/")
+        return self.get_response(request)
+
+
+class LoginByView(MiddlewareMixin):
+    def process_view(self, request: HttpRequest, view: Any, *_: Any) -> Any:
+        if not getattr(view, "is_open_to_all", False) and not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path(), "/login/")
+        return None
+
+
+class LoginUnlessExempt(LoginRequiredMiddleware):
+    pass
+
+
+class ToHttps(MiddlewareMixin):
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        target = f"https://www.example.com{request.get_full_path()}"
+        return None if request.is_secure() else HttpResponseRedirect(target)
+
+
 class Hanging(MiddlewareMixin):
     async def __acall__(self, request: HttpRequest) -> Any:
         await asyncio.Event().wait()
@@ -99,12 +130,16 @@ class Hanging(MiddlewareMixin):
         ("Naming", []),
         ("NeedingASession", []),
         ("Refusing", []),
+        ("LoginByPath", ["carillon.W008", "carillon.W028"]),
+        ("LoginByView", ["carillon.W028"]),
+        ("LoginUnlessExempt", []),
+        ("ToHttps", []),
     ],
 )
 def test_each_harmful_effect_of_a_middleware_has_its_warning(
     name: str, expected: list[str]
 ) -> None:
-    assert ids(MIDDLEWARE=behind(name)) == expected
+    assert sorted(map(str, ids(MIDDLEWARE=behind(name)))) == expected
 
 
 @pytest.mark.usefixtures("checking")

@@ -30,6 +30,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ('workers = 4\ntimeout = 30\nworker_class = "sync"', ["carillon.W026"]),
         ('worker_class = "gthread"', ["carillon.W026"]),
         ('worker_class = "uvicorn_worker.UvicornWorker"\nworkers = 4', []),
+        ('worker_class = "asgi"\nmax_requests = 1000', ["carillon.W029"]),
+        ('worker_class = "asgi"\nmax_requests = 0', []),
+        ('worker_class = "sync"\nmax_requests = 1000', ["carillon.W026"]),
+        ("max_requests = 1000", []),
         ("workers = 4", []),
         ('import os\nworker_class = os.environ["CLASS"]', []),
         ("worker_class = (", []),
@@ -49,6 +53,15 @@ def test_gunicorns_environment_variable_takes_precedence_over_its_file(
     assert warning.id == "carillon.W026"
     assert "GUNICORN_CMD_ARGS" in warning.msg
     assert "60 s" in warning.msg
+
+
+def test_a_gunicorn_that_ends_its_workers_by_an_argument_gets_a_warning(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "-k uvicorn_worker.UvicornWorker --max-requests 500")
+    [warning] = messages_of(CARILLON=REDIS)
+    assert warning.id == "carillon.W029"
+    assert "max_requests 500" in warning.msg
 
 
 def test_several_workers_by_gunicorn_or_a_variable_need_a_shared_log(
@@ -88,6 +101,7 @@ def test_a_runserver_that_ends_streams_gets_a_warning(
 class Config:
     timeout_graceful_shutdown: int | None = None
     callback_notify = None
+    limit_max_requests: int | None = None
     workers = 1
 
 
@@ -114,40 +128,37 @@ Server.__module__ = "daphne.server"
 
 
 @pytest.mark.parametrize(
-    ("send", "event"),
+    ("send", "is_detached", "event"),
     [
-        (Cycle().send, "server.never_stops"),
-        (Cycle(timeout_graceful_shutdown=5).send, ""),
-        (Cycle(callback_notify=print).send, ""),
-        (Cycle(timeout_graceful_shutdown=5, workers=2).send, "server.several_logs workers=2"),
-        (partial(Server().handle_reply, None), "server.http_timeout seconds=30"),
-        (print, ""),
-        (None, ""),
+        (Cycle().send, False, "server.never_stops"),
+        (Cycle().send, True, "server.cuts_streams"),
+        (Cycle(timeout_graceful_shutdown=5).send, False, ""),
+        (Cycle(callback_notify=print).send, False, ""),
+        (Cycle(timeout_graceful_shutdown=5, limit_max_requests=9).send, False, ""),
+        (Cycle(timeout_graceful_shutdown=5, workers=2).send, False, "server.several_logs"),
+        (partial(Server().handle_reply, None), False, "server.http_timeout seconds=30"),
+        (partial(Server().handle_reply, None), True, ""),
+        (print, False, ""),
+        (None, False, ""),
     ],
 )
-def test_the_options_of_a_running_server_are_checked_once(
-    send: Any, event: str, caplog: pytest.LogCaptureFixture
+async def test_the_options_of_a_running_server_are_checked_once(
+    send: Any, is_detached: bool, event: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     warnings = ServerWarnings()
     with caplog.at_level(logging.WARNING, "carillon"):
-        warnings.check(send)
+        warnings.check(send, is_detached=is_detached)
         assert event in caplog.text
         assert bool(caplog.records) is bool(event)
-        warnings.check(send)
+        warnings.check(send, is_detached=is_detached)
     assert len(caplog.records) == bool(event)
 
 
-@pytest.mark.parametrize(
-    ("command", "event"),
-    [
-        ("daphne -v 0 --http-timeout 600 config.asgi:application", "server.http_timeout"),
-        ("uvicorn config.asgi:application", "server.never_stops"),
-    ],
-)
 async def test_the_options_of_a_real_server_are_checked_at_its_first_stream(
-    command: str, event: str, redis: RedisServer, tmp_path: Path
+    redis: RedisServer, tmp_path: Path
 ) -> None:
+    command = "uvicorn --lifespan off config.asgi:application"
     with web_server(command.split(), redis_url=redis.url, folder=tmp_path) as server:
         async with subscribe(server.port, "demo.x") as stream:
             assert (await stream.next()).type == "stream.cursor"
-    assert server.log.read_text().count(event) == 1
+    assert server.log.read_text().count("server.cuts_streams") == 1

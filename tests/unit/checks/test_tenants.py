@@ -1,13 +1,12 @@
 """The checks of sites with several tenants, and of their outbox."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness.servers import NO_REDIS, ROOT, environment
+from tests.harness.servers import NO_REDIS, environment
+from tests.harness.warm import run_python
 from tests.unit.checks.test_checks import MEMORY, ids, messages_of
 
 TENANCY = "tests.harness.tenancy.ContextTenancy"
@@ -47,17 +46,12 @@ def test_a_tenant_site_without_the_table_of_the_outbox_starts_if_it_has_no_outbo
 
 def checked(folder: Path, variables: dict[str, str]) -> str:
     """What `manage.py check` writes."""
-    completed = subprocess.run(
-        [sys.executable, "manage.py", "check", "--tag", "carillon"],
-        cwd=ROOT,
+    done = run_python(
+        *("manage.py", "check", "--tag", "carillon"),
         env=environment(NO_REDIS, folder, variables),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
         timeout=60,
-        text=True,
-        check=False,
     )
-    return completed.stdout + completed.stderr
+    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("path", ["tests.harness.tenancy.NoTenancy", "tests.harness.nowhere.it"])

@@ -26,8 +26,8 @@ class DatedTransport(FakeTransport):
 
     ended_at = 0.0
 
-    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
-        super().end(payload, hang_up=hang_up)
+    def end(self, payload: Payload, *, break_off: bool = False) -> None:
+        super().end(payload, break_off=break_off)
         self.ended_at = asyncio.get_running_loop().time()
 
 

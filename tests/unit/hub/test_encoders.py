@@ -41,6 +41,14 @@ def test_an_envelope_holds_all_of_an_event_and_names_only_the_topics_asked_for()
     }
 
 
+def test_an_envelope_has_the_traceparent_of_an_event_that_has_one() -> None:
+    traced = entry(b"1", is_text=False)
+    traced.trace = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    envelope = json.loads(decoded(ENVELOPED.event(EPOCH, traced, {"a"})).data)
+    assert envelope["traceparent"] == traced.trace.decode()
+    assert b"traceparent" not in PLAIN.event(EPOCH, traced, ())
+
+
 def test_an_envelope_keeps_text_to_the_letter() -> None:
     text = 'CR \r CRLF \r\n NUL \0 quotes " and ünïcødé'
     event = decoded(ENVELOPED.event(EPOCH, entry(text.encode(), is_text=True), {"a"}))

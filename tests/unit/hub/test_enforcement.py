@@ -28,8 +28,8 @@ class EndingTransport(FakeTransport):
         super().__init__()
         self.over = asyncio.Event()
 
-    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
-        super().end(payload, hang_up=hang_up)
+    def end(self, payload: Payload, *, break_off: bool = False) -> None:
+        super().end(payload, break_off=break_off)
         self.over.set()
 
     @property
@@ -303,3 +303,28 @@ async def test_streams_of_one_subject_come_and_go_one_by_one(make: Make) -> None
     assert last.ended
     assert not second.open
     assert not scene.enforcement._by_subject
+
+
+async def test_a_stream_that_goes_on_here_is_rechecked_as_if_it_had_never_been_interrupted(
+    make: Make,
+) -> None:
+    scene = make(max_age=600)
+    old, recent = Renewal(), Renewal()
+    now = asyncio.get_running_loop().time()
+    _, ended = scene.join(replace(granted("a", renew=old), confirmed=now - 601))
+    scene.join(replace(granted("b", renew=recent), confirmed=now - 300))
+    await old.called.wait()
+    await ended.over.wait()
+    assert recent.calls == 0
+
+
+async def test_a_process_that_lags_holds_nothing_against_a_stream_that_was_decided_later(
+    make: Make,
+) -> None:
+    scene = make()
+    _, decided_later = scene.join(granted("a", as_of=at(2)))
+    _, decided_before = scene.join(granted("a", as_of=at(0)))
+    await scene.enforcement.apply([control("user:5", offset_ms=1)])
+    assert (decided_later.ended, decided_before.ended) == (False, True)
+    await scene.enforcement.apply([control("user:5", offset_ms=3)])
+    assert decided_later.ended

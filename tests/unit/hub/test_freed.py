@@ -76,7 +76,7 @@ class Site:
         return subscriber, freed
 
     async def visit(self) -> None:
-        """Let each subscriber have its keep-alive, and the check of its acknowledgement filed."""
+        """Let each subscriber have its keep-alive."""
         self.clock.now += 2 * PERIOD
         await self.keepalive._visit(self.keepalive._visits.due())
 
@@ -174,5 +174,5 @@ async def test_the_timer_wheels_hold_nothing_of_streams_that_have_ended() -> Non
         subscriber, _ = site.join()
         await site.visit()
         site.hub.leave(subscriber, CloseReason.CLIENT_LEFT)
-    timers = (site.keepalive._visits, site.keepalive._unacknowledged, site.enforcement._timers)
-    assert [len(each) for each in timers] == [0, 0, 0]
+    timers = (site.keepalive._visits, site.enforcement._timers)
+    assert [len(each) for each in timers] == [0, 0]

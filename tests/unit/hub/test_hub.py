@@ -469,14 +469,13 @@ async def test_a_transport_that_fails_inside_a_write_costs_one_stream_and_no_oth
     assert other.received[-1] == "3"
 
 
-async def test_the_connection_of_a_subscriber_that_fell_behind_is_closed() -> None:
+async def test_a_closing_block_that_its_client_does_not_read_is_dropped() -> None:
     hub = hub_with(1, events=3)
     _, transport = join(hub, held=True)
     for ms in range(2, 10):
         await hub.deliver(batch(ms - 1, entry(ms)))
     await drain(transport)
     assert transport.ended
-    assert transport.hung_up
     assert transport.busy, "it reads nothing of its closing block"
     await hub.close_slow_subscribers(deadline=-1)
     assert transport.aborted
@@ -487,7 +486,6 @@ async def test_a_subscriber_whose_closing_block_was_sent_is_left_alone() -> None
     subscriber, transport = join(hub)
     transport.held = True
     hub.close(subscriber, CloseReason.DRAINING)
-    assert not transport.hung_up
     await drain(transport)
     await hub.close_slow_subscribers(deadline=-1)
     assert not transport.aborted

@@ -15,6 +15,7 @@ from notifications.conf import get_settings
 from notifications.hub import runtime
 from notifications.hub.grants import Grant
 from notifications.hub.quotas import LOG_EVERY_SECONDS, Quotas
+from notifications.hub.refusals import HeldRefusals
 from notifications.hub.subscribers import CloseReason, Start
 from notifications.sse import Decoder, ServerSentEvent
 from notifications.telemetry.counters import process_counters
@@ -59,6 +60,7 @@ async def test_a_full_process_answers_200_with_a_time_to_reconnect(limit: Limit)
     async with connection() as one, connection() as two:
         assert (await one.event()).type == (await two.event()).type == "stream.cursor"
         before = process_counters.refused["too_many_streams"]
+        runtime.start().quotas.held_refusals = HeldRefusals(seconds=0.01)
         async with connection() as late:
             assert late.status == 200
             assert is_refusal(await late.event(), "too_many_streams")
@@ -109,7 +111,9 @@ async def test_a_stock_handler_has_the_same_limits(limit: Limit, async_client: A
     async with subscribed(async_client, "demo.x") as one:
         assert (await one.next()).type == "stream.cursor"
         late: Any = await async_client.get(PATH)
-        assert is_refusal(Decoder().feed(late.content)[0], "too_many_of_address")
+        [block] = Decoder().feed(await anext(aiter(late.streaming_content)))
+        assert is_refusal(block, "too_many_of_address")
+        late.close()
 
 
 async def test_each_user_has_a_quota(limit: Limit) -> None:
@@ -146,7 +150,9 @@ async def test_an_application_s_own_view_has_the_same_limits(limit: Limit) -> No
     async with connection() as one:
         await one.event()
         stream = (await view(HttpRequest())).stream
-        assert b"too_many_streams" in (await stream.refusal() or b"")
+        refusal = await stream.refusal()
+        assert refusal is not None
+        assert b"too_many_streams" in refusal.block()
 
 
 def test_a_process_with_few_descriptors_has_a_lower_quota(limit: Limit) -> None:

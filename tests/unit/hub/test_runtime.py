@@ -46,6 +46,18 @@ def join(runtime: Runtime, start: Start | None = None) -> FakeTransport:
     return transport
 
 
+@pytest.mark.usefixtures("own_log")
+async def test_a_request_that_comes_while_the_runtime_stops_starts_no_other() -> None:
+    first = runtime_module.start()
+    assert await first.wait_ready(timeout=DEADLINE)
+    stopping = asyncio.create_task(runtime_module.stop())
+    while first.ready:  # noqa: ASYNC110 - until the task has begun
+        await asyncio.sleep(0)
+    assert runtime_module.start() is first
+    await stopping
+    assert runtime_module.current() is None
+
+
 async def until_received(transport: FakeTransport, item: str) -> None:
     async with asyncio.timeout(DEADLINE):
         while item not in transport.received:  # noqa: ASYNC110 - the fake sets no event

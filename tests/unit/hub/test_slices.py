@@ -21,7 +21,7 @@ from tests.harness.fakes import EPOCH, batch, entry
 
 STREAMS = 20_000
 MAX_SECONDS = 0.01
-ATTEMPTS = 3
+ATTEMPTS = 5
 DEADLINE = 60.0
 
 
@@ -38,7 +38,7 @@ class QuickTransport(Transport):
         self.writes += 1
         self.busy = QuickTransport.held
 
-    def end(self, payload: Payload, *, hang_up: bool = False) -> None:
+    def end(self, payload: Payload, *, break_off: bool = False) -> None:
         pass
 
     def abort(self) -> None:

@@ -95,6 +95,15 @@ def test_a_time_is_the_position_before_the_first_event_of_that_time() -> None:
     assert window.position_before(99) == make_position(20)
 
 
+def test_the_last_events_of_some_topics_are_counted_each_once() -> None:
+    window = window_of(entry(1, "a"), entry(2, "b"), entry(3, "a", "b"), entry(4, "c"), prev=0)
+    assert window.position_before_last(1, ["a", "b"]) == make_position(2)
+    assert window.position_before_last(2, ["a", "b"]) == make_position(1)
+    assert window.position_before_last(3, ["a", "b"]) == make_position(0)
+    assert window.position_before_last(99, ["b"]) == make_position(1)
+    assert window.position_before_last(99, ["nothing"]) == make_position(4)
+
+
 def raw(number: int) -> Raw:
     """An event with 200 bytes of data as Redis returns it, with a user's topic and a common one."""
     fields = {
@@ -157,6 +166,12 @@ class WindowMachine(RuleBasedStateMachine):
     def read(self, topics: set[str], back: int) -> None:
         position = Position(max(self.window.floor, make_position(max(0, self.clock - back))))
         wanted = [e for e in self.model if e.position > position and topics.intersection(e.topics)]
+        assert list(self.window.following(topics, position)) == wanted
+
+    @rule(topics=st.sets(st.sampled_from("abcde"), min_size=1), count=st.integers(1, 60))
+    def read_last(self, topics: set[str], count: int) -> None:
+        position = self.window.position_before_last(count, topics)
+        wanted = [each for each in self.model if topics.intersection(each.topics)][-count:]
         assert list(self.window.following(topics, position)) == wanted
 
     @invariant()

@@ -13,8 +13,8 @@ from redis import Redis
 
 from notifications.errors import Conflict, Unavailable
 from notifications.events import Event
-from notifications.log import script
-from notifications.log.acks import AppendRetry, HighWaterMarks
+from notifications.log import script, sections
+from notifications.log.acks import HighWaterMarks
 from notifications.log.cursors import Cursor, format_position
 from notifications.log.entries import Draft, Receipt, Retention
 from notifications.log.redis import RedisLog
@@ -77,6 +77,21 @@ def kept(redis: Redis) -> list[tuple[str, str]]:
     ]
 
 
+def call_of(some: list[Draft], *, retention: Retention = RETENTION) -> list[Any]:
+    """The script's call of a first attempt."""
+    return script.as_eval(sections.append(KEYS, retention, [sections.section(KEYS, some)]))
+
+
+def repetition_of(some: list[Draft], before: Cursor | None = None) -> list[Any]:
+    again = sections.repetition(sections.section(KEYS, some), before)
+    return script.as_eval(sections.append(KEYS, RETENTION, [again]))
+
+
+def receipts_of(reply: Any, some: list[Draft]) -> list[Receipt]:
+    [section] = sections.read_sections(reply, 1)
+    return sections.read_receipts(section, some)
+
+
 def positions(receipts: list[Receipt]) -> list[str]:
     return [format_position(receipt.cursor.position) for receipt in receipts]
 
@@ -134,10 +149,9 @@ def test_another_event_with_a_copied_id_is_not_mistaken_for_this_event(
 ) -> None:
     [draft] = drafts("mine")
     [copy] = append([Draft(Event(topics=("t",), data="copied", id=draft.event.id))])
-    call = script.append(KEYS, RETENTION, [draft])
     with redis.client() as client:
-        reply = client.execute_command(*script.as_eval(script.repetition(call, None)))
-    [receipt] = script.read_receipts(reply, [draft])
+        reply = client.execute_command(*repetition_of([draft]))
+    [receipt] = receipts_of(reply, [draft])
     assert receipt.cursor.position > copy.cursor.position
 
 
@@ -145,15 +159,16 @@ def test_an_attempt_that_arrives_after_its_repetition_appends_nothing(
     redis: RedisServer,
 ) -> None:
     [draft] = drafts("a")
-    first = script.append(KEYS, RETENTION, [draft])
+    section = sections.section(KEYS, [draft])
+    first = script.as_eval(sections.append(KEYS, RETENTION, [section]))
+    again = script.as_eval(sections.append(KEYS, RETENTION, [sections.repetition(section, None)]))
     with redis.client() as client:
-        again = script.repetition(first, None)
-        [receipt] = script.read_receipts(client.execute_command(*script.as_eval(again)), [draft])
-        late = client.execute_command(*script.as_eval(first))
+        [receipt] = receipts_of(client.execute_command(*again), [draft])
+        late = client.execute_command(*first)
         with pytest.raises(Unavailable):
-            script.read_receipts(late, [draft])
-        third = client.execute_command(*script.as_eval(again))
-        assert script.read_receipts(third, [draft]) == [receipt]
+            receipts_of(late, [draft])
+        third = client.execute_command(*again)
+        assert receipts_of(third, [draft]) == [receipt]
         assert len(kept(client)) == 1
 
 
@@ -164,11 +179,9 @@ def test_an_event_too_far_back_to_find_is_unknown_and_not_appended_again(
     [first, *_] = buried = drafts(*map(str, range(10_200)))
     with redis.client() as client:
         for start in range(0, len(buried), 300):
-            call = script.append(KEYS, many, buried[start : start + 300])
-            client.execute_command(*script.as_eval(call))
-        call = script.repetition(script.append(KEYS, many, [first]), None)
+            client.execute_command(*call_of(buried[start : start + 300], retention=many))
         with pytest.raises(Unavailable) as caught:
-            script.read_receipts(client.execute_command(*script.as_eval(call)), [first])
+            receipts_of(client.execute_command(*repetition_of([first])), [first])
         assert caught.value.outcome == "unknown"
         assert len(kept(client)) == len(buried)
 
@@ -178,13 +191,11 @@ def test_a_repetition_looks_no_further_back_than_the_head_before_it(
 ) -> None:
     [draft] = drafts("a")
     with redis.client() as client:
-        reply = client.execute_command(*script.as_eval(script.append(KEYS, RETENTION, [draft])))
-        [receipt] = script.read_receipts(reply, [draft])
-        call = script.repetition(script.append(KEYS, RETENTION, [draft]), receipt.cursor)
-        [second] = script.read_receipts(client.execute_command(*script.as_eval(call)), [draft])
+        [receipt] = receipts_of(client.execute_command(*call_of([draft])), [draft])
+        call = repetition_of([draft], receipt.cursor)
+        [second] = receipts_of(client.execute_command(*call), [draft])
         other = Cursor("another0epoch", receipt.cursor.position)
-        call = script.repetition(script.append(KEYS, RETENTION, [draft]), other)
-        [found] = script.read_receipts(client.execute_command(*script.as_eval(call)), [draft])
+        [found] = receipts_of(client.execute_command(*repetition_of([draft], other)), [draft])
     assert second.cursor.position > receipt.cursor.position
     assert found.cursor == second.cursor
 
@@ -239,45 +250,6 @@ def test_an_append_that_the_network_delays_is_unknown_and_kept_once_when_it_arri
         assert kept(client)[1:] == [(positions([receipt])[0], "a")]
 
 
-def test_an_append_that_was_not_sent_is_not_tried_again() -> None:
-    retry = AppendRetry(["EVALSHA"], before=None, timeout=60)
-    with pytest.raises(Unavailable) as caught:
-        retry.pause_after(Unavailable("refused", outcome="not_sent"))
-    assert caught.value.outcome == "not_sent"
-
-
-def test_an_append_in_doubt_stays_in_doubt_when_a_later_attempt_is_refused() -> None:
-    [draft] = drafts("a")
-    call = script.append(KEYS, RETENTION, [draft])
-    retry = AppendRetry(call, before=None, timeout=60)
-    retry.pause_after(Unavailable("no answer", outcome="unknown"))
-    retry.pause_after(Unavailable("refused", outcome="not_sent"))
-    expired = AppendRetry(call, before=None, timeout=0)
-    with pytest.raises(Unavailable) as caught:
-        expired.pause_after(Unavailable("no answer", outcome="unknown"))
-    assert caught.value.outcome == "unknown"
-
-
-def test_a_retry_ends_when_the_next_pause_would_pass_its_deadline() -> None:
-    [draft] = drafts("a")
-    now = 100.0
-    retry = AppendRetry(
-        script.append(KEYS, RETENTION, [draft]),
-        before=None,
-        timeout=1,
-        clock=lambda: now,
-        uniform=max,
-    )
-    error = Unavailable("no answer", outcome="unknown")
-    assert retry.remaining == 1
-    assert [retry.pause_after(error) for _ in range(2)] == [0.03, 0.06]
-    now = 100.95
-    with pytest.raises(Unavailable):
-        retry.pause_after(error)
-    now = 102
-    assert retry.remaining > 0
-
-
 # Acknowledged events that are gone although the log has grown since
 
 
@@ -290,8 +262,7 @@ def test_a_publisher_that_reconnects_to_a_log_without_its_event_ends_the_epoch(
         # As after a failover to a replica that did not have the event, and got others since.
         client.xdel(KEYS.stream, *positions([lost]))
         client.hset(KEYS.meta, "last", positions([before])[0])
-        call = script.append(KEYS, RETENTION, drafts("since"))
-        client.execute_command(*script.as_eval(call))
+        client.execute_command(*call_of(drafts("since")))
         network.reset()
         [after] = sync_log.append(drafts("after"))
         assert after.cursor.epoch != before.cursor.epoch
@@ -303,8 +274,7 @@ def test_an_acknowledged_event_that_was_trimmed_is_not_lost(
 ) -> None:
     with closing(sync_log_at(network.url)) as sync_log, redis.client() as client:
         [before] = sync_log.append(drafts("before"))
-        call = script.append(KEYS, RETENTION, drafts("since"))
-        client.execute_command(*script.as_eval(call))
+        client.execute_command(*call_of(drafts("since")))
         client.xtrim(KEYS.stream, maxlen=cut, approximate=False)
         network.reset()
         [after] = sync_log.append(drafts("after"))

@@ -1,18 +1,31 @@
 """Discovery: which servers it asks for the log's address, and how it reads their replies."""
 
+import asyncio
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
 import pytest
-from redis.crc import key_slot
+from redis.connection import Connection
 from redis.exceptions import ConnectionError as ConnectionFailed
 
-from notifications.conf.redis_url import parse
-from notifications.log.discovery import Discovery
+from notifications.events import Event
+from notifications.log.discovery import Discovery, discovery_of
+from notifications.log.entries import Draft, Retention
+from notifications.log.redis import RedisLog
+from notifications.log.redis_sync import RedisSyncLog
 from notifications.log.script import Keys
+from tests.harness.failover import execute, wait_until
+from tests.harness.servers import free_port, redis_server
 
-SLOT = key_slot(Keys("carillon").stream.encode())
+STREAM = Keys("carillon").stream
+SLOT = 8028
 
 
 def discovery(url: str) -> Discovery:
-    return Discovery(parse(url), SLOT)
+    discovery = discovery_of(url, STREAM)
+    assert discovery is not None
+    return discovery
 
 
 def test_every_server_is_asked_and_each_round_starts_with_another() -> None:
@@ -39,10 +52,10 @@ def test_the_server_that_sentinel_names_must_be_a_master() -> None:
 def test_a_reply_of_a_former_master_is_refused() -> None:
     sentinels = discovery("redis+sentinel://one/main")
     sentinels.read_reply(("one", 1), [b"ten", b"6380"])
-    sentinels.check_address("ten", 6380)
+    sentinels.check_address(Connection("ten", 6380))
     sentinels.read_reply(("one", 1), [b"eleven", b"6380"])
     with pytest.raises(ConnectionFailed):
-        sentinels.check_address("ten", 6380)
+        sentinels.check_address(Connection("ten", 6380))
 
 
 def test_the_master_of_the_slot_has_the_log_and_every_node_can_be_asked() -> None:
@@ -66,3 +79,29 @@ def test_a_slot_that_no_node_has_is_a_failed_connection() -> None:
     nodes = discovery("redis+cluster://one:1")
     with pytest.raises(ConnectionFailed):
         nodes.read_reply(("one", 1), [[SLOT + 1, 16383, [b"two", 2, b"id"]]])
+
+
+@pytest.mark.parametrize("endpoint", ["hostname", "unknown-endpoint"])
+async def test_the_nodes_of_a_cluster_without_hostnames_are_found(
+    tmp_path: Path, endpoint: str
+) -> None:
+    options = (
+        *("--cluster-enabled", "yes", "--cluster-port", str(free_port())),
+        *("--cluster-preferred-endpoint-type", endpoint),
+    )
+    with redis_server(tmp_path, options=options) as server, server.client() as client:
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        wait_until(lambda: b"cluster_state:ok" in execute(server, "CLUSTER", "INFO"))
+        [[_, _, [name, *_]]] = execute(server, "CLUSTER", "SLOTS")
+        assert name == (b"?" if endpoint == "hostname" else None)
+        log_options: dict[str, Any] = {
+            "prefix": "test",
+            "retention": Retention(events=1000, bytes=10**7, age=3600),
+            "timeout": 5,
+        }
+        url = f"redis+cluster://127.0.0.1:{server.port}"
+        drafts = [Draft(Event(topics=("a",), data="x"))]
+        async with RedisLog(url, **log_options) as log:
+            await log.append(drafts)
+        with closing(RedisSyncLog(url, **log_options)) as sync_log:
+            await asyncio.to_thread(sync_log.append, drafts)

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from notifications.log import embedded
-from tests.harness.servers import ROOT
+from tests.harness.warm import python_process
 
 HOLD = """
 import sys
@@ -71,9 +71,9 @@ class Holder:
     """Another process that uses the server."""
 
     def __init__(self, folder: Path) -> None:
-        self.popen = subprocess.Popen(
-            [sys.executable, "-c", HOLD, str(folder)],
-            cwd=ROOT,
+        self.popen = python_process(
+            *("-c", HOLD, str(folder)),
+            env=dict(os.environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -81,7 +81,7 @@ class Holder:
 
     def next_line(self) -> str:
         assert self.popen.stdout is not None
-        return self.popen.stdout.readline().strip()
+        return str(self.popen.stdout.readline()).strip()
 
     def leave(self) -> None:
         self.popen.communicate(timeout=30)

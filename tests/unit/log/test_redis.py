@@ -11,8 +11,9 @@ import pytest
 
 from notifications.errors import Unavailable
 from notifications.events import Event
-from notifications.log import script
+from notifications.log import script, sections
 from notifications.log.acks import HighWaterMarks
+from notifications.log.calls import MAX_CONNECTIONS
 from notifications.log.cursors import START, Cursor, format_position
 from notifications.log.entries import (
     EVERYONE,
@@ -25,7 +26,7 @@ from notifications.log.entries import (
     Retention,
 )
 from notifications.log.reader import Reader
-from notifications.log.redis import MAX_CONNECTIONS, RedisLog
+from notifications.log.redis import RedisLog
 from notifications.log.redis_sync import RedisSyncLog
 from tests.harness.servers import RedisServer, free_port, redis_server
 
@@ -307,7 +308,8 @@ async def test_an_acknowledged_event_that_is_gone_is_noticed_although_the_log_ha
         client.hset(META, "last", format_position(seen.cursor.position))
         since = drafts("since, by another publisher")
         retention = Retention(events=1000, bytes=10**7, age=3600)
-        call = script.append(script.Keys("test"), retention, since)
+        keys = script.Keys("test")
+        call = sections.append(keys, retention, [sections.section(keys, since)])
         client.execute_command(*script.as_eval(call))
     async with tailing(log, seen.cursor) as tail:
         assert await anext(tail) == Gap(ResetReason.LOG_LOST)
@@ -355,15 +357,12 @@ async def test_the_stream_is_trimmed_by_age_when_something_is_appended(
         assert state.epoch == (await log.state()).epoch
 
 
-async def test_many_publishers_at_once_share_few_connections(
-    redis: RedisServer, log_at: LogAt
-) -> None:
-    # The timeout of an append includes the time that it waits for a connection.
+async def test_many_calls_at_once_share_few_connections(redis: RedisServer, log_at: LogAt) -> None:
+    # The timeout of a call includes the time that it waits for a connection.
     with redis.client() as client:
         before = client.info("clients")["connected_clients"]
         async with log_at(redis, timeout=60) as log:
-            receipts = await asyncio.gather(*(log.append(drafts(i)) for i in range(300)))
-            assert len({receipt.cursor.position for [receipt] in receipts}) == 300
+            await asyncio.gather(*(log.ping() for _ in range(300)))
             assert client.info("clients")["connected_clients"] - before <= MAX_CONNECTIONS
 
 
@@ -476,3 +475,16 @@ async def test_entries_of_an_earlier_version_are_read_counted_and_never_overlook
 
 def batch_cursor(state: Cursor, batch: Batch) -> Cursor:
     return Cursor(state.epoch, batch.last)
+
+
+async def test_publications_at_the_same_time_are_one_call(
+    redis: RedisServer, log_at: LogAt
+) -> None:
+    async with log_at(redis, timeout=60) as log:
+        await log.append(drafts("connects"))
+        with redis.client() as client:
+            client.config_resetstat()
+            receipts = await asyncio.gather(*(log.append(drafts(i)) for i in range(100)))
+            assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 2
+    positions = [receipt.cursor.position for [receipt] in receipts]
+    assert positions == sorted(set(positions))

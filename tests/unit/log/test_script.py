@@ -1,15 +1,18 @@
 """The commands for Redis: Lua and Python agree about arguments and fields."""
 
-from typing import Any
-
 import pytest
 
-from notifications.errors import Unavailable
-from notifications.events import Event
-from notifications.log import script
+from notifications.events import Event, Swap
+from notifications.log import script, sections
 from notifications.log.cursors import Cursor, make_position
 from notifications.log.entries import Draft, Retention
-from notifications.log.layout import DRAFT_ARGUMENTS, ENTRY_FIELDS, OPTIONAL_FIELDS
+from notifications.log.layout import (
+    DRAFT_ARGUMENTS,
+    DRAFT_OPTIONS,
+    ENTRY_FIELDS,
+    OPTIONAL_FIELDS,
+    SECTION_ARGUMENTS,
+)
 from tests.harness.servers import RedisServer
 
 KEYS = script.Keys("script")
@@ -19,7 +22,8 @@ RETENTION = Retention(events=1000, bytes=10**7, age=3600)
 def append(redis: RedisServer, draft: Draft) -> list[bytes]:
     """Append a draft, and return the names and values of its entry."""
     with redis.client() as client:
-        client.execute_command(*script.as_eval(script.append(KEYS, RETENTION, [draft])))
+        call = sections.append(KEYS, RETENTION, [sections.section(KEYS, [draft])])
+        client.execute_command(*script.as_eval(call))
         client.response_callbacks.clear()
         [[_, fields]] = client.execute_command("XREVRANGE", KEYS.stream, "+", "-", "COUNT", 1)
     result: list[bytes] = fields
@@ -27,8 +31,10 @@ def append(redis: RedisServer, draft: Draft) -> list[bytes]:
 
 
 def test_an_entry_has_its_fields_in_the_order_of_the_layout(redis: RedisServer) -> None:
-    event = Event(topics=("a", "b"), data="x", type="paid", id="urn:1", retry=500)
-    fields = append(redis, Draft(event, skip=("user:1",)))
+    event = Event(
+        topics=("a", "b"), data="x", type="paid", id="urn:1", retry=500, swap=Swap("list")
+    )
+    fields = append(redis, Draft(event, skip=("user:1",), trace="00-1-2-01"))
     names = [name.decode() for name in fields[::2]]
     assert names == [*ENTRY_FIELDS, *OPTIONAL_FIELDS]
     values = dict(zip(names, fields[1::2], strict=True))
@@ -43,6 +49,8 @@ def test_an_entry_has_its_fields_in_the_order_of_the_layout(redis: RedisServer) 
         "form": b"text",
         "retry": b"500",
         "skip": b"user:1",
+        "trace": b"00-1-2-01",
+        "swap": b"inner #list",
     }
 
 
@@ -55,31 +63,62 @@ def test_an_entry_without_mark_and_skip_has_no_optional_fields(redis: RedisServe
 def test_a_repetition_differs_only_in_the_cursor_it_searches_after(keys: int) -> None:
     drafts = [Draft(Event(topics=("a",), data="x"), key=f"{i}") for i in range(keys)]
     drafts.append(Draft(Event(topics=("a",), data="x")))
-    command = script.append(KEYS, RETENTION, drafts)
-    repetition = script.repetition(command, Cursor("0123456789ab", make_position(7)))
-    differing = [pair for pair in zip(command, repetition, strict=True) if pair[0] != pair[1]]
+    section = sections.section(keys_of_one_epoch(), drafts)
+    repetition = sections.repetition(section, Cursor("0123456789ab", make_position(7)))
+    one, other = (
+        sections.append(keys_of_one_epoch(), RETENTION, [each]) for each in (section, repetition)
+    )
+    differing = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
     assert differing == [("", "0123456789ab 7-0")]
 
 
-def test_a_command_has_all_arguments_of_each_draft() -> None:
+def keys_of_one_epoch() -> script.Keys:
+    return script.Keys("script", lambda size: "ab" * size)
+
+
+def test_a_command_has_all_arguments_of_each_draft_and_of_each_section() -> None:
     drafts = [Draft(Event(topics=("a",), data="x")) for _ in range(3)]
-    one, three = (script.append(KEYS, RETENTION, drafts[:count]) for count in (1, 3))
-    assert len(three) - len(one) == 2 * len(DRAFT_ARGUMENTS)
+    one, three, three_sections = (
+        len(sections.append(KEYS, RETENTION, [sections.section(KEYS, some) for some in group]))
+        for group in ([drafts[:1]], [drafts], [[draft] for draft in drafts])
+    )
+    assert three - one == 2 * len((*DRAFT_ARGUMENTS, *DRAFT_OPTIONS))
+    assert three_sections - three == 2 * (1 + len(SECTION_ARGUMENTS))
 
 
 @pytest.mark.parametrize(
-    ("info", "policy"),
+    ("info", "policy", "breaks"),
     [
-        (b"# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n", "allkeys-lru"),
-        (b"# Memory\r\n", "unknown"),
+        (b"# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n", "allkeys-lru", "resets"),
+        (b"maxmemory_policy:volatile-ttl\r\n", "volatile-ttl", "idempotency keys"),
+        (b"maxmemory_policy:noeviction\r\n", "noeviction", None),
+        (b"# Memory\r\n", None, None),
     ],
 )
-def test_the_eviction_policy_is_read_from_info(info: bytes, policy: str) -> None:
-    assert script.eviction_policy(info) == policy
+def test_the_eviction_policy_is_read_from_info(
+    info: bytes, policy: str | None, breaks: str | None
+) -> None:
+    assert script.info_value(info, "maxmemory_policy") == policy
+    risk = script.eviction_risk(policy)
+    assert (risk is None) if breaks is None else (breaks in str(risk))
 
 
-@pytest.mark.parametrize(("error", "sent"), [(TimeoutError(), False), (TimeoutError(), True)])
-def test_an_error_after_sending_leaves_the_outcome_unknown(error: Any, sent: bool) -> None:
-    unavailable = script.unavailable(error, sent=sent)
-    assert isinstance(unavailable, Unavailable)
-    assert unavailable.outcome == ("unknown" if sent else "not_sent")
+def test_receipts_name_the_event_and_its_cursor_or_those_of_the_first_one() -> None:
+    drafts = [Draft(Event(topics=("a",), data="x", id=id)) for id in ("1", "2")]
+    epoch = b"0123456789ab"
+    reply = [b"kept", epoch, [b"7-0", [b"abcdef012345", b"5-3", b"first"]]]
+    new, duplicate = sections.read_receipts(reply, drafts)
+    assert (new.id, new.cursor_text, new.duplicate) == ("1", "1.0123456789ab.7-0", False)
+    assert new.cursor == Cursor("0123456789ab", make_position(7))
+    assert duplicate.duplicate
+    assert (duplicate.id, duplicate.cursor) == (
+        "first",
+        Cursor("abcdef012345", make_position(5, 3)),
+    )
+
+
+@pytest.mark.parametrize("position", [b"", b"7", b"7-x", b"7-0 8-0", b"-", b'"7-0"'])
+def test_a_receipt_that_is_no_position_is_not_read(position: bytes) -> None:
+    drafts = [Draft(Event(topics=("a",), data="x"))]
+    with pytest.raises(ValueError, match="no position"):
+        sections.read_receipts([b"kept", b"0123456789ab", [position]], drafts)

@@ -13,6 +13,7 @@ from notifications.management.doctor.target import ProbeStream, Target
 from notifications.management.doctor.verdicts import Grade, Verdict
 
 STREAM = "Content-Type: text/event-stream\r\n"
+AWAY = 'retry: 3000\nevent: stream.closing\ndata: {"reason":"origin_away"}\n\n'
 OPENING = "id: 1.a-0\nevent: stream.cursor\ndata: {}\n\n"
 
 
@@ -47,7 +48,8 @@ async def diagnosed(url: str) -> dict[str, Verdict]:
         ("1.1 504 No\r\n", "", "reach", "does not answer the proxy"),
         ("1.1 418 No\r\n", "", "reach", "Answered 418"),
         (f"1.0 200 OK\r\n{STREAM}", OPENING, "http", "HTTP/1.0"),
-        (f"1.1 200 OK\r\n{STREAM}", "retry: 3000\n\n", "first byte", "as it should"),
+        (f"1.1 200 OK\r\n{STREAM}", AWAY, "first byte", "as it should"),
+        (f"1.1 200 OK\r\n{STREAM}", "retry: 3000\n\n", "first byte", "some of them at once"),
         (f"1.1 200 OK\r\n{STREAM}", "", "first byte", "ended in good order"),
         (
             f"1.1 200 OK\r\n{STREAM}",
@@ -104,3 +106,11 @@ def test_the_topic_of_a_probe_is_used_by_no_one_else() -> None:
     topics = {Target("http://a", topic=topic, key=None, timeout=1).topic for topic in ("x", "x.")}
     assert len(topics) == 2
     assert all(topic.startswith("x.doctor-") for topic in topics)
+
+
+def test_behind_a_proxy_that_needs_authorization_the_key_has_its_own_header() -> None:
+    def credentials(url: str) -> dict[str, str]:
+        return Target(url, topic="demo", key="a-key", timeout=1).credentials
+
+    assert credentials("https://staging.example.com") == {"Authorization": "Bearer a-key"}
+    assert credentials("https://ada:password@staging.example.com") == {"X-API-Key": "a-key"}

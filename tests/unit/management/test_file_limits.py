@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from notifications.management.server.listener import (
+from notifications.management.kernel import (
     FEW_DESCRIPTORS,
     MAX_DESCRIPTORS,
     raise_descriptor_limit,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from notifications.management.server.launch import GC_THRESHOLDS, tune_garbage_collector
+from notifications.management.carillon.launch import GC_THRESHOLDS, tune_garbage_collector
 
 
 @pytest.fixture(autouse=True)

@@ -13,18 +13,24 @@ from pytest_django import Settings as DjangoSettings
 from notifications.log import script
 from notifications.log.entries import EVERYONE, ControlAction, ControlEntry
 from notifications.log.reader import Reader
+from notifications.publishing import control
 from notifications.publishing.control import ControlPublisher
 from notifications.publishing.pending_controls import MAX_SUBJECTS
 from tests.harness.servers import RedisServer, manage, redis_server
 
 DEADLINE_SECONDS = 20.0
+PUBLISH_TIMEOUT_SECONDS = 0.2
 KEYS = script.Keys("carillon")
 
 
 @pytest.fixture
 def server(tmp_path: Path, settings: DjangoSettings) -> Iterator[RedisServer]:
     with redis_server(tmp_path) as server:
-        settings.CARILLON = {"LOG": "redis", "REDIS_URL": server.url, "PUBLISH_TIMEOUT": 0.2}
+        settings.CARILLON = {
+            "LOG": "redis",
+            "REDIS_URL": server.url,
+            "PUBLISH_TIMEOUT": PUBLISH_TIMEOUT_SECONDS,
+        }
         yield server
 
 
@@ -165,3 +171,21 @@ else:
 def test_a_forked_process_has_a_publisher_too(server: RedisServer, tmp_path: Path) -> None:
     manage("shell", "--no-imports", "-c", FORK, redis_url=server.url, folder=tmp_path / "site")
     assert sorted(subjects(server)) == ["user:1", "user:2", "user:3"]
+
+
+def test_where_no_threads_run_the_sender_appends_and_waits_no_longer_than_a_publication(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "threads_run", lambda: False)
+    publisher = ControlPublisher()
+    publisher.send(entry(1))
+    assert subjects(server) == ["user:1"]
+    server.pause()
+    started_at = time.monotonic()
+    publisher.send(entry(2))
+    assert time.monotonic() - started_at < PUBLISH_TIMEOUT_SECONDS + 1
+    server.resume()
+    publisher.send(entry(3))
+    assert set(subjects(server)) >= {"user:1", "user:2", "user:3"}
+    assert publisher.flush(0)
+    assert publisher._thread is None

@@ -9,7 +9,7 @@ import pytest
 from django.test import AsyncClient
 from pytest_django import Settings as DjangoSettings
 
-from notifications.telemetry.audit import log_event
+from notifications.telemetry.audit import logger
 from tests.harness.django_client import AUTHORIZED, post, subscribed
 
 pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")
@@ -98,7 +98,7 @@ async def test_a_request_that_cannot_be_understood_is_not_in_the_audit(
 
 def test_no_name_can_be_mistaken_for_another_field_or_line(audited: Lines) -> None:
     evil = 'a b=c "d"\u2028e,f'
-    log_event(logging.INFO, "x", by=evil, topics=[evil, "plain", "ü"])
+    logger.info("x", by=evil, topics=[evil, "plain", "ü"])
     [line] = audited()
     quoted = json.dumps(evil)
     assert line == f'x by={quoted} topics={quoted},plain,"\\u00fc"'
@@ -108,7 +108,7 @@ def test_no_name_can_be_mistaken_for_another_field_or_line(audited: Lines) -> No
 def test_of_many_topics_the_line_has_the_first_and_the_record_has_all(
     audited: Lines, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log_event(logging.INFO, "x", topics=[str(number) for number in range(15)])
+    logger.info("x", topics=[str(number) for number in range(15)])
     assert audited() == ["x topics=0,1,2,3,4,5,6,7,8,9,+5"]
     [record] = caplog.records
     fields: Any = vars(record)["fields"]
@@ -117,7 +117,7 @@ def test_of_many_topics_the_line_has_the_first_and_the_record_has_all(
 
 
 def test_no_field_contains_a_secret(audited: Lines, caplog: pytest.LogCaptureFixture) -> None:
-    log_event(logging.INFO, "x", topics=[WRONG_KEY])
+    logger.info("x", topics=[WRONG_KEY])
     assert WRONG_KEY not in audited()[0]
     assert WRONG_KEY not in str(vars(caplog.records[0]))
 

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import re
+import time
 from math import isnan
 from typing import Any
 
+import psutil
 import pytest
 from django.db import OperationalError
 from django.test import AsyncClient
@@ -16,6 +18,7 @@ from notifications.errors import Unavailable
 from notifications.hub import metrics_exporter, runtime
 from notifications.hub.hub import Hub
 from notifications.hub.metrics_exporter import MetricsExporter
+from notifications.hub.quotas import descriptor_limit
 from notifications.hub.subscribers import CloseReason, Start
 from notifications.hub.window import Window
 from notifications.log.cursors import Cursor, make_position
@@ -198,6 +201,16 @@ async def test_a_request_without_the_key_is_unauthenticated(
 
 
 @pytest.mark.usefixtures("key")
+async def test_behind_a_proxy_with_basic_auth_the_key_has_another_header(
+    async_client: AsyncClient,
+) -> None:
+    headers = {"Authorization": "Basic c3RhZ2luZzp4", "X-API-Key": KEY}
+    assert (await async_client.get("/metrics", headers=headers)).status_code == 200
+    headers = {"Authorization": f"Basic c3RhZ2luZzp4,Bearer {KEY}"}
+    assert (await async_client.get("/metrics", headers=headers)).status_code == 200
+
+
+@pytest.mark.usefixtures("key")
 async def test_other_methods_are_not_allowed(async_client: AsyncClient) -> None:
     refused = answer(await async_client.post("/metrics", headers=AUTHORIZATION))
     assert refused.is_problem(405, "method-not-allowed")
@@ -216,7 +229,9 @@ async def test_without_prometheus_client_the_problem_names_the_remedy(
 
 
 @pytest.mark.usefixtures("key")
-async def test_every_metric_of_the_dashboard_exists(async_client: AsyncClient) -> None:
+async def test_every_metric_of_the_dashboard_and_the_alerts_exists(
+    async_client: AsyncClient,
+) -> None:
     runtime.start()
     process_counters.closed["x"] += 0
     existing = {name.partition(":")[0] for name in await scrape(async_client)}
@@ -228,11 +243,30 @@ async def test_every_metric_of_the_dashboard_exists(async_client: AsyncClient) -
         for name in re.findall(r"carillon_\w+", target["expr"])
     }
     assert len(used) >= 12
+    used |= set(re.findall(r"carillon_\w+", (ROOT / "docs/alerts.yml").read_text()))
     families = (ROOT / "notifications/telemetry/metrics.py").read_text()
     labelled = {
         f"{name}_total" for name in re.findall(r'Counter\("(carillon_\w+)", "[^"]*", \[', families)
     }
     assert used - existing - labelled == set()
+
+
+@pytest.mark.usefixtures("key")
+async def test_what_the_process_uses_is_measured_beside_its_limits(
+    async_client: AsyncClient, settings: DjangoSettings
+) -> None:
+    settings.CARILLON = {**settings.CARILLON, "MAX_STREAMS": 70}
+    assert await runtime.start().wait_ready(timeout=DEADLINE_SECONDS)
+    samples = await scrape(async_client)
+    process = psutil.Process()
+    assert 0 < samples["carillon_process_cpu_seconds_total"] <= time.process_time()
+    rss = process.memory_info().rss
+    assert samples["carillon_process_resident_bytes"] == pytest.approx(rss, rel=0.2)
+    assert samples["carillon_streams_limit"] == 70
+    assert samples["carillon_process_descriptors_limit"] == descriptor_limit()
+    descriptors = samples["carillon_process_descriptors"]
+    # NaN before Linux 6.2
+    assert isnan(descriptors) or descriptors == pytest.approx(process.num_fds(), abs=10)
 
 
 @pytest.mark.usefixtures("key")

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from notifications.telemetry import redaction
+from notifications.telemetry.logs import logger as events
 from notifications.telemetry.redaction import ACCESS_LOGGERS, install, redacted
 
 KEY = "crl_abcdefgh_" + "a" * 43
@@ -99,3 +101,23 @@ def test_installing_the_filter_again_changes_nothing() -> None:
     before = {name: list(logging.getLogger(name).filters) for name in ACCESS_LOGGERS}
     install()
     assert {name: logging.getLogger(name).filters for name in ACCESS_LOGGERS} == before
+
+
+def test_the_fields_of_our_own_lines_are_searched_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[str] = []
+
+    def counted(text: str) -> str:
+        searched.append(text)
+        return redacted(text)
+
+    monkeypatch.setattr(redaction, "redacted", counted)
+    with caplog.at_level(logging.INFO, logger="carillon"):
+        events.info("a.b", by=f"Bearer {KEY}", topics=["x"], count=2)
+        assert searched == []
+        assert KEY not in caplog.text
+        # A hint and another's line have not been searched before.
+        events.info("a.b", hint="about it", by="x")
+        logging.getLogger("carillon").info("by=%s", "x")
+    assert len(searched) == 4

@@ -10,9 +10,13 @@ from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
+from pydantic_core import from_json
 from pytest_django import Settings as DjangoSettings
 
 from notifications.errors import BadRequest, CarillonError, Invalid, TooLarge, UnsupportedMediaType
+from notifications.events import Event
+from notifications.views import bodies
 from notifications.views.bodies import PublishRequest, parse_publish_request
 from tests.harness.django_client import FORM, JSON, NDJSON
 
@@ -158,6 +162,45 @@ def test_every_fault_of_an_event_is_reported() -> None:
 @pytest.mark.parametrize("body", ["text", 7, None, True])
 def test_an_event_that_is_no_object_is_a_fault(body: Any) -> None:
     assert faults(body) == [(0, None, "An event is a JSON object.")]
+
+
+# Without pydantic
+
+VALUES = st.recursive(
+    st.sampled_from([None, True, 0, 500, 1.0, "500", "", "a", "é\n"]) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner),
+    max_leaves=3,
+)
+CONTENTS = VALUES | st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(
+        ["topic", "data", "type", "id", "retry", "idempotency_key", "channel"],
+        st.text(max_size=3) | st.none() | st.integers(400, 600) | VALUES,
+    ),
+)
+
+
+@given(CONTENTS)
+@hypothesis_settings(max_examples=500)
+def test_what_needs_no_conversion_is_read_as_pydantic_reads_it(content: Any) -> None:
+    content = from_json(json.dumps(content).encode())
+    plain = bodies._plain_fields(content)
+    try:
+        converted = bodies._converted_fields(content)
+    except ValidationError:
+        assert plain is None
+    else:
+        assert plain is None or repr(plain) == repr(converted)
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_an_event_of_a_batch_is_the_event_that_its_constructor_makes(count: int) -> None:
+    fields = {"data": {"n": [1, "é"]}, "type": "note", "retry": 3000}
+    publications = read([{"topic": ["a", "b"], **fields}] * count).publications
+    assert len({publication.event.id for publication in publications}) == count
+    for event in (publication.event for publication in publications):
+        expected = Event(topics=("a", "b"), id=event.id, **fields)  # type: ignore[arg-type]
+        assert (event, event.encoded) == (expected, expected.encoded)
 
 
 # JSON

@@ -45,6 +45,9 @@ async def refused(client: AsyncClient, target: str, status: int, code: str, **he
     [
         ("", "Name at least one topic"),
         ("topic=", "cannot be empty"),
+        ("topics=demo.a,demo.b", "no parameter topics: write ?topic=first&topic=second"),
+        ("topic=demo.*", "is a pattern, and a stream names its topics"),
+        ("topic=demo.a&topic=*", "is a pattern"),
         ("topic=demo.a&topic=", "cannot be empty"),
         ("topic=demo.%0A", "control character"),
         ("topic=demo.%00", "control character"),
@@ -269,11 +272,10 @@ def test_under_wsgi_the_stream_is_refused_instead_of_hanging(client: Client) -> 
 # Temporary refusals, which are sent in the stream
 
 
-def closing_reason(response: Any) -> str:
+async def closing_reason(response: Any) -> str:
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/event-stream"
-    assert not response.streaming
-    (event,) = Decoder().feed(response.content)
+    (event,) = Decoder().feed(await anext(aiter(response.streaming_content)))
     assert event.type == "stream.closing"
     assert event.id == ""
     assert event.retry is not None
@@ -291,7 +293,7 @@ async def test_while_the_window_is_not_loaded_the_stream_closes_at_once(
         "REDIS_URL": NOWHERE.format(port=free_port()),
     }
     monkeypatch.setattr(events, "READY_TIMEOUT_SECONDS", 0.01)
-    assert closing_reason(await async_client.get("/events/?topic=demo.a")) == "starting"
+    assert await closing_reason(await async_client.get("/events/?topic=demo.a")) == "starting"
 
 
 async def test_while_the_process_drains_the_stream_closes_at_once(
@@ -300,7 +302,7 @@ async def test_while_the_process_drains_the_stream_closes_at_once(
     running = runtime.start()
     assert await running.wait_ready(timeout=5)
     await running.drain(over=0)
-    assert closing_reason(await async_client.get("/events/?topic=demo.a")) == "draining"
+    assert await closing_reason(await async_client.get("/events/?topic=demo.a")) == "draining"
 
 
 async def test_while_sessions_cannot_be_read_the_stream_closes_at_once(
@@ -311,7 +313,7 @@ async def test_while_sessions_cannot_be_read_the_stream_closes_at_once(
 
     monkeypatch.setattr("notifications.access.identities.session.authenticate_session", away)
     response = await async_client.get("/events/?topic=user.1")
-    assert closing_reason(response) == "user_unknown"
+    assert await closing_reason(response) == "user_unknown"
 
 
 async def test_public_topics_need_no_database(async_client: AsyncClient) -> None:

@@ -9,7 +9,7 @@ from notifications.views import health
 from tests.harness.django_client import answer
 from tests.harness.servers import RedisServer, free_port
 
-pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")
+pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends", "known_tables")
 
 
 def use_redis(settings: DjangoSettings, url: str) -> None:

@@ -1,5 +1,7 @@
 """The page at `/`: the topic it offers, its form, and its security headers."""
 
+import re
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
@@ -9,7 +11,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_a_visitor_is_offered_the_first_public_topic(client: Client) -> None:
-    assert 'data-default-topic="demo.chat"' in client.get("/").content.decode()
+    assert 'data-default-topic="demo.hello"' in client.get("/").content.decode()
 
 
 def test_without_public_topics_a_user_is_offered_their_own_and_others_none(
@@ -64,3 +66,15 @@ def test_every_page_has_security_headers_without_any_middleware_for_them(
     assert response["Cross-Origin-Opener-Policy"] == "same-origin"
     assert response["X-Frame-Options"] == "DENY"
     assert "no-store" in response["Cache-Control"]
+
+
+def test_each_visitor_gets_the_links_that_lead_somewhere_for_them(client: Client) -> None:
+    def links() -> list[str]:
+        page = client.get("/").content.decode()
+        return re.findall(r'href="([^"]*)"', page[page.index('<nav aria-label="More"') :])
+
+    assert links() == ["/examples/", "/openapi.json", "/docs/"]
+    client.force_login(User.objects.create_user("ada"))
+    assert links() == ["/examples/", "/inbox/page/", "/openapi.json", "/docs/"]
+    client.force_login(User.objects.create_user("root", is_staff=True))
+    assert links() == ["/examples/", "/inbox/page/", "/admin/", "/openapi.json", "/docs/"]

@@ -20,10 +20,12 @@ ERRORS = [
     (errors.BadRequest("d"), 400, "bad-request"),
     (errors.Unauthenticated("d"), 401, "unauthenticated"),
     (errors.Forbidden("d"), 403, "forbidden"),
+    (errors.UserChanged("d"), 403, "user-changed"),
     (errors.NotFound("d"), 404, "not-found"),
     (errors.MethodNotAllowed("d", allowed=["GET"]), 405, "method-not-allowed"),
     (errors.NotAcceptable("d"), 406, "not-acceptable"),
     (errors.TooLarge("d"), 413, "too-large"),
+    (errors.NoRoom("d"), 507, "no-room"),
     (errors.TargetTooLong("d"), 414, "uri-too-long"),
     (errors.UnsupportedMediaType("d"), 415, "unsupported-media-type"),
     (errors.Invalid("d"), 422, "invalid"),
@@ -32,6 +34,7 @@ ERRORS = [
     (errors.CarillonError("d"), 500, "error"),
     (errors.NeedsAsgi("d"), 501, "needs-asgi"),
     (errors.Unavailable("d", outcome="unknown"), 503, "unavailable"),
+    (errors.DatabaseAway("d"), 503, "database-away"),
     (errors.NotReady("d"), 503, "not-ready"),
     (errors.OutboxLate("d"), 503, "outbox-late"),
     (errors.NotInstalled("d"), 501, "not-installed"),
@@ -173,6 +176,18 @@ def test_the_project_has_these_handlers(path: str, headers: dict[str, str], stat
     response = Client(raise_request_exception=False).get(path, headers=headers)
     assert response.status_code == status
     assert response.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/html"])
+def test_a_host_that_is_not_allowed_learns_the_setting_and_not_its_value(
+    settings: DjangoSettings, accept: str
+) -> None:
+    settings.ALLOWED_HOSTS = ["internal.example.com"]
+    headers = {"Host": "elsewhere.example.com", "Accept": accept}
+    response = Client(raise_request_exception=False).get("/events/", headers=headers)
+    assert response.status_code == 400
+    assert "The setting ALLOWED_HOSTS does not have the host" in response.content.decode()
+    assert "internal" not in response.content.decode()
 
 
 def test_an_error_in_the_settings_is_a_problem_too(

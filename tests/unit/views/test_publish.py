@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import Permission, User
 from django.db import OperationalError
-from django.http import HttpRequest
+from django.http import HttpRequest, JsonResponse
 from django.test import AsyncClient, Client
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -358,6 +358,18 @@ async def test_a_key_of_a_request_differs_from_the_same_key_of_an_event(
 ) -> None:
     assert (await by_header(async_client, EVENT, "k")).status == 201
     assert (await by_field(async_client, EVENT, "k")).status == 201
+
+
+async def test_an_answer_has_the_bytes_that_django_makes_of_its_values(
+    async_client: AsyncClient,
+) -> None:
+    batch = [EVENT, {**EVENT, "id": '"é\\'}, {**EVENT, "topic": ['demo."é', "demo.a"]}]
+    keyed = [{**EVENT, "idempotency_key": "k", "id": "ü"}] * 2
+    for body in (EVENT, keyed[0], batch + keyed):
+        response = await async_client.post("/publish/", body, JSON, headers=AUTHORIZED)
+        assert response.content == JsonResponse(response.json()).content
+        assert response["Content-Type"] == "application/json"
+    assert [event["id"] for event in response.json()["events"][1::2]] == ['"é\\', "ü"]
 
 
 async def test_in_one_batch_a_repeated_key_is_a_duplicate(async_client: AsyncClient) -> None:

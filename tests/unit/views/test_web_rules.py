@@ -5,7 +5,7 @@ from django.test import AsyncClient, Client
 
 from tests.harness.django_client import AUTHORIZED, JSON
 
-pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")
+pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends", "known_tables")
 
 EVENT = b'{"topic": "demo.a", "data": "x"}'
 

@@ -57,7 +57,7 @@ async def test_a_header_counts_before_a_link_and_a_link_before_a_session() -> No
 async def test_invalid_credentials_are_refused_even_for_public_topics(
     path: str,
 ) -> None:
-    headers = {} if "link" in path else bearer("nonsense")
+    headers = {} if "link" in path else bearer("crl_nonsense")
     with pytest.raises(Unauthenticated):
         await authorize_subscribe(request_of(ADA, path, **headers), ("demo.a",))
 

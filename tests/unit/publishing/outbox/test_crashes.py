@@ -3,7 +3,6 @@
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from contextlib import ExitStack, closing
@@ -14,9 +13,11 @@ from pytest_django import Settings as DjangoSettings
 from notifications import publish_outbox, publish_outbox_many
 from notifications.events import Event
 from notifications.publishing.outbox.relay import RELEASED_KEY_SECONDS
+from tests.harness.databases import Database
 from tests.harness.manage import carillon_process
-from tests.harness.servers import ROOT, RedisServer
-from tests.unit.publishing.outbox.conftest import LEASE_SECONDS, Database
+from tests.harness.servers import RedisServer
+from tests.harness.warm import python_process
+from tests.unit.publishing.outbox.conftest import LEASE_SECONDS
 from tests.unit.publishing.outbox.reading import DEADLINE_SECONDS, Published, relaying, wait_until
 
 BUSY_MACHINE_SECONDS = 10.0
@@ -25,9 +26,8 @@ BUSY_MACHINE_SECONDS = 10.0
 def crash(environment: dict[str, str], *moments: str) -> None:
     """Run a process for each moment, all at the same time."""
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.unit.publishing.outbox.crashing", moment],
-            cwd=ROOT,
+        python_process(
+            *("-m", "tests.unit.publishing.outbox.crashing", moment),
             env=environment,
             stderr=subprocess.PIPE,
         )

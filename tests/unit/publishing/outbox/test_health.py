@@ -17,7 +17,7 @@ from notifications.models import OutboxEvent
 from notifications.publishing import outbox
 from notifications.publishing.outbox import table
 from notifications.publishing.outbox.lease import Lease
-from tests.unit.publishing.outbox.conftest import Database
+from tests.harness.databases import Database
 
 pytestmark = pytest.mark.usefixtures("published")
 

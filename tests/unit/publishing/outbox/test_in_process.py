@@ -13,9 +13,9 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications import publish_outbox
 from notifications.hub import runtime
+from tests.harness.databases import Database
 from tests.harness.event_source import subscribe
 from tests.harness.servers import SERVERS, RedisServer
-from tests.unit.publishing.outbox.conftest import Database
 from tests.unit.publishing.outbox.reading import Published, wait_until
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -8,7 +8,7 @@ from django.db.models import F
 from notifications import publish_outbox
 from notifications.models import OutboxLease
 from notifications.publishing.outbox.lease import Lease
-from tests.unit.publishing.outbox.conftest import Database
+from tests.harness.databases import Database
 from tests.unit.publishing.outbox.reading import Published, relaying, wait_until
 
 

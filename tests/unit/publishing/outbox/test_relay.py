@@ -11,14 +11,15 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications import Event, publish_outbox, publish_outbox_many
 from notifications.conf import get_settings
-from notifications.log import script
+from notifications.log import sections
+from notifications.log.calls import run
 from notifications.log.factory import open_relay_log
 from notifications.log.redis_sync import RedisSyncLog
 from notifications.publishing import outbox
 from notifications.publishing.outbox import table
 from notifications.telemetry.counters import process_counters
+from tests.harness.databases import Database
 from tests.harness.servers import RedisServer, free_port, redis_server
-from tests.unit.publishing.outbox.conftest import Database
 from tests.unit.publishing.outbox.reading import (
     DEADLINE_SECONDS,
     Published,
@@ -107,7 +108,7 @@ def test_each_topic_keeps_the_order_of_its_transactions_while_others_write(
     }
 
 
-@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+@pytest.mark.parametrize("database", ["postgres", "maria"], indirect=True)
 def test_a_row_whose_transaction_commits_after_that_of_a_later_row_is_published_too(
     database: Database, published: Published
 ) -> None:
@@ -202,8 +203,9 @@ def test_an_event_that_a_repetition_has_published_is_recognised(
     sync_log = open_relay_log(get_settings())
     assert isinstance(sync_log, RedisSyncLog)
     [row] = table.oldest(database.alias, 1)
-    call = script.append(sync_log._keys, sync_log._retention, [row.draft()])
-    sync_log._call(script.repetition(call, None), timeout=DEADLINE_SECONDS)
+    calls = sync_log._calls
+    section = sections.repetition(sections.section(calls._keys, [row.draft()]), None)
+    run(calls._append([section], DEADLINE_SECONDS))
     assert published.data() == ["a"]
     with relaying(database.alias):
         wait_until(lambda: not database.waiting)

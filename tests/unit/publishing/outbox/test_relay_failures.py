@@ -14,8 +14,8 @@ from notifications.log.redis_sync import RedisSyncLog
 from notifications.models import OutboxEvent
 from notifications.publishing import outbox
 from notifications.publishing.outbox.relay import MAX_ROW_FAILURES
+from tests.harness.databases import Database
 from tests.harness.servers import RedisServer
-from tests.unit.publishing.outbox.conftest import Database
 from tests.unit.publishing.outbox.reading import (
     DEADLINE_SECONDS,
     Published,

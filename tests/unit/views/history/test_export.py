@@ -16,6 +16,7 @@ from notifications.hub.grants import Grant
 from notifications.hub.subscribers import CloseReason
 from notifications.log.base import Log
 from notifications.log.cursors import START, Cursor, Position, make_position
+from notifications.log.ended import Recalled
 from notifications.log.entries import (
     Batch,
     ControlAction,
@@ -57,6 +58,12 @@ class ScriptedLog(Log):
         return Cursor(self.epoch, make_position(10))
 
     async def append(self, drafts: Any) -> list[Receipt]:
+        raise NotImplementedError
+
+    async def remember(self, ended: Any, *, seconds: float) -> None:
+        raise NotImplementedError
+
+    async def recall(self, names: Any) -> list[Recalled | None]:
         raise NotImplementedError
 
     async def read(self, *, until: Position, after: Position = START) -> AsyncGenerator[Batch]:

@@ -1,0 +1,1 @@
+"""A channel of django-generic-notifications: what it sends comes into the inbox too."""

@@ -1,0 +1,3 @@
+"""The version of this package, which `pyproject.toml` repeats for the wheel."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,158 @@
+"""The kinds of notifications: declared once, in the module `kinds` of an application.
+
+from notifications.inbox import kind
+
+kind("order.paid", text="Order {{ number }} was paid.", category="orders")
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import Promise
+
+from notifications.errors import Invalid
+from notifications.inbox.states import MAX_CATEGORY_CHARACTERS, MAX_NAME_CHARACTERS, Priority
+
+if TYPE_CHECKING:
+    from notifications.inbox.models import Notification
+
+type Text = str | Promise
+type MakeContext = Callable[[Notification], Mapping[str, Any]]
+
+_NAME = re.compile(r"[\w.:-]+", re.ASCII)
+
+_kinds: dict[str, "Kind"] = {}
+_families: dict[str, "Callable[[str], Kind]"] = {}
+_categories: dict[str, "Category"] = {}
+
+
+@dataclass(eq=False)
+class Kind:
+    """A kind of notification: how it reads, and what it is about.
+
+    As a decorator it takes a function that gets the notification and returns what its template
+    needs in addition to the `params`.
+    """
+
+    name: str
+    template: str = ""
+    text: Text = ""
+    category: str = ""
+    priority: Priority = Priority.NORMAL
+    make_context: "MakeContext | None" = field(default=None, init=False)
+
+    def __call__(self, function: "MakeContext") -> "MakeContext":
+        self.make_context = function
+        return function
+
+
+def kind(
+    name: str,
+    *,
+    template: str = "",
+    text: Text = "",
+    category: str = "",
+    priority: Priority = Priority.NORMAL,
+) -> Kind:
+    """Declare a kind of notification by its `template`, or by the template's source in `text`.
+
+    Both are rendered with the `params` of the notification, its `actor`, `target` and `url`, when
+    somebody reads it and in that person's language: let `text` be a `gettext_lazy`. Values are
+    escaped, as in every template. Raises `ImproperlyConfigured` for a kind that is declared twice
+    or without words.
+    """
+    if not _NAME.fullmatch(name) or len(name) > MAX_NAME_CHARACTERS:
+        raise ImproperlyConfigured(
+            f"{name!r} is no name of a kind: it has up to {MAX_NAME_CHARACTERS} letters, digits, "
+            "and characters of . _ : -"
+        )
+    if len(category) > MAX_CATEGORY_CHARACTERS:
+        raise ImproperlyConfigured(f"A category has at most {MAX_CATEGORY_CHARACTERS} characters.")
+    if bool(template) == bool(text):
+        raise ImproperlyConfigured(f"The kind {name!r} needs a template or a text, and not both.")
+    declared = Kind(name, template, text, category, priority)
+    known = _kinds.get(name)
+    # A module that is loaded again declares the same once more.
+    if known is not None and (known.template, known.text) != (template, text):
+        raise ImproperlyConfigured(f"The kind {name!r} is declared twice.")
+    _kinds[name] = declared
+    return declared
+
+
+@dataclass(frozen=True)
+class Category:
+    """What the notifications of a category have in common."""
+
+    name: str
+    keep: timedelta | None = None
+
+
+def category(name: str, *, keep: timedelta | None = None) -> Category:
+    """Declare for how long the notifications of a category are kept, if not for `INBOX_AGE`.
+
+    A category that is no more than a word for its kinds needs no declaration.
+    """
+    declared = _categories[name] = Category(name, keep)
+    return declared
+
+
+def categories() -> Collection[Category]:
+    """The declared categories."""
+    return _categories.values()
+
+
+def kinds() -> Collection[Kind]:
+    """The kinds that are declared, and those of a family that were needed so far."""
+    return _kinds.values()
+
+
+def find_kind(name: str) -> Kind | None:
+    found = _kinds.get(name)
+    if found is None and (make := _families.get(name.partition(".")[0])) is not None:
+        found = _kinds[name] = make(name)
+    return found
+
+
+def family(prefix: str, make: Callable[[str], Kind]) -> None:
+    """Have `make` declare the kinds whose names begin with `prefix` and a dot, each when needed."""
+    _families[prefix] = make
+    for name in [name for name in _kinds if name.startswith(f"{prefix}.")]:
+        del _kinds[name]
+
+
+def get_kind(name: str) -> Kind:
+    """Raises `Invalid`, which names the nearest kind that is declared."""
+    found = find_kind(name)
+    if found is None:
+        near = get_close_matches(name, _kinds, n=1)
+        meant = f" Did you mean {near[0]!r}?" if near else ""
+        raise Invalid(
+            f"No kind {name!r} is declared.{meant} Declare it in the module kinds.py of an "
+            f'application: kind("{name}", text="…").',
+            field="kind",
+        )
+    return found
+
+
+MESSAGE = kind("message", text="{{ text }}")
+"""The kind for a start: `notify(user, "message", {"text": "Hello"})`."""
+
+# Of other packages: `importing` has their rows, and `compat` what they send.
+
+COMMUNITY = kind("community", template="carillon/inbox/community.html")
+GENERIC = "generic"
+
+
+def generic_kind(name: str) -> Kind:
+    """The kind of a type of django-generic-notifications, with the category of the same name."""
+    type = name.removeprefix(f"{GENERIC}.")
+    text = "{% firstof text fallback subject %}"
+    return Kind(name, text=text, category=type[:MAX_CATEGORY_CHARACTERS])
+
+
+family(GENERIC, generic_kind)

@@ -1,0 +1,54 @@
+"""The language in which somebody is told of a notification while no page asks for one."""
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from django.utils.module_loading import import_string
+
+from notifications.conf import get_settings
+
+if TYPE_CHECKING:
+    from notifications.inbox.models import Notification
+
+
+def languages_of(notifications: "Iterable[Notification]", using: str) -> list[str]:
+    """The language of each one's recipient, by at most one query."""
+    listed = list(notifications)
+    language_of = language_function()
+    if language_of is None:
+        return [django_settings.LANGUAGE_CODE] * len(listed)
+    users = get_user_model()._default_manager.db_manager(using)  # noqa: SLF001 - documented
+    recipients = users.in_bulk({row.recipient_id for row in listed})
+    return [
+        language_of(user) or django_settings.LANGUAGE_CODE
+        if (user := recipients.get(row.recipient_id))
+        else django_settings.LANGUAGE_CODE
+        for row in listed
+    ]
+
+
+@cache
+def language_function() -> Callable[[Any], str | None] | None:
+    """The function of `CARILLON["INBOX_LANGUAGE"]`. Raises `ImproperlyConfigured`."""
+    path = get_settings().INBOX_LANGUAGE
+    if path is None:
+        return None
+    try:
+        function: Callable[[Any], str | None] = import_string(path)
+    except ImportError as error:
+        raise ImproperlyConfigured(f"CARILLON['INBOX_LANGUAGE']: {error}") from error
+    if not callable(function):
+        raise ImproperlyConfigured(f"CARILLON['INBOX_LANGUAGE']: {path} is no function.")
+    return function
+
+
+@receiver(setting_changed)
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == "CARILLON":
+        language_function.cache_clear()

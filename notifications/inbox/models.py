@@ -1,0 +1,104 @@
+"""The rows of the inbox: notifications, and the last number that one was given."""
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.contrib.contenttypes.fields import GenericForeignKey
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+from django.utils import timezone
+
+from notifications.events import compact_json
+from notifications.inbox.states import (
+    MAX_CATEGORY_CHARACTERS,
+    MAX_NAME_CHARACTERS,
+    Priority,
+    State,
+)
+from notifications.models import JsonTextField
+
+MAX_KEY_CHARACTERS = 190
+"""Of `group` and `replaces`: an index of MariaDB takes 191 characters beside a primary key."""
+MAX_URL_CHARACTERS = 2_000
+
+
+class ParamsField(JsonTextField):
+    """A dict, stored as JSON text in any database, with the types that Django's encoder knows."""
+
+    def get_prep_value(self, value: Any) -> str:
+        return compact_json(value)
+
+
+class Notification(models.Model):
+    """What one person is told, and what became of it.
+
+    Change notifications by `notify`, `mark` and `withdraw`: each change is also an event, so that
+    every page of the person shows it. `version` grows with each change.
+
+    `number` is the place in the person's list, which the relay gives when it publishes the
+    notification: ids and times do not follow the order of commits. Until then the notification is
+    `pending` and in no list; one that is replaced keeps its place meanwhile.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    recipient = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False
+    )
+    number = models.BigIntegerField(null=True, editable=False)
+    pending = models.BooleanField(default=True, editable=False)
+    version = models.PositiveIntegerField(default=1, editable=False)
+    state = models.PositiveSmallIntegerField(choices=State.choices, default=State.UNSEEN)
+    kind = models.CharField(max_length=MAX_NAME_CHARACTERS)
+    category = models.CharField(max_length=MAX_CATEGORY_CHARACTERS, blank=True)
+    priority = models.PositiveSmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
+    params = ParamsField(default=dict, blank=True)
+    actor_type = models.ForeignKey(ContentType, models.SET_NULL, null=True, related_name="+")
+    actor_id = models.CharField(max_length=255, blank=True)
+    actor = GenericForeignKey("actor_type", "actor_id")
+    target_type = models.ForeignKey(
+        ContentType, models.SET_NULL, null=True, related_name="+", db_index=False
+    )
+    target_id = models.CharField(max_length=255, blank=True)
+    target = GenericForeignKey("target_type", "target_id")
+    url = models.CharField(max_length=MAX_URL_CHARACTERS, blank=True)
+    group = models.CharField(max_length=MAX_KEY_CHARACTERS, blank=True)
+    # Null where it replaces nothing, since only nulls may be many.
+    replaces = models.CharField(max_length=MAX_KEY_CHARACTERS, null=True)  # noqa: DJ001
+    created_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(null=True)
+    read_at = models.DateTimeField(null=True)
+    archived_at = models.DateTimeField(null=True)
+    withdrawn_at = models.DateTimeField(null=True)
+    expired_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["recipient", "replaces"], name="carillon_one_to_replace"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["recipient", "number"], name="carillon_list"),
+            models.Index(fields=["recipient", "state", "category"], name="carillon_counts"),
+            models.Index(fields=["target_type", "target_id"], name="carillon_target"),
+            models.Index(fields=["created_at"], name="carillon_created"),
+            models.Index(fields=["expires_at"], name="carillon_expires"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} for {self.recipient_id}"
+
+
+class LastNumber(models.Model):
+    """The last `number` that the relay of this database has given to a notification: one row."""
+
+    number = models.BigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.number)

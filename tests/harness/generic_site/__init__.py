@@ -1,0 +1,1 @@
+"""A site with django-generic-notifications, whose notifications come into the inbox too."""

@@ -1,0 +1,14 @@
+from pathlib import Path
+
+from config.settings import *  # noqa: F403
+
+INSTALLED_APPS = [
+    *INSTALLED_APPS,  # noqa: F405
+    "generic_notifications",
+    "notifications.compat.generic",
+    "tests.harness.generic_site",
+]
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": Path.cwd() / "site.sqlite3"}
+}
+CARILLON = {"LOG": "memory"}

@@ -1,0 +1,18 @@
+"""The project's settings with `inbox_site` as its URLs, in the language that a browser asks for.
+
+`TOKENS` says where the site keeps its CSRF tokens, if not in a cookie that scripts may read.
+"""
+
+import os
+
+from config.settings import *  # noqa: F403
+from config.settings import MIDDLEWARE
+
+ROOT_URLCONF = "tests.harness.inbox_site"
+MIDDLEWARE = [*MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+CSRF_USE_SESSIONS = os.environ.get("TOKENS") == "session"
+CSRF_COOKIE_HTTPONLY = os.environ.get("TOKENS") == "hidden cookie"

@@ -1,0 +1,1 @@
+"""A site whose knox tokens are a model of its own."""

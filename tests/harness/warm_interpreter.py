@@ -1,0 +1,245 @@
+"""A Python process that has imported what our servers import, and forks for each start.
+
+Importing takes most of the CPU time of a start: almost a second, for hundreds of starts in a run of
+the tests. The fork has the imports already. Everything else it does itself, as a fresh interpreter
+does: its environment, settings, Django's apps and the reactor. So this process reads no settings,
+has no threads and opens no files.
+
+A start arrives on the socket whose descriptor is the argument: the descriptors that the process
+gets, and a socket of its own. That socket carries the start as JSON, and the answers: the process
+id, and when the process has ended, its return code.
+"""
+
+import fcntl
+import importlib
+import io
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from itertools import repeat
+from pathlib import Path
+from struct import pack
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from notifications.management.server import worker
+from tests.harness.warm import Forking, WarmProcess
+
+# None of these reads settings when it is imported. A module that reads an environment variable then
+# needs an entry in READ_AT_IMPORT of `warm.py`.
+MODULES = (
+    "channels.apps",
+    "channels.auth",
+    "channels.generic.websocket",
+    "channels.routing",
+    "channels.security.websocket",
+    "daphne.access",
+    "daphne.endpoints",
+    "daphne.http_protocol",
+    "daphne.utils",
+    "daphne.ws_protocol",
+    "django.contrib.admin",
+    "django.contrib.admin.apps",
+    "django.contrib.auth.apps",
+    "django.contrib.auth.password_validation",
+    "django.contrib.auth.tokens",
+    "django.contrib.auth.validators",
+    "django.contrib.contenttypes.apps",
+    "django.contrib.messages.apps",
+    "django.contrib.messages.middleware",
+    "django.contrib.sessions.apps",
+    "django.contrib.sessions.backends.cached_db",
+    "django.contrib.sessions.backends.signed_cookies",
+    "django.contrib.sessions.middleware",
+    "django.contrib.sites.shortcuts",
+    "django.contrib.staticfiles.apps",
+    "django.contrib.staticfiles.handlers",
+    "django.contrib.staticfiles.storage",
+    "django.core.management.commands.migrate",
+    "django.db.backends.sqlite3.base",
+    "django.middleware.clickjacking",
+    "django.middleware.common",
+    "django.middleware.csrf",
+    "django.middleware.http",
+    "django.middleware.security",
+    "django.template.defaultfilters",
+    "django.template.defaulttags",
+    "django.template.loader_tags",
+    "django.views.i18n",
+    "notifications.apps",
+    "notifications.asgi.handler",
+    "notifications.management.carillon.dev",
+    "notifications.publishing.token_stream",
+    "notifications.streaming",
+    "notifications.views.history.export",
+    "notifications.websocket.multiplex",
+    "pydantic_settings",
+    "pythonjsonlogger.json",
+    "redis.asyncio",
+    "twisted.internet.asyncioreactor",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.main",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.protocols.websockets.auto",
+    "whitenoise.middleware",
+    "whitenoise.storage",
+)
+MAX_DESCRIPTORS = 100
+
+
+def forked_start(control: socket.socket, *, terminating: bool) -> dict[str, Any] | None:
+    """Fork for each start that arrives. Returns it in the fork, and None when the socket ends.
+
+    `terminating` the processes that run then is for what no test may leave behind.
+    """
+    running: dict[int, tuple[int, int]] = {}  # by descriptor of the process: its id and its socket
+    while True:
+        for ready in select.select([control.fileno(), *running], [], [])[0]:
+            if ready in running:
+                pid, link = running.pop(ready)
+                _answer(link, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+                os.close(link)
+                os.close(ready)
+                continue
+            data, descriptors, _, _ = socket.recv_fds(control, 1, MAX_DESCRIPTORS)
+            if not data:
+                for pid, _ in running.values() if terminating else ():
+                    os.kill(pid, signal.SIGTERM)
+                return None
+            link, *given = descriptors
+            with open(link, closefd=False) as file:
+                start: dict[str, Any] = json.loads(file.readline())
+            pid = os.fork()
+            if not pid:
+                control.close()
+                _take_descriptors(given, start["descriptors"])
+                return start
+            _answer(link, pid)
+            running[os.pidfd_open(pid)] = pid, link
+            for descriptor in given:
+                os.close(descriptor)
+
+
+def _answer(link: int, number: int) -> None:
+    with suppress(OSError):  # the test may not wait for the end
+        os.write(link, pack("!i", number))
+
+
+def _take_descriptors(given: list[int], numbers: list[int]) -> None:
+    """Give the descriptors these numbers, and close all others."""
+    above = [fcntl.fcntl(each, fcntl.F_DUPFD, max(numbers) + 1) for each in given]
+    for descriptor, number in zip(above, numbers, strict=True):
+        os.dup2(descriptor, number)
+    _close_all_but(set(numbers))
+
+
+def _close_all_but(numbers: set[int]) -> None:
+    for path in list(Path("/proc/self/fd").iterdir()):
+        if int(path.name) not in numbers:
+            with suppress(OSError):  # the descriptor of the folder that was listed
+                os.close(int(path.name))
+
+
+def become(start: dict[str, Any]) -> None:
+    """Set what an interpreter takes from its environment when it starts."""
+    os.environ.clear()
+    os.environ.update(start["environment"])
+    time.tzset()
+    os.chdir(start["folder"])
+    if start["new_session"]:
+        os.setsid()
+    if start["process_group"] >= 0:
+        os.setpgid(0, start["process_group"])
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    path = os.environ.get("PYTHONPATH")
+    sys.path[1:2] = path.split(os.pathsep) if path else []  # instead of ours
+    unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = _stream(number, getattr(sys, name), unbuffered=unbuffered and number > 0)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _stream(number: int, like: Any, *, unbuffered: bool) -> io.TextIOWrapper:
+    raw = open(number, "wb" if number else "rb", 0 if unbuffered else -1, closefd=False)  # noqa: SIM115
+    return io.TextIOWrapper(
+        raw,
+        encoding=like.encoding,
+        errors=like.errors,
+        line_buffering=not unbuffered and (number == 2 or raw.isatty()),
+        write_through=unbuffered,
+    )
+
+
+def run(arguments: list[str]) -> None:
+    """Run them as `python ARGUMENTS` does."""
+    sys.orig_argv = [sys.executable, *arguments]
+    match arguments:
+        case ["-m", module, *_]:
+            sys.argv, sys.path[0] = arguments[1:], str(Path.cwd())
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        case ["-c", code, *rest]:
+            sys.argv, sys.path[0] = ["-c", *rest], ""
+            main = sys.modules["__main__"] = ModuleType("__main__")
+            exec(compile(code, "<string>", "exec"), vars(main))
+        case [script, *_]:
+            sys.argv, sys.path[0] = arguments, str(Path(script).resolve().parent)
+            runpy.run_path(script, run_name="__main__")
+
+
+def is_supervisor(arguments: list[str]) -> bool:
+    return arguments[:3] == ["manage.py", "carillon", "serve"] and "--skip-checks" not in arguments
+
+
+class WarmWorker(WarmProcess):
+    """A worker process of `carillon serve`. Its parent is a process that the supervisor forked."""
+
+
+def start_of_worker() -> dict[str, Any] | None:
+    """Fork a process that forks the supervisor's workers, so that they need not import either.
+
+    Returns None in the supervisor, and the worker's start in a worker. Only the interpreter as it
+    is now can be forked: the supervisor is about to read settings.
+    """
+    ours, theirs = socket.socketpair()
+    if os.fork():
+        theirs.close()
+        WarmWorker.forking = staticmethod(repeat(Forking(ours)).__next__)
+        vars(worker)["subprocess"] = SimpleNamespace(Popen=WarmWorker)
+        return None
+    ours.close()
+    _close_all_but({0, 1, 2, theirs.fileno()})
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A supervisor that is killed leaves its workers, which end by themselves.
+    start = forked_start(theirs, terminating=False)
+    if start is None:
+        sys.exit()
+    become(start)
+    return start
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the tests, and they end this process
+    for name in MODULES:
+        importlib.import_module(name)
+    assert threading.active_count() == 1, "A fork has only one of the threads."
+    assert "twisted.internet.reactor" not in sys.modules, "A fork would share its descriptors."
+    start = forked_start(socket.socket(fileno=int(sys.argv[1])), terminating=True)
+    if start:
+        become(start)
+        if is_supervisor(start["arguments"]):
+            start = start_of_worker() or start
+        run(start["arguments"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Ended streams: many are remembered, and found, by few commands."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+
+import pytest
+
+from notifications.errors import Unavailable
+from notifications.hub.ended import MAX_STREAMS_AT_ONCE, EndedStreams
+from notifications.hub.grants import Continuable, Grant
+from notifications.hub.subscribers import CloseReason
+from notifications.log.ended import EndedStream, Recalled
+from notifications.log.entries import Retention
+from notifications.log.memory import MemoryLog, MemoryStore
+from tests.harness.fakes import FakeClock
+
+DEADLINE_SECONDS = 30.0
+
+
+class CountingLog(MemoryLog):
+    def __init__(self) -> None:
+        super().__init__(MemoryStore(Retention(events=10, bytes=10**6, age=60)))
+        self.commands: list[tuple[str, int]] = []
+        self.is_away = False
+
+    def _count(self, command: str, streams: int) -> None:
+        self.commands.append((command, streams))
+        if self.is_away:
+            raise Unavailable("Redis is away.", outcome="not_sent")
+
+    async def remember(self, ended: Mapping[str, EndedStream | None], *, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self._count("remember", len(ended))
+        await super().remember(ended, seconds=seconds)
+
+    async def recall(self, names: Sequence[str]) -> list[Recalled | None]:
+        self._count("recall", len(names))
+        return await super().recall(names)
+
+
+class Renewal(Continuable):
+    def __init__(self, name: str | None) -> None:
+        self._name = name
+
+    async def __call__(self) -> Grant | None:
+        return None
+
+    def name(self) -> str | None:
+        return self._name
+
+    def ended(self, name: str, grant: Grant, *, age: float) -> EndedStream | None:
+        assert grant.as_of is not None
+        return EndedStream(name, grant.as_of, grant.subjects, str(age))
+
+
+class Scene:
+    def __init__(self, *, age: float = 60.0) -> None:
+        self.log = CountingLog()
+        self.clock = FakeClock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.ended = EndedStreams(self.log, age=age, clock=self.clock, spawn=self._spawn)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        self._tasks.add(asyncio.create_task(work))
+
+    async def end(self, *names: str | None, reason: CloseReason = CloseReason.DRAINING) -> None:
+        as_of = await self.log.state()
+        for name in names:
+            grant = Grant(topics=("t",), subjects=("user:5",), as_of=as_of, renew=Renewal(name))
+            self.ended.add(grant, self.clock(), reason)
+
+    async def found(self, name: str) -> bool:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await self.ended.find(name) is not None
+
+
+async def test_what_ends_or_returns_at_once_is_one_command() -> None:
+    scene = Scene()
+    names = [f"{number:04x}" for number in range(MAX_STREAMS_AT_ONCE)]
+    await scene.end(*names)
+    found = await asyncio.gather(*map(scene.found, names), scene.found("missing"))
+    assert found == [True] * len(names) + [False]
+    assert scene.log.commands == [
+        *(("remember", len(names)), ("recall", len(names))),
+        ("recall", 1),  # the one that is more than a command takes
+    ]
+
+
+@pytest.mark.parametrize("reason", list(CloseReason))
+async def test_only_an_interruption_is_remembered(reason: CloseReason) -> None:
+    is_interruption = reason in {
+        *(CloseReason.CLIENT_LEFT, CloseReason.WRITE_FAILED, CloseReason.TOO_SLOW),
+        *(CloseReason.FELL_BEHIND, CloseReason.TOO_OLD),
+        *(CloseReason.DRAINING, CloseReason.STOPPING),
+    }
+    scene = Scene()
+    await scene.end("ab12", reason=CloseReason.CLIENT_LEFT)
+    await scene.ended.flush()
+    await scene.end("ab12", reason=reason)
+    assert await scene.found("ab12") == is_interruption
+    await scene.ended.flush()
+    assert (await scene.log.recall(["ab12"]) != [None]) == is_interruption  # by other processes too
+
+
+async def test_streams_that_cannot_go_on_cost_no_command() -> None:
+    scene = Scene()
+    await scene.end(None)
+    await scene.ended.flush()
+    off = Scene(age=0)
+    await off.end("ab12")
+    await off.ended.flush()
+    assert scene.log.commands == off.log.commands == []
+
+
+async def test_while_redis_is_away_nothing_is_found_and_nobody_waits_for_ever() -> None:
+    scene = Scene()
+    scene.log.is_away = True
+    await scene.end("ab12")
+    assert not await scene.found("ab12")
+    scene.log.is_away = False
+    assert not await scene.found("ab12")
+    await scene.end("ab12")
+    assert await scene.found("ab12")
+
+
+async def test_two_tabs_find_the_same_and_one_that_leaves_takes_nothing_from_the_other() -> None:
+    scene = Scene()
+    await scene.end("ab12")
+    one, other = (asyncio.create_task(scene.found("ab12")) for _ in range(2))
+    await asyncio.sleep(0)
+    one.cancel()
+    assert await other
+    assert ("recall", 1) in scene.log.commands

@@ -1,0 +1,1 @@
+"""The inbox: rows, events, numbers and counts."""
