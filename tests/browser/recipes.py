@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -116,7 +117,7 @@ clients[parameters.get("client") ?? ""]?.(document.body.appendChild(document.cre
     ),
 }
 RUNTIMES = ["Node", "Bun", "Deno", "Python"]
-if os.environ.get("TEST_GO"):  # it takes much room and time, so CI does without
+if os.environ.get("CI") or shutil.which("go"):
     RUNTIMES.append("Go")
 IN_BROWSERS = ("EventSource", "React", "Vue", "fetch-event-source")
 
