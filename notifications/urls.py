@@ -25,10 +25,14 @@ if apps.is_installed("notifications.inbox"):
     from notifications.inbox.changes import Action
     from notifications.views.inbox import action, inbox
     from notifications.views.inbox_page import inbox_page
+    from notifications.views.preferences import preferences, preferences_page
 
     urlpatterns += [
         path("inbox/", inbox, name="inbox"),
         path("inbox", inbox),
         path("inbox/page/", inbox_page, name="inbox-page"),
+        path("inbox/preferences", preferences, name="preferences"),
+        path("inbox/preferences/", preferences),
+        path("inbox/preferences/page/", preferences_page, name="preferences-page"),
         *(path(f"inbox/{each}", action(each), name=f"inbox-{each}") for each in Action),
     ]

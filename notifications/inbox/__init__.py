@@ -4,6 +4,7 @@ A notification is a row and an event, written together; what a person did with i
 """
 
 from notifications.inbox.changes import Action, mark, withdraw
+from notifications.inbox.channels import Channel, Choice, Email
 from notifications.inbox.kinds import Category, Kind, category, kind
 from notifications.inbox.notify import anotify, notify
 from notifications.inbox.states import Priority, State
@@ -11,6 +12,9 @@ from notifications.inbox.states import Priority, State
 __all__ = [
     "Action",
     "Category",
+    "Channel",
+    "Choice",
+    "Email",
     "Kind",
     "Priority",
     "State",

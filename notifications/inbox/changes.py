@@ -96,7 +96,7 @@ def withdraw(
         matching |= {"target_type": content_type(target, using), "target_id": str(target.pk)}
     if not matching:
         raise Invalid("Say which: by kind, target, group or replaces.")
-    meant = Q(**matching, state__in=(*LISTED, State.ARCHIVED))
+    meant = Q(**matching, state__in=(*LISTED, State.ARCHIVED, State.MUTED))
     found = rows(using)
     if recipients is not None:
         users: Any = [recipients] if isinstance(recipients, Model) else recipients
@@ -149,9 +149,10 @@ def _change(
 def _change_some(
     ids: Sequence[UUID], meant: Q, changes: dict[str, Any], using: str, *, wait: bool = True
 ) -> int:
-    locked = lock(ids, meant, ("recipient_id", "pk"), using=using, wait=wait)
+    locked = lock(ids, meant, ("recipient_id", "pk", "state"), using=using, wait=wait)
     if locked:
-        changed = rows(using).filter(pk__in=[id for _, id in locked])
+        changed = rows(using).filter(pk__in=[id for _, id, _ in locked])
         changed.update(**changes, version=F("version") + 1)
-        write_changed(by_recipient(locked), using=using)
+        shown = [(recipient, id) for recipient, id, state in locked if state != State.MUTED]
+        write_changed(by_recipient(shown), using=using)
     return len(locked)

@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import Promise
 
 from notifications.errors import Invalid
+from notifications.inbox.channels import DEFAULT_CHOICES, Channel, Choice, Email
 from notifications.inbox.states import MAX_CATEGORY_CHARACTERS, MAX_NAME_CHARACTERS, Priority
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Kind:
     text: Text = ""
     category: str = ""
     priority: Priority = Priority.NORMAL
+    email: Email | None = None
     make_context: "MakeContext | None" = field(default=None, init=False)
 
     def __call__(self, function: "MakeContext") -> "MakeContext":
@@ -58,13 +60,14 @@ def kind(
     text: Text = "",
     category: str = "",
     priority: Priority = Priority.NORMAL,
+    email: Email | None = None,
 ) -> Kind:
     """Declare a kind of notification by its `template`, or by the template's source in `text`.
 
     Both are rendered with the `params` of the notification, its `actor`, `target` and `url`, when
     somebody reads it and in that person's language: let `text` be a `gettext_lazy`. Values are
-    escaped, as in every template. Raises `ImproperlyConfigured` for a kind that is declared twice
-    or without words.
+    escaped, as in every template. What is unseen is mailed if `email` says so, here or in the
+    category. Raises `ImproperlyConfigured` for a kind that is declared twice or without words.
     """
     if not _NAME.fullmatch(name) or len(name) > MAX_NAME_CHARACTERS:
         raise ImproperlyConfigured(
@@ -75,7 +78,7 @@ def kind(
         raise ImproperlyConfigured(f"A category has at most {MAX_CATEGORY_CHARACTERS} characters.")
     if bool(template) == bool(text):
         raise ImproperlyConfigured(f"The kind {name!r} needs a template or a text, and not both.")
-    declared = Kind(name, template, text, category, priority)
+    declared = Kind(name, template, text, category, priority, email)
     known = _kinds.get(name)
     # A module that is loaded again declares the same once more.
     if known is not None and (known.template, known.text) != (template, text):
@@ -90,15 +93,60 @@ class Category:
 
     name: str
     keep: timedelta | None = None
+    title: Text = ""
+    choices: Mapping[Channel, Choice] = field(default_factory=dict)
+    email: Email | None = None
+
+    def choice(self, channel: Channel) -> Choice:
+        """What people may choose for this channel."""
+        return self.choices.get(channel, DEFAULT_CHOICES[channel])
 
 
-def category(name: str, *, keep: timedelta | None = None) -> Category:
-    """Declare for how long the notifications of a category are kept, if not for `INBOX_AGE`.
+def category(
+    name: str,
+    *,
+    keep: timedelta | None = None,
+    title: Text = "",
+    choices: Mapping[Channel, Choice] | Mapping[str, str] | None = None,
+    email: Email | None = None,
+) -> Category:
+    """Declare what the notifications of a category have in common.
 
-    A category that is no more than a word for its kinds needs no declaration.
+    They are kept for `keep`, if not for `INBOX_AGE`, and mailed as `email` says, unless their kind
+    says otherwise. People read the `title` where they choose, and `choices` is what they may
+    choose: `{"email": "off"}` is off until somebody switches it on, `"always"` cannot be switched
+    off. A category that is no more than a word for its kinds needs no declaration. Raises
+    `ImproperlyConfigured` for a choice that there is not.
     """
-    declared = _categories[name] = Category(name, keep)
+    try:
+        checked = {Channel(each): Choice(choice) for each, choice in (choices or {}).items()}
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"The choices of the category {name!r}: {error}. They map one of {_words(Channel)} to "
+            f"one of {_words(Choice)}."
+        ) from None
+    declared = _categories[name] = Category(name, keep, title, checked, email)
     return declared
+
+
+def _words(options: type[Channel | Choice]) -> str:
+    return ", ".join(map(repr, map(str, options)))
+
+
+def find_category(name: str) -> Category:
+    """The category of this name, which need not be declared."""
+    return _categories.get(name) or Category(name)
+
+
+def email_of(kind: Kind) -> Email | None:
+    """The e-mail that a kind or its category asks for."""
+    return kind.email or find_category(kind.category).email
+
+
+def delays(kind: Kind) -> dict[Channel, timedelta]:
+    """How long after a notification each channel beyond the inbox has its turn."""
+    email = email_of(kind)
+    return {} if email is None else {Channel.EMAIL: email.after}
 
 
 def categories() -> Collection[Category]:

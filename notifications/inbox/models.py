@@ -1,6 +1,8 @@
 """The rows of the inbox: notifications, and the last number that one was given."""
 
 import uuid
+from datetime import time
+from enum import StrEnum
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +12,7 @@ from django.db import models
 from django.utils import timezone
 
 from notifications.events import compact_json
+from notifications.inbox.channels import MAX_CHANNEL_CHARACTERS, Channel, Digest
 from notifications.inbox.states import (
     MAX_CATEGORY_CHARACTERS,
     MAX_NAME_CHARACTERS,
@@ -21,6 +24,10 @@ from notifications.models import JsonTextField
 MAX_KEY_CHARACTERS = 190
 """Of `group` and `replaces`: an index of MariaDB takes 191 characters beside a primary key."""
 MAX_URL_CHARACTERS = 2_000
+
+
+def _words(options: type[StrEnum]) -> list[tuple[str, str]]:
+    return [(str(option), str(option)) for option in options]
 
 
 class ParamsField(JsonTextField):
@@ -102,3 +109,45 @@ class LastNumber(models.Model):
 
     def __str__(self) -> str:
         return str(self.number)
+
+
+class Preference(models.Model):
+    """That a person has switched a channel on or off, for one category."""
+
+    recipient = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False
+    )
+    category = models.CharField(max_length=MAX_CATEGORY_CHARACTERS, blank=True)
+    channel = models.CharField(max_length=MAX_CHANNEL_CHARACTERS, choices=_words(Channel))
+    is_on = models.BooleanField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["recipient", "category", "channel"], name="carillon_one_preference"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.category} by {self.channel}: {'on' if self.is_on else 'off'}"
+
+
+class Schedule(models.Model):
+    """When a person wants to be reached elsewhere than in the inbox. Without a row: at any time."""
+
+    recipient = models.OneToOneField(
+        settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="+"
+    )
+    time_zone = models.CharField(max_length=64, blank=True)
+    quiet_from = models.TimeField(null=True)
+    quiet_until = models.TimeField(null=True)
+    digest = models.CharField(max_length=10, choices=_words(Digest), default=Digest.OFF)
+    digest_at = models.TimeField(default=time(8))
+    digest_weekday = models.PositiveSmallIntegerField(default=1, help_text="1 is Monday.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"the schedule of {self.recipient_id}"

@@ -17,6 +17,7 @@ from notifications.errors import Invalid
 from notifications.events import compact_json
 from notifications.inbox.events import write_new
 from notifications.inbox.kinds import get_kind
+from notifications.inbox.preferences.muting import mute
 from notifications.inbox.states import Priority, State
 from notifications.inbox.table import (
     BATCH_ROWS,
@@ -70,7 +71,9 @@ def notify(
     with transaction.atomic(using=using):
         for recipient_ids in batched(_primary_keys(recipients, using), BATCH_ROWS):
             write = _replace if replaces else _add
-            write_new(write(recipient_ids, fields, using).items(), using=using)
+            written = write(recipient_ids, fields, using)
+            shown = mute(fields["category"], written, using=using)
+            write_new(shown.items(), using=using)
             notified += len(recipient_ids)
     return notified
 

@@ -16,6 +16,8 @@ class State(IntegerChoices):
     ARCHIVED = 3
     WITHDRAWN = 4
     EXPIRED = 5
+    MUTED = 6
+    """The person wants none of this category in the inbox."""
 
     @property
     def word(self) -> str:

@@ -1,51 +1,42 @@
 """`GET /inbox/`: a person's notifications. `POST /inbox/read` and the like: what they did."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import Error as DatabaseError
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import from_json
+from pydantic import Field, model_validator
 
-from notifications.access.authorization import authenticate_person
 from notifications.access.identities.authentication import TOKEN_PARAMETER
 from notifications.access.identities.base import Identity
 from notifications.conf.namespace import enter
-from notifications.errors import (
-    BadRequest,
-    DatabaseAway,
-    Forbidden,
-    TooLarge,
-    UnsupportedMediaType,
-)
 from notifications.hub.page_cursor import acursor
 from notifications.inbox.changes import Action, mark
 from notifications.inbox.lists import DEFAULT_LIMIT, MAX_LIMIT, Page, counts, page
-from notifications.telemetry.logs import logger
-from notifications.views.bodies import FORM_TYPES, JSON
+from notifications.views.bodies import FORM_TYPES
+from notifications.views.inbox_requests import (
+    Parameters,
+    answer,
+    database,
+    form_fields,
+    identity_of_person,
+    json_object,
+    parsed,
+    user_of,
+)
 from notifications.views.problems import AsyncView, check_method, problem_responses
 
 MAX_IDS = 1_000
 MAX_NUMBER = 2**63 - 1
-MAX_BODY_BYTES = 64 * 1024
-
-
-class _Parameters(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 Number = Annotated[int, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 """Below 0 are notifications that were imported."""
 
 
-class ListParameters(_Parameters):
+class ListParameters(Parameters):
     """The query of a list."""
 
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
@@ -56,7 +47,7 @@ class ListParameters(_Parameters):
     id: Annotated[list[UUID], Field(max_length=MAX_LIMIT)] = []
 
 
-class Marked(_Parameters):
+class Marked(Parameters):
     """The notifications that a person means: those of these ids, or all up to a number."""
 
     ids: Annotated[list[UUID], Field(max_length=MAX_IDS)] | None = None
@@ -84,8 +75,8 @@ def marked_schema() -> dict[str, Any]:
 async def inbox(request: HttpRequest) -> HttpResponseBase:
     """A page of the person's notifications, the counts, and the cursor from before both."""
     check_method(request, "GET", "HEAD", detail="Reading an inbox is a GET.")
-    parameters = _parsed(ListParameters, _query(request))
-    identity = await _identity(request)
+    parameters = parsed(ListParameters, _query(request))
+    identity = await identity_of_person(request)
     cursor = await acursor(request)
     found, counted = await sync_to_async(_read)(identity, parameters)
     following = _following(request, found.before)
@@ -95,7 +86,7 @@ async def inbox(request: HttpRequest) -> HttpResponseBase:
         "next": following,
         "cursor": cursor,
     }
-    return _answer(body)
+    return answer(body)
 
 
 def action(name: Action) -> AsyncView:
@@ -104,49 +95,26 @@ def action(name: Action) -> AsyncView:
     @problem_responses
     async def act(request: HttpRequest) -> HttpResponseBase:
         check_method(request, "POST", detail="Changing an inbox is a POST.")
-        identity = await _identity(request)
-        marked = _parsed(Marked, _body(request))
+        identity = await identity_of_person(request)
+        marked = parsed(Marked, _body(request))
         changed, counted = await sync_to_async(_mark)(identity, name, marked)
         if request.content_type in FORM_TYPES:
             return HttpResponseRedirect(reverse("carillon:inbox-page"), status=303)
-        return _answer({"changed": changed, "counts": counted})
+        return answer({"changed": changed, "counts": counted})
 
     return act
 
 
-async def _identity(request: HttpRequest) -> Identity:
-    try:
-        return await authenticate_person(request)
-    except DatabaseError as error:
-        logger.exception("inbox.user_unknown")
-        raise DatabaseAway("The sessions cannot be read now: try again.") from error
-
-
 def _read(identity: Identity, parameters: ListParameters) -> tuple[Page, dict[str, Any]]:
     chosen = parameters.model_dump(exclude={"id"})
-    with _database(), enter(identity.namespace):
-        return page(_user(identity), ids=parameters.id, **chosen), counts(_user(identity))
+    with database(), enter(identity.namespace):
+        return page(user_of(identity), ids=parameters.id, **chosen), counts(user_of(identity))
 
 
 def _mark(identity: Identity, name: Action, marked: Marked) -> tuple[int, dict[str, Any]]:
-    with _database(), enter(identity.namespace):
-        changed = mark(_user(identity), name, **marked.model_dump())
-        return changed, counts(_user(identity))
-
-
-def _user(identity: Identity) -> AbstractBaseUser:
-    if isinstance(identity.user, AbstractBaseUser):
-        return identity.user
-    raise Forbidden("An inbox is that of a user of this site.")
-
-
-@contextmanager
-def _database() -> Iterator[None]:
-    try:
-        yield
-    except DatabaseError as error:
-        logger.exception("inbox.database_away")
-        raise DatabaseAway("The inbox cannot be reached now: try again.") from error
+    with database(), enter(identity.namespace):
+        changed = mark(user_of(identity), name, **marked.model_dump())
+        return changed, counts(user_of(identity))
 
 
 def _query(request: HttpRequest) -> dict[str, Any]:
@@ -161,33 +129,9 @@ def _body(request: HttpRequest) -> dict[str, Any]:
     if request.content_type in FORM_TYPES:
         return {
             "ids" if name == "id" else name: values if name == "id" else values[-1]
-            for name, values in request.POST.lists()
-            if name != "csrfmiddlewaretoken"
+            for name, values in form_fields(request)
         }
-    if request.content_type != JSON:
-        raise UnsupportedMediaType(f"Send {JSON} or a form.")
-    body = request.read(MAX_BODY_BYTES + 1)
-    if len(body) > MAX_BODY_BYTES:
-        raise TooLarge(f"A request has at most {MAX_BODY_BYTES} bytes.")
-    try:
-        content = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise BadRequest(f"This is not JSON: {error}.") from None
-    if not isinstance(content, dict):
-        raise BadRequest('Send a JSON object, such as {"ids": […]} or {"up_to": 17}.')
-    return content
-
-
-def _parsed[Parameters: _Parameters](kind: type[Parameters], given: dict[str, Any]) -> Parameters:
-    try:
-        return kind.model_validate(given)
-    except ValidationError as error:
-        [first, *_] = error.errors(include_url=False, include_context=False, include_input=False)
-        where = ".".join(map(str, first["loc"]))
-        reason = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            reason = f"there is no such parameter: they are {', '.join(kind.model_fields)}"
-        raise BadRequest(f"{where}: {reason}." if where else f"{reason}.") from None
+    return json_object(request, example='{"ids": […]} or {"up_to": 17}')
 
 
 def _following(request: HttpRequest, before: int | None) -> str | None:
@@ -197,9 +141,3 @@ def _following(request: HttpRequest, before: int | None) -> str | None:
     query = request.GET.copy()
     query["before"] = str(before)
     return f"{request.path}?{query.urlencode()}"
-
-
-def _answer(body: dict[str, Any]) -> HttpResponse:
-    response = JsonResponse(body)
-    response["Cache-Control"] = "no-store"
-    return response

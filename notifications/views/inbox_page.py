@@ -17,6 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from notifications.errors import BadRequest, DatabaseAway, MethodNotAllowed, Unauthenticated
 from notifications.inbox.lists import Page, counts, page
+from notifications.inbox.preferences.choices import offers
 from notifications.telemetry.logs import logger
 from notifications.views.problems import CONTENT_TYPE, problem, problem_or_page
 from notifications.views.security_headers import protect
@@ -39,7 +40,7 @@ def inbox_page(request: HttpRequest) -> HttpResponseBase:
         return problem_or_page(request, error)
     user = getattr(request, "user", None)
     if not isinstance(user, AbstractBaseUser) or not user.is_authenticated:
-        return _log_in(request)
+        return log_in(request)
     try:
         return protect(render(request, "carillon/inbox.html", _context(request, user)))
     except BadRequest as error:
@@ -50,7 +51,8 @@ def inbox_page(request: HttpRequest) -> HttpResponseBase:
         return problem_or_page(request, error_503)
 
 
-def _log_in(request: HttpRequest) -> HttpResponse:
+def log_in(request: HttpRequest) -> HttpResponse:
+    """What nobody in particular gets: a browser the page to log in, anything else a problem."""
     if request.get_preferred_type([CONTENT_TYPE, "text/html"]) == "text/html":
         return redirect_to_login(request.get_full_path())
     return problem(request, Unauthenticated("An inbox is one person's: log in."))
@@ -66,6 +68,7 @@ def _context(request: HttpRequest, user: AbstractBaseUser) -> dict[str, Any]:
     return {
         "notifications": [_shown(entry) for entry in found.notifications],
         "counts": counts(user),
+        "has_choices": bool(offers()),
         "filters": [(_query(state=name), title, name == state) for name, title in FILTERS.items()],
         "state": state,
         "newest": _query(state=state) if before else "",

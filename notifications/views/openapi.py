@@ -31,12 +31,14 @@ from notifications.events import (
 )
 from notifications.hub.subscribers import CLOSING_REASONS, ORIGIN_AWAY
 from notifications.inbox import lists
+from notifications.inbox.channels import Channel, Digest
 from notifications.inbox.states import Priority, State
 from notifications.log.entries import ResetReason
 from notifications.topics import CONTROLS, MAX_TOPIC_BYTES, MAX_TOPICS
 from notifications.views.bodies import MAX_KEY_CHARACTERS, EventFields
 from notifications.views.history.view import MAX_LIMIT
 from notifications.views.inbox import MAX_NUMBER, marked_schema
+from notifications.views.preferences import wanted_schemas
 from notifications.views.problems import check_method, problem_responses
 
 CACHE_CONTROL = "public, max-age=300"
@@ -91,6 +93,11 @@ def _describe_inbox(components: dict[str, Any]) -> None:
     fields = schemas["Notification"]["properties"]
     fields["state"]["enum"] = [state.word for state in State]
     fields["priority"]["enum"] = [priority.word for priority in Priority]
+    schemas |= wanted_schemas()
+    preferences = schemas["Preferences"]["properties"]
+    preferences["digest"]["enum"] = list(map(str, Digest))
+    channels = preferences["categories"]["items"]["properties"]["channels"]
+    channels["propertyNames"]["enum"] = list(map(str, Channel))
 
 
 @cache

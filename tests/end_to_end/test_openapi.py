@@ -96,7 +96,11 @@ def test_any_request_is_answered_as_documented(document: OpenApiSchema, operatio
 
 
 @pytest.mark.parametrize(
-    "operation", ["inbox", "inboxSeen", "inboxRead", "inboxUnread", "inboxArchive"]
+    "operation",
+    [
+        *("inbox", "inboxSeen", "inboxRead", "inboxUnread", "inboxArchive"),
+        *("preferences", "changePreferences"),
+    ],
 )
 def test_any_request_of_a_person_is_answered_as_documented(
     document: OpenApiSchema, person: dict[str, str], operation: str

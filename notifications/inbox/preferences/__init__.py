@@ -1,0 +1,1 @@
+"""What people choose: by which channels they are told of which category, and when."""
