@@ -11,6 +11,7 @@ id, and when the process has ended, its return code.
 """
 
 import fcntl
+import gc
 import importlib
 import io
 import json
@@ -40,13 +41,24 @@ MODULES = (
     "channels.generic.websocket",
     "channels.routing",
     "channels.security.websocket",
+    "config.docs_pages",
+    "config.static_files",
+    "config.storage",
+    "config.variables",
     "daphne.access",
     "daphne.endpoints",
     "daphne.http_protocol",
     "daphne.utils",
     "daphne.ws_protocol",
+    "demo.answers",
+    "demo.loader",
+    "demo.notes",
+    "demo.slow_data",
     "django.contrib.admin",
     "django.contrib.admin.apps",
+    "django.contrib.admin.templatetags.admin_list",
+    "django.contrib.admin.templatetags.admin_modify",
+    "django.contrib.admin.views.main",
     "django.contrib.auth.apps",
     "django.contrib.auth.password_validation",
     "django.contrib.auth.tokens",
@@ -62,7 +74,11 @@ MODULES = (
     "django.contrib.staticfiles.apps",
     "django.contrib.staticfiles.handlers",
     "django.contrib.staticfiles.storage",
+    "django.core.cache.backends.locmem",
+    "django.core.management.commands.check",
+    "django.core.management.commands.makemigrations",
     "django.core.management.commands.migrate",
+    "django.core.servers.basehttp",
     "django.db.backends.sqlite3.base",
     "django.middleware.clickjacking",
     "django.middleware.common",
@@ -72,13 +88,23 @@ MODULES = (
     "django.template.defaultfilters",
     "django.template.defaulttags",
     "django.template.loader_tags",
+    "django.test.client",
     "django.views.i18n",
+    "environ",
+    "jinja2",
+    "markdown.extensions.tables",
     "notifications.apps",
     "notifications.asgi.handler",
+    "notifications.asgi.start_params",
+    "notifications.inbox.apps",
+    "notifications.inbox.lists",
+    "notifications.inbox.rendering",
     "notifications.management.carillon.dev",
+    "notifications.publishing.rate_limit",
     "notifications.publishing.token_stream",
     "notifications.streaming",
     "notifications.views.history.export",
+    "notifications.views.security_headers",
     "notifications.websocket.multiplex",
     "pydantic_settings",
     "pythonjsonlogger.json",
@@ -233,6 +259,8 @@ def main() -> None:
         importlib.import_module(name)
     assert threading.active_count() == 1, "A fork has only one of the threads."
     assert "twisted.internet.reactor" not in sys.modules, "A fork would share its descriptors."
+    gc.collect()
+    gc.freeze()  # or else the collector of each fork would copy the memory that it looks at
     start = forked_start(socket.socket(fileno=int(sys.argv[1])), terminating=True)
     if start:
         become(start)
