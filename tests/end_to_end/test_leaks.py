@@ -1,8 +1,6 @@
 """No credentials of any kind, good or bad, are in any response or log."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ from notifications.access.identities.signed_links import events_url
 from tests.harness.event_source import Stream
 from tests.harness.servers import (
     PUBLISH_KEY,
-    ROOT,
     RedisServer,
     WebServer,
     environment,
@@ -21,6 +18,7 @@ from tests.harness.servers import (
     uvicorn,
 )
 from tests.harness.tokens import AUDIENCE, ISSUER, SECRET, claims, forge_token, token
+from tests.harness.warm import run_python
 
 SETTINGS: Any = {
     "CARILLON_QUERY_TOKENS": "1",
@@ -59,15 +57,9 @@ def made(
     """A server, the key of a session, and an API key."""
     folder: Path = tmp_path_factory.mktemp("leaks")
     migrate(folder)
-    done = subprocess.run(
-        [sys.executable, "-c", MAKE],
-        cwd=ROOT,
-        env=environment(session_redis.url, folder, SETTINGS),
-        capture_output=True,
-        timeout=30,
-        text=True,
-        check=True,
-    )
+    variables = environment(session_redis.url, folder, SETTINGS)
+    done = run_python("-c", MAKE, env=variables, timeout=30)
+    assert done.returncode == 0, done.stderr
     session, key = json.loads(done.stdout)
     with uvicorn(session_redis.url, folder, **SETTINGS) as server:
         yield server, session, key

@@ -1,7 +1,6 @@
 """A database that nobody has migrated: it is named before anybody meets a 503."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,12 +8,12 @@ import pytest
 from tests.harness.manage import DEADLINE_SECONDS, CarillonProcess
 from tests.harness.servers import (
     DATABASE,
-    ROOT,
     RedisServer,
     environment,
     manage,
     uvicorn,
 )
+from tests.harness.warm import run_python
 
 EVENT = {"topic": "demo.hello", "data": 1}
 TABLES = "carillon_apikey, django_session, auth_user, carillon_inbox_"
@@ -22,14 +21,7 @@ TABLES = "carillon_apikey, django_session, auth_user, carillon_inbox_"
 
 def serve(variables: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     """`carillon serve`, which has to end by itself."""
-    return subprocess.run(
-        [sys.executable, "manage.py", "carillon", "serve"],
-        cwd=ROOT,
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-    )
+    return run_python("manage.py", "carillon", "serve", env=variables, timeout=DEADLINE_SECONDS)
 
 
 @pytest.mark.parametrize("made", ["nothing", "a database without tables"])

@@ -19,7 +19,7 @@ RECEIVE_BUFFER_BYTES = 4096
 
 @contextmanager
 def server_of_kind(
-    kind: str, redis: RedisServer, folder: Path, *, history: int = MIB
+    kind: str, redis: RedisServer, folder: Path, *, history: int = MIB, fresh: bool = False
 ) -> Iterator[WebServer]:
     settings = {
         "DJANGO_SETTINGS_MODULE": "tests.faults.short_deadline_settings",
@@ -27,7 +27,7 @@ def server_of_kind(
         "CARILLON_HISTORY_BYTES": str(history),
     }
     with web_server(
-        COMMANDS[kind], redis_url=redis.url, folder=folder, settings=settings, fresh=True
+        COMMANDS[kind], redis_url=redis.url, folder=folder, settings=settings, fresh=fresh
     ) as server:
         yield server
 

@@ -61,7 +61,7 @@ async def test_clients_that_do_not_read_delay_nobody_cost_little_and_are_closed(
     kind: str, redis: RedisServer, topic: str, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        web = stack.enter_context(server_of_kind(kind, redis, tmp_path / "web"))
+        web = stack.enter_context(server_of_kind(kind, redis, tmp_path / "web", fresh=True))
         publisher = stack.enter_context(uvicorn(redis.url, tmp_path / "publisher"))
         async with reading(web, topic) as stream:
             await _publish_past(stream, publisher, topic, PUBLISHED_BYTES // 5)

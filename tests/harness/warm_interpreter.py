@@ -23,6 +23,7 @@ import socket
 import sys
 import threading
 import time
+import warnings
 from contextlib import suppress
 from itertools import repeat
 from pathlib import Path
@@ -210,6 +211,10 @@ def run(arguments: list[str]) -> None:
     """Run them as `python ARGUMENTS` does."""
     sys.orig_argv = [sys.executable, *arguments]
     match arguments:
+        case ["-W", action, *rest]:
+            sys.warnoptions.append(action)
+            warnings.simplefilter(action)  # type: ignore[arg-type] # one of the filter's words
+            run(rest)
         case ["-m", module, *_]:
             sys.argv, sys.path[0] = arguments[1:], str(Path.cwd())
             runpy.run_module(module, run_name="__main__", alter_sys=True)

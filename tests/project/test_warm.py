@@ -93,6 +93,13 @@ def test_it_ends_as_a_fresh_interpreter_does(name: str) -> None:
     assert warm[2].splitlines()[-1:] == fresh[2].splitlines()[-1:]
 
 
+def test_its_warnings_are_errors_where_they_are_to_be() -> None:
+    code = "import sys, warnings; print(sys.warnoptions, flush=True); warnings.warn('old')"
+    warm, fresh = (ran("-W", "error", "-c", code, fresh=fresh) for fresh in (False, True))
+    assert warm[:2] == fresh[:2]
+    assert warm[0] == 1
+
+
 def test_variables_do_not_pass_from_one_start_to_the_next() -> None:
     code = "import os; print(os.environ.pop('ONLY_HERE', None), os.environ.get('DATA_DIR'))"
     assert ran("-c", code, fresh=False, variables={"ONLY_HERE": "1"})[1].startswith("1 ")

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 from config.settings import *  # noqa: F403
 
 INSTALLED_APPS = [
@@ -9,6 +7,6 @@ INSTALLED_APPS = [
     "tests.harness.generic_site",
 ]
 DATABASES = {
-    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": Path.cwd() / "site.sqlite3"}
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": DATA_DIR / "site.sqlite3"}  # noqa: F405
 }
 CARILLON = {"LOG": "memory"}

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from urllib.parse import urlencode
 from notifications.sse import ServerSentEvent
 from tests.harness.event_source import Stream
 from tests.harness.servers import ROOT, START_DEADLINE_SECONDS, RedisServer, WebServer, web_server
+from tests.harness.warm import run_python
 
 EXAMPLE = ROOT / "docs/examples/eventstream-chat"
 SETTINGS, URLS = "chat/settings.py", "chat/urls.py"
@@ -76,14 +75,10 @@ class Project:
 
     def python(self, code: str, **variables: str) -> str:
         """The output of a new process in which only Django is set up."""
-        completed = subprocess.run(
-            [sys.executable, "-c", f"import django; django.setup()\n{code}"],
+        completed = run_python(
+            *("-c", f"import django; django.setup()\n{code}"),
             env={**os.environ, **self.environment, **variables},
-            cwd=self.folder,
-            capture_output=True,
             timeout=START_DEADLINE_SECONDS,
-            text=True,
-            check=False,
         )
         assert completed.returncode == 0, completed.stdout + completed.stderr
         return completed.stdout.strip()

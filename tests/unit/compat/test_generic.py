@@ -1,15 +1,13 @@
 """What django-generic-notifications sends comes into the inbox, and so do its rows of before."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness.servers import NO_REDIS, ROOT, environment
+from tests.harness.servers import NO_REDIS, environment
+from tests.harness.warm import run_python
 
 START = """
 import json
@@ -47,19 +45,9 @@ print(json.dumps({"shown": shown, "theirs": theirs}, default=str))
 
 
 def run(folder: Path, script: str) -> Any:
-    settings = {
-        "DJANGO_SETTINGS_MODULE": "tests.harness.generic_site.settings",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-    }
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        cwd=folder,
-        env=environment(NO_REDIS, folder, settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    settings = {"DJANGO_SETTINGS_MODULE": "tests.harness.generic_site.settings"}
+    variables = environment(NO_REDIS, folder, settings)
+    done = run_python("-W", "error", "-c", script, env=variables, timeout=60)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

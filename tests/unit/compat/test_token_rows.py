@@ -1,9 +1,7 @@
 """Which rows of tokens are watched."""
 
-import subprocess
-import sys
-
 from tests.harness.servers import NO_REDIS, ROOT, environment
+from tests.harness.warm import run_python
 
 SCRIPT = """
 import django
@@ -19,10 +17,5 @@ assert post_delete.disconnect(sender=model, dispatch_uid=token_rows.UID)
 
 def test_a_token_model_that_replaces_that_of_knox_is_watched() -> None:
     settings = {"DJANGO_SETTINGS_MODULE": "tests.harness.knox_site.settings"}
-    subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        cwd=ROOT,
-        env=environment(NO_REDIS, ROOT, settings),
-        check=True,
-        timeout=60,
-    )
+    done = run_python("-c", SCRIPT, env=environment(NO_REDIS, ROOT, settings), timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,7 +17,8 @@ from pytest_django import Settings as DjangoSettings
 from notifications import Event, publish, publish_many
 from notifications.log.cursors import Cursor, position_ms
 from notifications.management.carillon import launch
-from tests.harness.servers import ROOT, RedisServer, environment, free_port, manage
+from tests.harness.servers import RedisServer, environment, free_port, manage
+from tests.harness.warm import python_process
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
@@ -265,9 +265,8 @@ def test_tail_prints_events_of_another_process_until_ctrl_c(
 ) -> None:
     printed = manage("carillon", "publish", "demo.a", "1", redis_url=redis.url, folder=tmp_path)
     arguments = ["carillon", "tail", "demo.a", "--since", "all", "--json"]
-    with subprocess.Popen(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
+    with python_process(
+        *("manage.py", *arguments),
         env=environment(redis.url, tmp_path, {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

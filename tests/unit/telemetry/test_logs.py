@@ -16,7 +16,8 @@ from notifications.hub.subscribers import CloseReason
 from notifications.telemetry.audit import logger as audit_logger
 from notifications.telemetry.logs import Structured, logger
 from tests.harness.django_client import post
-from tests.harness.servers import PUBLISH_KEY, ROOT, environment
+from tests.harness.servers import PUBLISH_KEY, ROOT, START_DEADLINE_SECONDS, environment
+from tests.harness.warm import run_python
 
 
 class JsonHandler(logging.Handler):
@@ -216,14 +217,8 @@ def test_the_project_logs_json_with_the_setting_log_format(tmp_path: Any) -> Non
         "logging.getLogger('django.request').error('no', extra={'request': 'GET /?link=secret'})"
     )
     variables = environment("redis://127.0.0.1:1/0", tmp_path, {"LOG_FORMAT": "json"})
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        env=variables,
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-        text=True,
-    )
+    result = run_python("-c", program, env=variables, timeout=START_DEADLINE_SECONDS)
+    assert result.returncode == 0, result.stderr
     ours, djangos = [json.loads(line) for line in result.stderr.splitlines()]
     assert (ours["level"], ours["logger"], ours["event"]) == ("INFO", "carillon", "stream.closed")
     assert ours["time"].startswith("20")
