@@ -130,6 +130,8 @@ class ApiKey(models.Model):
 class OutboxEvent(models.Model):
     """An event that waits to be published, or that was refused. A published one is deleted.
 
+    With `per_topic` it is one for each topic, so that thousands of people cost few rows.
+
     The columns can hold any valid event, and reading them never fails.
     """
 
@@ -143,6 +145,10 @@ class OutboxEvent(models.Model):
     # With a default in the database, since processes of the version before insert rows as well
     # while a site is updated.
     swap = models.CharField(max_length=300, blank=True, default="", db_default="")
+    # Then `data` is a list in JSON, with null for each topic whose event has been published.
+    per_topic = models.BooleanField(
+        default=False, db_default=False, help_text="Each topic has an event of its own."
+    )
     created_at = models.DateTimeField(default=timezone.now)
     refused_at = models.DateTimeField(null=True)
     refusal = models.TextField(blank=True)

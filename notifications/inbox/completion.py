@@ -4,6 +4,7 @@ Only then is it known: which rows are committed, which number each has in its pe
 how many of them are unseen. So two transactions at once need not know of each other.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import batched
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.utils import translation
 
-from notifications.events import Event
 from notifications.inbox.languages import languages_of
 from notifications.inbox.lists import counts_of, entry, short_entry
 from notifications.inbox.objects import load_objects
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ONLY_ROW = 1
 
 
-def complete(using: str, events: Sequence[Event]) -> list[Any]:
+def complete(using: str, events: Sequence[Mapping[str, Any]]) -> list[Any]:
     """The data of events of inboxes: the notifications as they are now, and the counts.
 
     An event of a row that an open transaction has locked is postponed: whoever waited for one
@@ -39,7 +39,7 @@ def complete(using: str, events: Sequence[Event]) -> list[Any]:
     found = _give_numbers(new, using)
     found |= {row.pk: row for row in _read({*new, *changed} - found.keys(), using)}
     postponed = {id for id in new if (row := found.get(id)) and row.pending}
-    recipients = {text: _primary_key(text) for text in {_recipient(event) for event in events}}
+    recipients = {text: _primary_key(text) for text in {event["recipient"] for event in events}}
     counts = counts_of(recipients.values(), using)
     entries = _whole_entries([found[id] for id in dict.fromkeys(new) if id in found], using)
     return [
@@ -50,19 +50,14 @@ def complete(using: str, events: Sequence[Event]) -> list[Any]:
                 *(entries.get(id) or _gone(id) for id in _ids(event, "new")),
                 *(_short(found, id) for id in _ids(event, "changed")),
             ],
-            "counts": counts[recipients[_recipient(event)]],
+            "counts": counts[recipients[event["recipient"]]],
         }
         for event in events
     ]
 
 
-def _ids(event: Event, name: str) -> list[UUID]:
-    return [UUID(text) for text in event.data.get(name, ())]
-
-
-def _recipient(event: Event) -> str:
-    text: str = event.data["recipient"]
-    return text
+def _ids(event: Mapping[str, Any], name: str) -> list[UUID]:
+    return [UUID(text) for text in event.get(name, ())]
 
 
 def _primary_key(text: str) -> Any:
@@ -97,14 +92,31 @@ def _give_numbers(ids: Iterable[UUID], using: str) -> "dict[UUID, Notification]"
     with transaction.atomic(using=using):
         pending = unlocked(rows(using).filter(pending=True, pk__in=wanted), using)
         found = {row.pk: row for row in pending.order_by("pk")}
-        numbered = [row for id in wanted if (row := found.get(id))]
-        if numbered:
-            first = _reserve_numbers(len(numbered), using)
-            for number, row in enumerate(numbered, start=first):
+        rounds = _rounds([row for id in wanted if (row := found.get(id))])
+        first = _reserve_numbers(len(rounds), using) if rounds else 0
+        for number, numbered in enumerate(rounds, start=first):
+            ids = [row.pk for row in numbered]
+            rows(using).filter(pk__in=ids).update(number=number, pending=False)
+            for row in numbered:
                 row.number, row.pending = number, False
-            rows(using).bulk_update(numbered, ["number"], batch_size=BATCH_ROWS)
-            rows(using).filter(pk__in=found).update(pending=False)
     return found
+
+
+def _rounds(new: "Iterable[Notification]") -> "list[list[Notification]]":
+    """The first of these rows of each recipient, then the second of each, and so on.
+
+    Rows of different recipients can have the same number, since it is a place in one person's list:
+    so one statement gives it to all of a round.
+    """
+    rounds: list[list[Notification]] = []
+    earlier = Counter[Any]()
+    for row in new:
+        number = earlier[row.recipient_id]
+        earlier[row.recipient_id] += 1
+        if number == len(rounds):
+            rounds.append([])
+        rounds[number].append(row)
+    return rounds
 
 
 def _reserve_numbers(count: int, using: str) -> int:

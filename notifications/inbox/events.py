@@ -10,13 +10,13 @@ from itertools import batched
 from typing import Any
 from uuid import UUID
 
-from notifications.events import Event
-from notifications.publishing.publisher import publish_outbox_many
+from notifications.publishing import outbox
 from notifications.topics import topic_segment
 
 INBOX_TYPE = "inbox.changed"
 MAX_IDS = 500
-"""How many notifications one event is about: each takes about 100 bytes of it."""
+"""How many notifications one event, and one row of the outbox, is about. Each takes about 100 bytes
+of the event."""
 
 
 def topic_of(recipient: object) -> str:
@@ -26,19 +26,17 @@ def topic_of(recipient: object) -> str:
 
 def write_new(new: Iterable[tuple[Any, UUID]], *, using: str) -> None:
     """Tell each recipient of a notification that is new, or new again."""
-    publish_outbox_many(
-        (_event(recipient, [id], is_new=True) for recipient, id in new), using=using
-    )
+    _write(((recipient, [id]) for recipient, id in new), "new", using)
 
 
 def write_changed(changed: Mapping[Any, Sequence[UUID]], *, using: str) -> None:
     """Tell each recipient what has become of notifications. Write it after the rows are changed."""
-    events: Iterable[Event] = (
-        _event(recipient, ids, is_new=False)
-        for recipient, all_ids in changed.items()
-        for ids in batched(all_ids, MAX_IDS)
+    in_batches = ((recipient, batched(ids, MAX_IDS)) for recipient, ids in changed.items())
+    _write(
+        ((recipient, some) for recipient, all_ids in in_batches for some in all_ids),
+        "changed",
+        using,
     )
-    publish_outbox_many(events, using=using)
 
 
 def by_recipient(ids: Iterable[tuple[Any, UUID]]) -> Mapping[Any, Sequence[UUID]]:
@@ -49,10 +47,16 @@ def by_recipient(ids: Iterable[tuple[Any, UUID]]) -> Mapping[Any, Sequence[UUID]
     return grouped
 
 
-def _event(recipient: object, ids: Sequence[UUID], *, is_new: bool) -> Event:
-    data = {
-        "refresh": True,
-        "recipient": str(recipient),
-        "new" if is_new else "changed": [id.hex for id in ids],
-    }
-    return Event(topics=(topic_of(recipient),), data=data, type=INBOX_TYPE)
+def _write(parts: Iterable[tuple[Any, Sequence[UUID]]], name: str, using: str) -> None:
+    """Write an event for each recipient and these ids: as one row, up to `MAX_IDS`."""
+    events, ids_of_row = list[tuple[str, Any]](), 0
+    for recipient, ids in parts:
+        if ids_of_row + len(ids) > MAX_IDS:
+            outbox.write_per_topic(events, type=INBOX_TYPE, using=using)
+            events, ids_of_row = [], 0
+        data = {"refresh": True, "recipient": str(recipient), name: [id.hex for id in ids]}
+        events.append((topic_of(recipient), data))
+        ids_of_row += len(ids)
+    if events:
+        outbox.write_per_topic(events, type=INBOX_TYPE, using=using)
+        outbox.wake_on_commit(using)

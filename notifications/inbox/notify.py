@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
@@ -16,6 +16,7 @@ from django.utils import timezone
 from notifications.errors import Invalid
 from notifications.events import compact_json
 from notifications.inbox.events import write_new
+from notifications.inbox.inserting import insert_alike
 from notifications.inbox.kinds import get_kind
 from notifications.inbox.preferences.muting import mute
 from notifications.inbox.states import Priority, State
@@ -205,10 +206,9 @@ def _members(group_keys: Any, using: str) -> Iterator[Any]:
 
 
 def _add(recipient_ids: Iterable[Any], fields: Mapping[str, Any], using: str) -> dict[Any, UUID]:
-    model = notifications()
-    new = [model(recipient_id=recipient, **fields) for recipient in recipient_ids]
-    model.objects.using(using).bulk_create(new, batch_size=BATCH_ROWS)
-    return {row.recipient_id: row.pk for row in new}
+    ids = {recipient: uuid4() for recipient in recipient_ids}
+    insert_alike(ids, notifications()(**fields), using)
+    return ids
 
 
 def _replace(

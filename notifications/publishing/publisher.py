@@ -181,14 +181,8 @@ def publish_outbox_many(events: Iterable[Event], *, using: str | None = None) ->
     """As `publish_outbox`, for several events: all of them, in this order, or none."""
     accepted = [within_limit(event) for event in events]
     database = using or DEFAULT_DB_ALIAS
-    if database not in (relayed := get_settings().OUTBOX_DATABASES):
-        raise ValueError(
-            f"No relay reads the outbox of the database {database!r}: "
-            f"CARILLON['OUTBOX_DATABASES'] is {list(relayed)}."
-        )
     outbox.write(accepted, using=database)
-    if outbox.is_relayed_in_process(database):
-        transaction.on_commit(partial(outbox.wake, database), using=database)
+    outbox.wake_on_commit(database)
     return accepted
 
 

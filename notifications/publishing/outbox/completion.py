@@ -6,21 +6,20 @@ fails, such an event is published as it was written.
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from django.db import Error as DatabaseError
 
 from notifications.conf import namespace as namespaces
-from notifications.events import Event
-from notifications.log.entries import Draft
+from notifications.publishing.outbox.rows import WaitingEvent
 from notifications.telemetry.logs import logger
 
 POSTPONED: Any = object()
 """In place of data: the event waits, because an open transaction has locked its rows."""
 
-type Complete = Callable[[str, Sequence[Event]], Sequence[Any]]
-"""The data of these events of a database, in their order. It may run again for the same events."""
+type Complete = Callable[[str, Sequence[Any]], Sequence[Any]]
+"""The data of events of a database, in their order, of what was written as their data. It may run
+again for the same events."""
 
 _completions: dict[str, Complete] = {}
 
@@ -30,33 +29,27 @@ def register(type: str, complete: Complete) -> None:
     _completions[type] = complete
 
 
-def completed(using: str, drafts: dict[int, Draft]) -> dict[int, Draft]:
-    """The drafts with their data, without those that are postponed. Raises `DatabaseError`."""
-    groups: defaultdict[tuple[str, str], dict[int, Draft]] = defaultdict(dict)
-    for pk, draft in drafts.items():
-        if draft.event.type in _completions:
-            groups[draft.event.type, draft.namespace][pk] = draft
-    made: dict[int, Draft | None] = {}
-    for (type, namespace), group in groups.items():
-        made |= _completed(using, type, namespace, group)
-    all_drafts = {pk: made.get(pk, written) for pk, written in drafts.items()}
-    return {pk: draft for pk, draft in all_drafts.items() if draft is not None}
+def completed(using: str, events: Sequence[WaitingEvent]) -> list[Any]:
+    """The data of each event, or `POSTPONED`. Raises `DatabaseError`."""
+    groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for number, event in enumerate(events):
+        if event.row.type in _completions:
+            groups[event.row.type, event.namespace].append(number)
+    all_data = [event.data for event in events]
+    for (type, namespace), numbers in groups.items():
+        made = _complete(using, type, namespace, [all_data[number] for number in numbers])
+        for number, data in zip(numbers, made, strict=True):
+            all_data[number] = data
+    return all_data
 
 
-def _completed(
-    using: str, type: str, namespace: str, drafts: dict[int, Draft]
-) -> dict[int, Draft | None]:
-    """The drafts with their data; None for one that is postponed."""
-    events = [draft.event for draft in drafts.values()]
+def _complete(using: str, type: str, namespace: str, written: Sequence[Any]) -> Sequence[Any]:
     try:
         with namespaces.enter(namespace):
-            data = _completions[type](using, events)
-        return {
-            pk: None if each is POSTPONED else replace(draft, event=replace(draft.event, data=each))
-            for (pk, draft), each in zip(drafts.items(), data, strict=True)
-        }
+            made = _completions[type](using, written)
     except DatabaseError:
         raise
     except Exception:
         logger.exception("relay.incomplete", database=using, type=type)
-        return {}
+        return written
+    return made

@@ -15,7 +15,7 @@ from notifications.log.entries import ControlAction, ControlEntry, Draft
 from notifications.log.factory import open_relay_log
 from notifications.publishing.outbox import completion, table
 from notifications.publishing.outbox.lease import Lease
-from notifications.publishing.outbox.table import Row
+from notifications.publishing.outbox.rows import Row, WaitingEvent
 from notifications.telemetry.counters import process_counters
 from notifications.telemetry.logs import logger
 
@@ -27,33 +27,47 @@ POSTPONED_PAUSE_SECONDS = 0.05
 RELEASED_KEY_SECONDS = 60
 """How long the log remembers the key of a deleted row: a relay that lost its lease after checking
 it may still publish that row."""
-MAX_ROW_FAILURES = 5
+MAX_EVENT_FAILURES = 5
 PROBE = ControlEntry(ControlAction.RECHECK, (), "")
 """A control entry that concerns no stream: it only shows whether the log takes entries at all."""
 
-FIRST_BATCH_ROWS, MAX_BATCH_ROWS = 100, 500
+FIRST_BATCH_EVENTS, MAX_BATCH_EVENTS = 100, 500
 MAX_BATCH_BYTES = 2 * 1024 * 1024
 
 
 class BatchSize:
-    """How many rows the relay publishes at once.
+    """How many events the relay publishes at once.
 
     It grows up to a limit in bytes while batches succeed, so that a backlog shrinks fast. It
-    shrinks when the log takes no batch: the batch may be too large for the log, or one row of it.
+    shrinks when the log takes no batch: the batch may be too large for the log, or one event of it.
     """
 
     def __init__(self) -> None:
-        self.rows = FIRST_BATCH_ROWS
+        self.events = FIRST_BATCH_EVENTS
+        self.rows = FIRST_BATCH_EVENTS
+        """How many rows are read: fewer, once it is known that they have many events."""
+        self._is_full = False
 
-    def published(self, rows: Sequence[Row]) -> None:
-        size = sum(len(row.data) for row in rows)
+    def cut(self, events_of_rows: Sequence[Sequence[WaitingEvent]]) -> list[WaitingEvent]:
+        """The events of as many whole rows as fit, or the first events of the first row."""
+        fitting: list[WaitingEvent] = []
+        for number, events in enumerate(events_of_rows):
+            if fitting and len(fitting) + len(events) > self.events:
+                self.rows, self._is_full = 2 * number, True
+                return fitting
+            fitting += events
+        self.rows, self._is_full = self.events, len(fitting) >= self.events
+        return fitting[: self.events]
+
+    def published(self, drafts: Sequence[Draft]) -> None:
+        size = sum(len(draft.event.encoded) for draft in drafts)
         if size > MAX_BATCH_BYTES:
-            self.rows = max(1, self.rows * MAX_BATCH_BYTES // size)
-        elif len(rows) >= self.rows and size * 2 <= MAX_BATCH_BYTES:
-            self.rows = min(MAX_BATCH_ROWS, self.rows * 2)
+            self.events = max(1, self.events * MAX_BATCH_BYTES // size)
+        elif self._is_full and size * 2 <= MAX_BATCH_BYTES:
+            self.events = min(MAX_BATCH_EVENTS, self.events * 2)
 
-    def failed(self, rows: Sequence[Row]) -> None:
-        self.rows = max(1, len(rows) // 2)
+    def failed(self, count: int) -> None:
+        self.events = max(1, count // 2)
 
 
 class Relay:
@@ -81,8 +95,8 @@ class Relay:
         self._standby_seconds = 0.0
         self.postponed = 0
         """How many events of the last batch wait for open transactions."""
-        self._suspect: tuple[int, int] = (0, 0)
-        """The row that failed alone, and how often in succession it did."""
+        self._suspect: tuple[str, int] = ("", 0)
+        """The key of the event that failed alone, and how often in succession it did."""
 
     def wake(self) -> None:
         """Look into the outbox now: it has new events."""
@@ -139,8 +153,8 @@ class Relay:
         batch = table.oldest(self.using, self.batch_size.rows)
         if not self._lease.held:
             return 0  # the query took so long that another relay may be active now
-        self.publish(batch)
-        if batch and self.postponed == len(batch):
+        published = self.publish(batch)
+        if self.postponed and not published:
             return POSTPONED_PAUSE_SECONDS
         return 0 if batch else self._settings.OUTBOX_POLL
 
@@ -164,55 +178,77 @@ class Relay:
         return self.is_active
 
     def publish(self, batch: list[Row]) -> int:
-        """Publish and delete the rows, and return how many were published.
+        """Publish the events of rows, as many as go together, and remove them from the rows.
 
-        Raises `Unavailable`, and what the database raises.
+        Returns how many. Raises `Unavailable`, and what the database raises.
         """
-        readable = self._drafts(batch)
-        drafts = completion.completed(self.using, readable)
-        self.postponed = len(readable) - len(drafts)
-        rows = [row for row in batch if row.pk in drafts]
-        if not rows or not self._append(rows, list(drafts.values())):
+        waiting = self.batch_size.cut(self._waiting(batch))
+        events, drafts = self._drafts(waiting)
+        if not events or not self._append(events, drafts):
             return 0
-        table.delete(rows, using=self.using)
+        table.remove(events, using=self.using)
         with suppress(Unavailable):  # then the log remembers the keys for longer
-            self._log.release([row.idempotency_key for row in rows], seconds=RELEASED_KEY_SECONDS)
-        self.batch_size.published(rows)
-        return len(rows)
+            keys = [event.idempotency_key for event in events]
+            self._log.release(keys, seconds=RELEASED_KEY_SECONDS)
+        self.batch_size.published(drafts)
+        return len(events)
 
-    def _drafts(self, batch: list[Row]) -> dict[int, Draft]:
-        drafts = {}
+    def _waiting(self, batch: list[Row]) -> list[list[WaitingEvent]]:
+        readable = []
         for row in batch:
             try:
-                drafts[row.pk] = row.draft()
-            except (ValueError, RecursionError) as error:
-                self._refuse(row, f"This is no event: {error}")
-        return drafts
+                readable.append(row.events())
+            except (TypeError, ValueError, RecursionError) as error:
+                self._log_refusal(row, reason := f"This is no event: {error}")
+                table.refuse_row(row, reason, using=self.using)
+        return readable
 
-    def _append(self, batch: list[Row], drafts: list[Draft]) -> bool:
+    def _drafts(self, waiting: list[WaitingEvent]) -> tuple[list[WaitingEvent], list[Draft]]:
+        """The events that can be published now, and their drafts."""
+        events, drafts = [], []
+        self.postponed = 0
+        completed = completion.completed(self.using, waiting)
+        for event, data in zip(waiting, completed, strict=True):
+            if data is completion.POSTPONED:
+                self.postponed += 1
+                continue
+            try:
+                drafts.append(event.draft(data))
+            except (ValueError, RecursionError) as error:
+                self._refuse(event, f"This is no event: {error}")
+            else:
+                events.append(event)
+        return events, drafts
+
+    def _append(self, events: list[WaitingEvent], drafts: list[Draft]) -> bool:
         try:
             receipts = self._log.append(drafts)
         except Conflict as error:
-            self._refuse(batch[error.extensions["index"]], error.detail)
+            self._refuse(events[error.extensions["index"]], error.detail)
             return False
         except Unavailable as error:
-            self.batch_size.failed(batch)
-            if len(batch) == 1:
-                self._blame_row_or_log(batch[0], error)
+            self.batch_size.failed(len(events))
+            if len(events) == 1:
+                self._blame_event_or_log(events[0], error)
             raise
         process_counters.count_published(sum(not receipt.duplicate for receipt in receipts))
         return True
 
-    def _blame_row_or_log(self, row: Row, error: Unavailable) -> None:
-        """Refuse a row after too many failures in succession, if the log took `PROBE` each time."""
-        failures = self._suspect[1] if self._suspect[0] == row.pk else 0
-        self._suspect = (row.pk, 0)
+    def _blame_event_or_log(self, event: WaitingEvent, error: Unavailable) -> None:
+        """Refuse one after too many failures in succession, if the log took `PROBE` each time."""
+        key = event.idempotency_key
+        failures = self._suspect[1] if self._suspect[0] == key else 0
+        self._suspect = (key, 0)
         self._log.append_control(PROBE)
-        self._suspect = (row.pk, failures + 1)
-        if failures + 1 >= MAX_ROW_FAILURES:
-            self._refuse(row, error.detail)
+        self._suspect = (key, failures + 1)
+        if failures + 1 >= MAX_EVENT_FAILURES:
+            self._refuse(event, error.detail)
 
-    def _refuse(self, row: Row, reason: str) -> None:
+    def _refuse(self, event: WaitingEvent, reason: str) -> None:
+        self._log_refusal(event.row, reason)
+        table.refuse(event, reason, using=self.using)
+
+    def _log_refusal(self, row: Row, reason: str) -> None:
         logger.error(
             "relay.refused",
             database=self.using,
@@ -220,16 +256,16 @@ class Relay:
             error=reason,
             hint="see 'carillon relay --status'",
         )
-        table.refuse(row, reason, using=self.using)
 
 
 def publish_waiting(using: str, settings: Settings) -> int:
     """Publish every waiting event, in this thread and without the lease. Raises `Unavailable`."""
     relay = Relay(using, settings)
-    published = 0
+    total = 0
     with namespaces.enter(""):
         while batch := table.oldest(using, relay.batch_size.rows):
-            published += relay.publish(batch)
-            if relay.postponed == len(batch):
+            published = relay.publish(batch)
+            if relay.postponed and not published:
                 relay.pause()
-    return published
+            total += published
+    return total

@@ -5,6 +5,9 @@ import atexit
 import threading
 import time
 from collections.abc import Iterable
+from functools import partial
+
+from django.db import transaction
 
 from notifications.conf import Settings
 from notifications.publishing.outbox.relay import Relay
@@ -63,6 +66,12 @@ def wake(using: str) -> None:
         for relay in threads.relays:
             if relay.using == using:
                 relay.wake()
+
+
+def wake_on_commit(using: str) -> None:
+    """Wake this process's relay of a database, if there is one, once the transaction commits."""
+    if is_relayed_in_process(using):
+        transaction.on_commit(partial(wake, using), using=using)
 
 
 @atexit.register

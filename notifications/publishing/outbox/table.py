@@ -1,62 +1,27 @@
 """The tables of the outbox: publishing writes rows, and the relay reads and deletes them."""
 
-import json
+import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from notifications.conf import get_settings
 from notifications.conf import namespace as namespaces
-from notifications.events import Event, Swap
-from notifications.log.entries import Draft
+from notifications.events import Event, compact_json
 from notifications.publishing.outbox.clock import Now
-from notifications.topics import NAMESPACE_END, bare_topic
+from notifications.publishing.outbox.rows import Row, WaitingEvent
 
 if TYPE_CHECKING:
     from notifications.models import OutboxEvent, OutboxLease
 
 MAX_COUNTED = 100_000
 """A larger backlog counts as this many: counting all of it would burden the database."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of the table. `oldest` reads the fields in this order."""
-
-    pk: int
-    key: UUID
-    topics: str
-    type: str
-    name: str
-    data: bytes
-    is_text: bool
-    retry: int | None
-    swap: str
-
-    @property
-    def idempotency_key(self) -> str:
-        return f"outbox:{self.key.hex}"
-
-    def draft(self) -> Draft:
-        """Raises `ValueError` if the row is no event."""
-        text = bytes(self.data).decode()
-        topics = self.topics.split("\n")
-        event = Event(
-            topics=[bare_topic(topic) for topic in topics],
-            data=text if self.is_text else json.loads(text),
-            type=self.type or None,
-            id=self.name,
-            retry=self.retry,
-            swap=Swap.parse(self.swap) if self.swap else None,
-        )
-        # `named` is true even if the id was generated, because every attempt to publish the row
-        # uses the same id.
-        namespace = max(topic.rpartition(NAMESPACE_END)[0] for topic in topics)
-        return Draft(event, self.idempotency_key, self.key.hex, named=True, namespace=namespace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +55,11 @@ def _waiting(using: str) -> "QuerySet[OutboxEvent]":
 
 
 def write(events: Iterable[Event], *, using: str) -> None:
-    """Write the events in the open transaction, or at once without one."""
+    """Write the events in the open transaction, or at once without one.
+
+    Raises `ValueError` if no relay reads the outbox of this database.
+    """
+    _check_relayed(using)
     model, namespace = outbox_events(), namespaces.current()
     rows = [
         model(
@@ -108,19 +77,94 @@ def write(events: Iterable[Event], *, using: str) -> None:
         model.objects.using(using).bulk_create(rows)
 
 
+def write_per_topic(given: Sequence[tuple[str, Any]], *, type: str, using: str) -> None:
+    """Write an event for each of these topics, with its data, as one row.
+
+    A topic may be there twice. The data is not None, and all of it is in memory at once whenever
+    the row is read. Whether these are valid events is checked when they are published. Raises as
+    `write`.
+    """
+    _check_relayed(using)
+    namespace, key = namespaces.current(), uuid.uuid4()
+    row = outbox_events()(
+        key=key,
+        topics="\n".join(namespaces.log_topics(namespace, (topic for topic, _ in given))),
+        type=type,
+        name=key.urn,
+        data=compact_json([data for _, data in given]).encode(),
+        is_text=False,
+        per_topic=True,
+    )
+    with namespaces.enter(""):
+        row.save(using=using, force_insert=True)
+
+
+def _check_relayed(using: str) -> None:
+    if using not in (relayed := get_settings().OUTBOX_DATABASES):
+        raise ValueError(
+            f"No relay reads the outbox of the database {using!r}: "
+            f"CARILLON['OUTBOX_DATABASES'] is {list(relayed)}."
+        )
+
+
 def oldest(using: str, count: int) -> list[Row]:
     """The rows to be published next, at most `count`."""
-    columns = ("pk", "key", "topics", "type", "name", "data", "is_text", "retry", "swap")
+    columns = (
+        *("pk", "key", "topics", "type", "name", "data", "is_text", "retry", "swap"),
+        "per_topic",
+    )
     return [Row(*values) for values in _waiting(using).values_list(*columns)[:count]]
 
 
-def delete(rows: Sequence[Row], *, using: str) -> None:
-    """Delete rows that were published."""
-    outbox_events().objects.using(using).filter(pk__in=[row.pk for row in rows]).delete()
+def remove(events: Sequence[WaitingEvent], *, using: str) -> None:
+    """Take events that were published from the outbox."""
+    by_row: defaultdict[int, list[WaitingEvent]] = defaultdict(list)
+    for event in events:
+        by_row[event.row.pk].append(event)
+    done = [pk for pk, some in by_row.items() if not _shorten(some, using)]
+    if done:
+        outbox_events().objects.using(using).filter(pk__in=done).delete()
 
 
-def refuse(row: Row, reason: str, *, using: str) -> None:
-    """Set the row aside, so that the rows after it can be published."""
+def _shorten(events: Sequence[WaitingEvent], using: str) -> bool:
+    """Have the row of these events keep the others; False if there are no others."""
+    row = events[0].row
+    left = row.without(events)
+    if left is not None:
+        _replace_data(row, left, using)
+    return left is not None
+
+
+def _replace_data(row: Row, data: bytes, using: str) -> bool:
+    """False if the row is not as it was read: another relay knows better what still waits in it."""
+    same = outbox_events().objects.using(using).filter(pk=row.pk, data=row.data)
+    if not same.update(data=data):
+        return False
+    row.data = data
+    return True
+
+
+def refuse(event: WaitingEvent, reason: str, *, using: str) -> None:
+    """Set an event aside, so that the others can be published."""
+    row, alone = event.row, event.row.only(event)
+    left = row.without([event])
+    if left is None:
+        refuse_row(row, reason, using=using)
+        return
+    with transaction.atomic(using=using):
+        if _replace_data(row, left, using):
+            outbox_events().objects.using(using).create(
+                **{each: getattr(row, each) for each in ("key", "topics", "type", "name")},
+                data=alone,
+                is_text=False,
+                per_topic=True,
+                refused_at=timezone.now(),
+                refusal=reason,
+            )
+
+
+def refuse_row(row: Row, reason: str, *, using: str) -> None:
+    """Set a row aside, with all events that wait in it."""
     rows = outbox_events().objects.using(using).filter(pk=row.pk)
     rows.update(refused_at=timezone.now(), refusal=reason)
 

@@ -127,15 +127,17 @@ class AnyHistory(RuleBasedStateMachine):
         )
 
     def publish(self, *, rows: int, crash: str = "") -> None:
-        batch = table.oldest(self.inboxes.alias, rows)
-        drafts = completion.completed(self.inboxes.alias, {row.pk: row.draft() for row in batch})
+        waiting = [
+            event for row in table.oldest(self.inboxes.alias, rows) for event in row.events()
+        ][:rows]
+        completed = completion.completed(self.inboxes.alias, waiting)
         if crash == "numbered":
             return
-        for row in batch:
-            event = drafts[row.pk].event
-            self.log.events.setdefault(row.idempotency_key, (event.topics[0], event.data))
+        for event, data in zip(waiting, completed, strict=True):
+            published = event.draft(data).event
+            self.log.events.setdefault(event.idempotency_key, (published.topics[0], published.data))
         if crash != "published":
-            table.delete(batch, using=self.inboxes.alias)
+            table.remove(waiting, using=self.inboxes.alias)
 
     def follow(self, draw: Draw) -> None:
         draw(st.sampled_from(self.tabs)).follow(self.log, draw(st.integers(1, 3)))

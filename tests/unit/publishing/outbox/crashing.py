@@ -34,7 +34,7 @@ def after_commit() -> None:
 
 def after_publishing() -> None:
     """A relay that has published a batch, and has not deleted its rows."""
-    table.delete = die
+    table.remove = die
     relay.Relay("default", get_settings()).run()
 
 

@@ -37,7 +37,7 @@ def let_pass(database: Database, seconds: float) -> None:
 def refuse(database: Database) -> None:
     publish_outbox("t", "refused", using=database.alias)
     row = table.oldest(database.alias, 100)[-1]
-    table.refuse(row, "why not", using=database.alias)
+    table.refuse_row(row, "why not", using=database.alias)
 
 
 def test_a_backlog_has_a_number_and_the_age_of_its_oldest_event(database: Database) -> None:

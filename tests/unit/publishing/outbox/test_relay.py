@@ -204,7 +204,8 @@ def test_an_event_that_a_repetition_has_published_is_recognised(
     assert isinstance(sync_log, RedisSyncLog)
     [row] = table.oldest(database.alias, 1)
     calls = sync_log._calls
-    section = sections.repetition(sections.section(calls._keys, [row.draft()]), None)
+    [event] = row.events()
+    section = sections.repetition(sections.section(calls._keys, [event.draft(event.data)]), None)
     run(calls._append([section], DEADLINE_SECONDS))
     assert published.data() == ["a"]
     with relaying(database.alias):

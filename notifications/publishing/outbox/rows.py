@@ -1,0 +1,92 @@
+"""Rows of the outbox, as the relay reads them, and the events that wait in them. Pure code."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from notifications.events import Event, Swap, compact_json
+from notifications.log.entries import Draft
+from notifications.topics import NAMESPACE_END, bare_topic
+
+
+@dataclass(slots=True)
+class Row:
+    """A row of the table. `oldest` reads the fields in this order."""
+
+    pk: int
+    key: UUID
+    topics: str
+    type: str
+    name: str
+    data: bytes
+    is_text: bool
+    retry: int | None
+    swap: str
+    per_topic: bool
+    waiting: list[Any] = field(init=False, default_factory=list)
+    """With `per_topic`: what each topic's event was given, and None once it waits no more."""
+
+    def events(self) -> "list[WaitingEvent]":
+        """The events that wait in the row. Raises `ValueError` if it cannot be read."""
+        text = bytes(self.data).decode()
+        topics = self.topics.split("\n")
+        namespace = max(topic.rpartition(NAMESPACE_END)[0] for topic in topics)
+        key = f"outbox:{self.key.hex}"
+        if not self.per_topic:
+            data = text if self.is_text else json.loads(text)
+            return [WaitingEvent(self, 0, topics, namespace, key, self.name, data)]
+        self.waiting = json.loads(text)
+        events = [
+            WaitingEvent(self, n, (topic,), namespace, f"{key}:{n}", f"{self.key.urn}#{n}", data)
+            for n, (topic, data) in enumerate(zip(topics, self.waiting, strict=True))
+            if data is not None
+        ]
+        if not events:
+            raise ValueError("Nothing waits in this row.")
+        return events
+
+    def without(self, events: "Sequence[WaitingEvent]") -> bytes | None:
+        """The data of the row once these wait no more; None if then nothing does."""
+        if not self.per_topic:
+            return None
+        for event in events:
+            self.waiting[event.number] = None
+        if all(data is None for data in self.waiting):
+            return None
+        return compact_json(self.waiting).encode()
+
+    def only(self, event: "WaitingEvent") -> bytes:
+        """The data of a row in which nothing else waits."""
+        numbers = range(len(self.waiting))
+        return compact_json([event.data if n == event.number else None for n in numbers]).encode()
+
+
+@dataclass(slots=True)
+class WaitingEvent:
+    """An event that waits in a row. `data` is as it was written, and completed later."""
+
+    row: Row
+    number: int
+    topics: Sequence[str]
+    namespace: str
+    idempotency_key: str
+    id: str
+    data: Any
+
+    def draft(self, data: Any) -> Draft:
+        """The event with this data. Raises `ValueError` if that is no event."""
+        row, topics = self.row, tuple(map(bare_topic, self.topics))
+        event = Event(
+            topics=topics,
+            data=data,
+            type=row.type or None,
+            id=self.id,
+            retry=row.retry,
+            swap=Swap.parse(row.swap) if row.swap else None,
+        )
+        # `named` is true even if the id was generated, because every attempt to publish the row
+        # uses the same id.
+        key, fingerprint = self.idempotency_key, row.key.hex
+        return Draft(event, key, fingerprint, named=True, namespace=self.namespace)

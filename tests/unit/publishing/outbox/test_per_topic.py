@@ -1,0 +1,188 @@
+"""A row with an event for each of its topics: each of these events is as safe as one in its own."""
+
+import pytest
+from pytest_django import Settings as DjangoSettings
+
+from notifications.conf import get_settings
+from notifications.errors import Unavailable
+from notifications.log.redis_sync import RedisSyncLog
+from notifications.models import OutboxEvent
+from notifications.publishing import outbox
+from notifications.publishing.outbox import completion, publish_waiting, table
+from notifications.publishing.outbox.completion import POSTPONED
+from notifications.publishing.outbox.relay import Relay
+from tests.harness.databases import Database
+from tests.harness.servers import RedisServer
+from tests.unit.publishing.outbox.reading import Published, relaying, wait_until, write
+
+pytestmark = pytest.mark.usefixtures("published")
+TYPE = "test.per_topic"
+
+
+def write_numbers(database: Database, count: int) -> None:
+    given = [(f"topic-{number}", {"number": number}) for number in range(count)]
+    outbox.write_per_topic(given, type=TYPE, using=database.alias)
+
+
+def numbers(count: int) -> list[str]:
+    return [f'{{"number":{number}}}' for number in range(count)]
+
+
+def publish(database: Database) -> int:
+    return publish_waiting(database.alias, get_settings())
+
+
+def test_each_topic_has_its_event_between_those_of_other_rows(
+    database: Database, published: Published
+) -> None:
+    write(database.alias, "t", "before")
+    write_numbers(database, 3)
+    write(database.alias, "t", "after")
+    assert database.waiting == 3
+    with relaying(database.alias):
+        assert published.until(5) == ["before", *numbers(3), "after"]
+        wait_until(lambda: not database.waiting)
+    events = published.entries()[1:-1]
+    assert [event.topics for event in events] == [("topic-0",), ("topic-1",), ("topic-2",)]
+    assert {event.type for event in events} == {TYPE.encode()}
+    assert len({event.id for event in events}) == 3
+
+
+def test_a_row_of_more_events_than_a_batch_is_published_in_order_in_several(
+    database: Database, published: Published
+) -> None:
+    write_numbers(database, 1_234)
+    write(database.alias, "topic-3", "after")
+    write_numbers(database, 2)
+    assert publish(database) == 1_237
+    assert published.data() == [*numbers(1_234), "after", *numbers(2)]
+    assert database.waiting == 0
+
+
+@pytest.mark.parametrize("moment", ["remove", "_replace_data"])
+def test_a_relay_that_ends_before_it_shortens_a_row_repeats_nothing(
+    database: Database, published: Published, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def end(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    write_numbers(database, 150)
+    relay = Relay(database.alias, get_settings())
+    with monkeypatch.context() as patch:
+        patch.setattr(table, moment, end)
+        with pytest.raises(KeyboardInterrupt):
+            relay.publish(table.oldest(database.alias, 10))
+    assert len(published.data()) == 100
+    assert publish(database) == 150
+    assert published.data() == numbers(150)
+
+
+def test_a_relay_that_reads_a_row_before_another_shortens_it_brings_nothing_back(
+    database: Database, published: Published
+) -> None:
+    write_numbers(database, 350)
+    slow, fast = Relay(database.alias, get_settings()), Relay(database.alias, get_settings())
+    batch = table.oldest(database.alias, 10)
+    fast.publish(table.oldest(database.alias, 10))
+    fast.publish(table.oldest(database.alias, 10))
+    slow.publish(batch)  # the same hundred as the other did first
+    assert publish(database) == 50
+    assert published.data() == numbers(350)
+
+
+def test_postponed_events_stay_in_the_row_and_keep_their_keys(
+    database: Database, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = {1, 3}
+    monkeypatch.setitem(
+        completion._completions,
+        TYPE,
+        lambda _, written: [POSTPONED if each["number"] in late else each for each in written],
+    )
+    write_numbers(database, 4)
+    keys = [event.idempotency_key for event in table.oldest(database.alias, 1)[0].events()]
+    relay = Relay(database.alias, get_settings())
+    assert relay.publish(table.oldest(database.alias, 1)) == 2
+    assert published.data() == [numbers(4)[0], numbers(4)[2]]
+    assert relay.postponed == 2
+    [row] = table.oldest(database.alias, 1)
+    assert [event.idempotency_key for event in row.events()] == [keys[1], keys[3]]
+    late.clear()
+    assert publish(database) == 2
+    assert published.data("topic-1") == numbers(4)[1:2]
+    assert database.waiting == 0
+
+
+def test_an_event_that_redis_never_takes_is_set_aside_alone(
+    database: Database, published: Published, settings: DjangoSettings, redis: RedisServer
+) -> None:
+    settings.CARILLON = {**settings.CARILLON, "PUBLISH_TIMEOUT": 1.0}
+    too_much = "x" * (1024 * 1024 + 1)
+    given = [("a", "first"), ("b", too_much), ("c", "last")]
+    outbox.write_per_topic(given, type=TYPE, using=database.alias)
+    with redis.client() as client:
+        client.config_set("proto-max-bulk-len", 1024 * 1024)
+        try:
+            with relaying(database.alias, longest_failure_pause_seconds=0.01):
+                assert published.until(2) == ["first", "last"]
+                wait_until(lambda: not database.waiting)
+        finally:
+            client.config_set("proto-max-bulk-len", 512 * 1024 * 1024)
+    assert database.refused == 1
+    assert outbox.retry_refused(database.alias) == 1
+    assert publish(database) == 1
+    assert published.data("b") == [too_much]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "broken",
+    [{"data": b"5"}, {"data": b"[1]"}, {"data": b"[null,null]"}, {"data": b"["}],
+    ids=str,
+)
+def test_a_row_that_cannot_be_read_is_set_aside(
+    database: Database, published: Published, broken: dict[str, bytes]
+) -> None:
+    write_numbers(database, 2)
+    OutboxEvent.objects.using(database.alias).update(**broken)
+    write(database.alias, "t", "after")
+    assert publish(database) == 1
+    assert published.data() == ["after"]
+    assert (database.waiting, database.refused) == (0, 1)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_topic_that_is_none_sets_its_event_aside(
+    database: Database, published: Published
+) -> None:
+    write_numbers(database, 3)
+    OutboxEvent.objects.using(database.alias).update(topics="topic-0\n\ntopic-2")
+    assert publish(database) == 2
+    assert published.data() == [numbers(3)[0], numbers(3)[2]]
+    assert (database.waiting, database.refused) == (0, 1)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_database_without_a_relay_is_refused(database: Database) -> None:
+    with pytest.raises(ValueError, match="No relay reads"):
+        outbox.write_per_topic([("t", 1)], type=TYPE, using="default")
+
+
+def test_an_outage_of_redis_loses_and_repeats_nothing(
+    database: Database, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log takes the events, and its answers are lost."""
+    append, lost = RedisSyncLog.append, [2]
+
+    def lose(self: RedisSyncLog, drafts: object) -> object:
+        receipts = append(self, drafts)  # type: ignore[arg-type]
+        if lost[0]:
+            lost[0] -= 1
+            raise Unavailable("No answer.", outcome="unknown")
+        return receipts
+
+    monkeypatch.setattr(RedisSyncLog, "append", lose)
+    write_numbers(database, 150)
+    with relaying(database.alias, longest_failure_pause_seconds=0.01):
+        wait_until(lambda: not database.waiting)
+    assert published.data() == numbers(150)
