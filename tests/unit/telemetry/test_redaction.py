@@ -59,9 +59,9 @@ def test_no_secret_survives_in_any_context(context: str, name: str) -> None:
     "piece", ["eyJ", "-eyJ", "eyJa.", "=a", "?", "a", "Bearer ", "crl_aaaaaaaa_"]
 )
 def test_a_long_line_takes_no_longer_than_its_length(piece: str) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     redacted(piece * (100_000 // len(piece)))
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 2
 
 
 # In the log
