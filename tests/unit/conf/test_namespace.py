@@ -149,7 +149,7 @@ async def test_calls_in_different_namespaces_do_not_meet() -> None:
         met.set()
         return await call()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         first = asyncio.create_task(namespaces.run_in("one", meet))
         second = asyncio.create_task(namespaces.run_in("two", call))
         assert [await first, await second] == ["one", "two"]

@@ -26,7 +26,7 @@ async def test_items_are_served_in_order_and_so_are_those_that_are_added_meanwhi
     for number in range(5):
         queue.add(number)
     assert served == []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await done.wait()
     assert served == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
 
@@ -37,7 +37,7 @@ async def test_the_loop_goes_on_between_slices() -> None:
     for number in range(1000):
         queue.add(number)
     rounds = 0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(served) < 1000:
             await asyncio.sleep(0)
             rounds += 1
@@ -57,7 +57,7 @@ async def test_an_item_that_fails_does_not_hold_up_the_next() -> None:
     queue = FairQueue(serve)
     queue.add(None)
     queue.add(done)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await done.wait()
     assert [type(error) for error in failed] == [AssertionError]
 

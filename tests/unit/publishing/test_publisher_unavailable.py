@@ -1,7 +1,6 @@
 """Publishing while the log is unavailable: it fails in bounded time, with the outcome."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +16,7 @@ from notifications import (
 )
 from notifications.hub import runtime
 from notifications.log.cursors import Cursor
+from tests.harness.promises import within
 from tests.harness.published import published_data, read_published
 from tests.harness.servers import RedisServer
 from tests.harness.silent_redis import silent_redis
@@ -24,7 +24,7 @@ from tests.unit.publishing.log_settings import use_redis
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
-DEADLINE_SECONDS = 5.0
+DEADLINE_SECONDS = 20.0
 
 
 @pytest.fixture(params=["refuses connections", "never answers"])
@@ -40,10 +40,8 @@ def outcome(request: pytest.FixtureRequest, settings: DjangoSettings) -> Iterato
 
 
 def test_publishing_fails_soon_with_the_outcome(outcome: str) -> None:
-    started = time.monotonic()
-    with pytest.raises(Unavailable) as caught:
+    with within(5), pytest.raises(Unavailable) as caught:
         publish("demo.a", "x")
-    assert time.monotonic() - started < DEADLINE_SECONDS
     assert caught.value.outcome == outcome
 
 
@@ -53,10 +51,8 @@ async def test_publishing_from_a_loop_fails_as_soon_with_the_outcome(
 ) -> None:
     if runs:
         runtime.start()
-    started = time.monotonic()
-    with pytest.raises(Unavailable) as caught:
+    with within(5), pytest.raises(Unavailable) as caught:
         await apublish("demo.a", "x")
-    assert time.monotonic() - started < DEADLINE_SECONDS
     assert caught.value.outcome == outcome
     await runtime.stop()
 

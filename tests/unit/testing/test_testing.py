@@ -42,7 +42,7 @@ def no_redis() -> Iterator[None]:
 @pytest.fixture
 async def no_task_is_left() -> AsyncIterator[None]:
     yield
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while asyncio.all_tasks() != {asyncio.current_task()}:  # noqa: ASYNC110
             await asyncio.sleep(0)
     assert runtime.current() is None
@@ -271,7 +271,7 @@ async def test_a_stream_that_ends_too_early_fails(async_client: AsyncClient) -> 
     assert [event async for event in events] == []
     response = await async_client.get("/events/?topic=news")
     reading = asyncio.ensure_future(read_events(response, 1))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not runtime.start().hub.subscribers:  # noqa: ASYNC110 - until it has joined
             await asyncio.sleep(0)
     await runtime.stop()
@@ -294,7 +294,7 @@ async def test_another_response_fails_with_its_status_and_content(
 @pytest.mark.usefixtures("carillon_outbox", "no_task_is_left")
 async def test_a_response_needs_no_client() -> None:
     response = EventStreamResponse(["news"])
-    await runtime.start().wait_ready(timeout=5)
+    await runtime.start().wait_ready(timeout=20)
     events = read_events(response, signals=True)
     assert (await anext(events)).type == "stream.cursor"
     publish("news", 1)

@@ -300,7 +300,7 @@ async def test_while_the_process_drains_the_stream_closes_at_once(
     async_client: AsyncClient,
 ) -> None:
     running = runtime.start()
-    assert await running.wait_ready(timeout=5)
+    assert await running.wait_ready(timeout=20)
     await running.drain(over=0)
     assert await closing_reason(await async_client.get("/events/?topic=demo.a")) == "draining"
 

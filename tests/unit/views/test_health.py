@@ -65,7 +65,7 @@ async def test_once_the_window_is_loaded_a_process_is_ready_without_redis(
 
 async def test_a_draining_process_is_not_ready(async_client: AsyncClient) -> None:
     running = runtime.start()
-    assert await running.wait_ready(timeout=5)
+    assert await running.wait_ready(timeout=20)
     await running.drain(over=0)
     assert answer(await async_client.get("/health/ready")).is_problem(503, "not-ready")
     assert (await async_client.get("/health/live")).status_code == 200
@@ -73,6 +73,6 @@ async def test_a_draining_process_is_not_ready(async_client: AsyncClient) -> Non
 
 async def test_a_draining_process_still_publishes(async_client: AsyncClient) -> None:
     running = runtime.start()
-    assert await running.wait_ready(timeout=5)
+    assert await running.wait_ready(timeout=20)
     await running.drain(over=0)
     assert (await async_client.get("/health/publish")).status_code == 200

@@ -271,7 +271,7 @@ async def test_a_drain_is_reported_once_and_closes_the_connection(client: WebSoc
 
 
 async def test_a_drain_is_reported_to_a_later_subscriber_too(client: WebSocketClient) -> None:
-    await runtime.start().wait_ready(timeout=5)
+    await runtime.start().wait_ready(timeout=20)
     await runtime.start().drain(over=0)
     await client.send(type="subscribe", id="a", topics=["demo.a"])
     assert (await client.message(None, "closing"))["reason"] == "draining"
