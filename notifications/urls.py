@@ -26,6 +26,7 @@ if apps.is_installed("notifications.inbox"):
     from notifications.views.inbox import action, inbox
     from notifications.views.inbox_page import inbox_page
     from notifications.views.preferences import preferences, preferences_page
+    from notifications.views.unsubscribe import unsubscribe
 
     urlpatterns += [
         path("inbox/", inbox, name="inbox"),
@@ -34,5 +35,6 @@ if apps.is_installed("notifications.inbox"):
         path("inbox/preferences", preferences, name="preferences"),
         path("inbox/preferences/", preferences),
         path("inbox/preferences/page/", preferences_page, name="preferences-page"),
+        path("inbox/unsubscribe/<str:link>", unsubscribe, name="unsubscribe"),
         *(path(f"inbox/{each}", action(each), name=f"inbox-{each}") for each in Action),
     ]

@@ -1,20 +1,28 @@
 """Checks of the inbox: what is written there is published, and reaches its person."""
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as DatabaseError
+from django.utils import timezone
 
 from notifications.access import Rules
 from notifications.access.decision import active_rules
 from notifications.checks.base import TAG, valid_settings
+from notifications.conf import namespace as namespaces
+from notifications.inbox.delivery.table import waiting
 from notifications.inbox.events import topic_of
+from notifications.inbox.kinds import email_of, kinds
 from notifications.inbox.languages import language_function
 from notifications.inbox.table import database
+
+LATE_SECONDS = 600.0
 
 
 def _is_used() -> bool:
@@ -87,3 +95,50 @@ def languages_can_be_asked_for(**_: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register(TAG)
+def emails_can_lead_to_the_site(**_: Any) -> list[CheckMessage]:
+    """carillon.E010 and W044: only of a site with a kind that asks for e-mail."""
+    settings = valid_settings()
+    if settings is None or not _is_used() or not any(map(email_of, kinds())):
+        return []
+    if settings.SITE_URL is None:
+        return [
+            Error(
+                "A kind of notification asks for e-mail, whose links need the address of the site.",
+                hint="Set CARILLON['SITE_URL'], such as 'https://example.com'.",
+                id="carillon.E010",
+            )
+        ]
+    if django_settings.DEBUG or settings.SITE_URL.startswith("https://"):
+        return []
+    return [
+        CheckWarning(
+            "CARILLON['SITE_URL'] is without TLS: mailboxes show no button to unsubscribe (RFC "
+            "8058), and links in e-mails are sent as they are.",
+            hint="Set CARILLON['SITE_URL'] to an address that begins with https://.",
+            id="carillon.W044",
+        )
+    ]
+
+
+# Not with our own tag: Django would run the check without `--database`, and it needs one.
+@register(Tags.database, deploy=True)
+def due_emails_are_sent(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """carillon.W045: only with `check --deploy --database …`, since it queries the database."""
+    if not _is_used() or namespaces.is_used():
+        return []
+    try:
+        using = database()
+        if using not in (databases or ()) or waiting(using, timezone.now()).late < LATE_SECONDS:
+            return []
+    except (ImproperlyConfigured, DatabaseError):  # which another check reports
+        return []
+    return [
+        CheckWarning(
+            "E-mails of the inbox have been due for more than ten minutes, and nothing sends them.",
+            hint="Run 'manage.py carillon relay', or 'manage.py carillon deliver' by a timer.",
+            id="carillon.W045",
+        )
+    ]

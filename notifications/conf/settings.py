@@ -213,6 +213,13 @@ class Settings(BaseModel):
     INBOX_ARCHIVED_AGE: Annotated[int, Field(ge=1)] = 30 * 24 * 60 * 60
     """Seconds after which an archived, withdrawn or expired notification is deleted."""
 
+    INBOX_DELIVERY_LEASE: Annotated[float, Field(ge=1, le=3600)] = 300
+    """Seconds after which another process sends what the one that was to send it has not: longer
+    than the mail server may take for one message."""
+
+    SITE_URL: Origin | None = None
+    """The address of the site (`https://example.com`), for the links in e-mails."""
+
     @model_validator(mode="after")
     def _log_is_configured(self) -> Self:
         if self.LOG == "redis" and not self.REDIS_URL:

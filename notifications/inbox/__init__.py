@@ -5,6 +5,7 @@ A notification is a row and an event, written together; what a person did with i
 
 from notifications.inbox.changes import Action, mark, withdraw
 from notifications.inbox.channels import Channel, Choice, Email
+from notifications.inbox.delivery.deliverer import Delivered, send_due
 from notifications.inbox.kinds import Category, Kind, category, kind
 from notifications.inbox.notify import anotify, notify
 from notifications.inbox.states import Priority, State
@@ -14,6 +15,7 @@ __all__ = [
     "Category",
     "Channel",
     "Choice",
+    "Delivered",
     "Email",
     "Kind",
     "Priority",
@@ -23,5 +25,6 @@ __all__ = [
     "kind",
     "mark",
     "notify",
+    "send_due",
     "withdraw",
 ]

@@ -15,8 +15,12 @@ class InboxConfig(AppConfig):
 
     def ready(self) -> None:
         from notifications.inbox import completion  # once models are loaded
+        from notifications.inbox.channels import Channel
+        from notifications.inbox.delivery import senders
+        from notifications.inbox.delivery.email import EmailSender
         from notifications.inbox.events import INBOX_TYPE
         from notifications.publishing.outbox.completion import register
 
         register(INBOX_TYPE, completion.complete)
+        senders.register(Channel.EMAIL, EmailSender)
         autodiscover_modules(KINDS_MODULE)

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from notifications.events import compact_json
 from notifications.inbox.channels import MAX_CHANNEL_CHARACTERS, Channel, Digest
+from notifications.inbox.delivery.states import MAX_REASON_CHARACTERS, DeliveryState
 from notifications.inbox.states import (
     MAX_CATEGORY_CHARACTERS,
     MAX_NAME_CHARACTERS,
@@ -109,6 +110,49 @@ class LastNumber(models.Model):
 
     def __str__(self) -> str:
         return str(self.number)
+
+
+class Delivery(models.Model):
+    """That a notification is to reach its person by another channel, and what became of it.
+
+    A row without a notification is a digest, of the rows whose `digest` is its id. Who sends a row
+    has leased it before, and the rows of one who was killed are free when the lease has expired.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    recipient = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False
+    )
+    channel = models.CharField(max_length=MAX_CHANNEL_CHARACTERS, choices=_words(Channel))
+    notification = models.ForeignKey(Notification, models.CASCADE, null=True, related_name="+")
+    about = models.DateTimeField(
+        null=True, help_text="When the notification was written that this is about."
+    )
+    digest = models.UUIDField(null=True, db_index=True)
+    digest_at = models.DateTimeField(null=True)
+    state = models.PositiveSmallIntegerField(
+        choices=DeliveryState.choices, default=DeliveryState.WAITING
+    )
+    reason = models.CharField(max_length=MAX_REASON_CHARACTERS, blank=True)
+    detail = models.TextField(blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    holder = models.CharField(max_length=32, blank=True)
+    leased_until = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    due_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["recipient", "channel", "digest_at"], name="carillon_one_digest"
+            )
+        ]
+        indexes = [models.Index(fields=["state", "due_at"], name="carillon_due")]
+
+    def __str__(self) -> str:
+        return f"{self.channel} to {self.recipient_id}: {DeliveryState(self.state).name.lower()}"
 
 
 class Preference(models.Model):

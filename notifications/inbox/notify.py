@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from notifications.errors import Invalid
 from notifications.events import compact_json
+from notifications.inbox.delivery.table import write_deliveries
 from notifications.inbox.events import write_new
 from notifications.inbox.inserting import insert_alike
 from notifications.inbox.kinds import get_kind
@@ -75,6 +76,7 @@ def notify(
             written = write(recipient_ids, fields, using)
             shown = mute(fields["category"], written, using=using)
             write_new(shown.items(), using=using)
+            write_deliveries(get_kind(kind), written, created_at=fields["created_at"], using=using)
             notified += len(recipient_ids)
     return notified
 

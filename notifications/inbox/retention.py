@@ -13,6 +13,7 @@ from django.utils import timezone
 from notifications.conf import get_settings
 from notifications.conf import namespace as namespaces
 from notifications.inbox.changes import expire
+from notifications.inbox.delivery.table import delete_digests
 from notifications.inbox.events import INBOX_TYPE, by_recipient, write_changed, write_new
 from notifications.inbox.kinds import categories
 from notifications.inbox.locking import ids_in_batches, lock
@@ -54,6 +55,7 @@ def tidy(using: str, *, now: datetime | None = None) -> Tidied:
     expired = expire(using=using, now=now)
     # In the order of the index, so that a batch reads no more than it deletes.
     deleted = sum(_delete(old, using, order="created_at") for old in _old(now))
+    delete_digests(using, before=now - timedelta(seconds=get_settings().INBOX_AGE))
     return Tidied(expired, deleted, _publish_again(now, using))
 
 

@@ -49,10 +49,10 @@ def _offer(category: Category) -> Offer:
         for channel in Channel
         if channel is Channel.IN_APP or channel in of_kinds
     }
-    return Offer(category.name, _title(category), channels)
+    return Offer(category.name, title_of(category), channels)
 
 
-def _title(category: Category) -> str:
+def title_of(category: Category) -> str:
     return str(category.title) or category.name or gettext("Other notifications")
 
 

@@ -81,8 +81,13 @@ def _text(at: time) -> str:
 
 def change_preferences(user: Model, changes: Changes) -> None:
     """Change what a person has chosen, all of it or nothing. Raises `Invalid`."""
-    using = _database()
     _check(changes)
+    write_changes(user, changes)
+
+
+def write_changes(user: Model, changes: Changes) -> None:
+    """As `change_preferences`, for what is known to be right."""
+    using = _database()
     with transaction.atomic(using=using):
         if changes.channels:
             _upsert(

@@ -1,22 +1,28 @@
-"""`carillon relay`: publishes the events of the outbox, and shows how many wait."""
+"""`carillon relay`: publishes the events of the outbox, and sends what the inbox has to deliver."""
 
 import threading
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
 
+from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
+from django.utils import timezone
 
 from notifications.conf import get_settings
+from notifications.conf import namespace as namespaces
+from notifications.inbox.delivery.table import retry_failed, waiting
+from notifications.inbox.delivery.threads import DeliveryThread, is_anything_asked_for
+from notifications.inbox.table import database
 from notifications.management.carillon import launch
 from notifications.management.carillon.subcommand import print_table
 from notifications.publishing import outbox
 from notifications.publishing.outbox import Relay, RelayThreads
 
 HELP = (
-    "Relays the outbox until Ctrl-C or SIGTERM. One relay of a database is active, and any number "
-    "of others stand by."
+    "Relays the outbox, and sends the e-mails of the inbox, until Ctrl-C or SIGTERM. One relay of "
+    "a database is active, and any number of others stand by; all of them send e-mails."
 )
 
 
@@ -35,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     action.add_argument(
         "--retry-refused",
         action="store_true",
-        help="try the events again that could not be published; then exit",
+        help="try again what could not be published or delivered; then exit",
     )
 
 
@@ -46,6 +52,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
             _print_status(command, databases)
         elif options["retry_refused"]:
             number = sum(map(outbox.retry_refused, databases))
+            number += sum(map(retry_failed, _with_deliveries(databases)))
             command.stdout.write(f"Tried again: {number}")
         else:
             _relay(command, databases)
@@ -62,6 +69,13 @@ def _databases(alias: str | None) -> Sequence[str]:
     return [alias]
 
 
+def _with_deliveries(databases: Sequence[str]) -> Sequence[str]:
+    """The database of the inbox, if it is one of these. With tenants, `carillon deliver` is it."""
+    if not apps.is_installed("notifications.inbox") or namespaces.is_used():
+        return []
+    return [using for using in databases if using == database()]
+
+
 def _relay(command: BaseCommand, databases: Sequence[str]) -> None:
     settings = get_settings()
     if settings.LOG == "memory":
@@ -70,6 +84,8 @@ def _relay(command: BaseCommand, databases: Sequence[str]) -> None:
             "CARILLON['REDIS_URL'], or relay in the process that serves ('OUTBOX': 'in-process')."
         )
     relays = RelayThreads(Relay(using, settings) for using in databases)
+    inboxes = _with_deliveries(databases) if is_anything_asked_for() else ()
+    deliveries = [DeliveryThread(using, settings) for using in inboxes]
     with launch.until_interrupted():
         for using in databases:
             outbox.backlog(using)  # raises `DatabaseError` if the outbox cannot be read
@@ -78,10 +94,14 @@ def _relay(command: BaseCommand, databases: Sequence[str]) -> None:
         )
         command.stdout.flush()
         relays.start()
+        for delivery in deliveries:
+            delivery.start()
         try:
             threading.Event().wait()
         finally:
             relays.stop()
+            for delivery in deliveries:
+                delivery.stop()
 
 
 def _print_status(command: BaseCommand, databases: Sequence[str]) -> None:
@@ -92,3 +112,10 @@ def _print_status(command: BaseCommand, databases: Sequence[str]) -> None:
         oldest = f"{backlog.age:.1f} s" if backlog.waiting else "-"
         rows.append((using, str(backlog.waiting), oldest, str(backlog.refused), relay))
     print_table(command, rows)
+    deliveries = [("DELIVERIES", "WAITING", "LATE", "FAILED")]
+    for using in _with_deliveries(databases):
+        found = waiting(using, timezone.now())
+        late = f"{found.late:.0f} s" if found.late else "-"
+        deliveries.append((using, str(found.waiting), late, str(found.failed)))
+    if deliveries[1:]:
+        print_table(command, deliveries)

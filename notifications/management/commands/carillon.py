@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from notifications.conf import namespace as namespaces
 from notifications.management.carillon import (
+    deliver,
     dev,
     doctor,
     inbox,
@@ -26,6 +27,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "publish": publish,
     "kick": kick,
     "relay": relay,
+    "deliver": deliver,
     "tail": tail,
     "keys": keys,
     "doctor": doctor,

@@ -1,13 +1,17 @@
 """Each test of the inbox runs on SQLite, PostgreSQL and MariaDB, with a real relay and Redis."""
 
+from collections.abc import Iterator
+
 import pytest
 from django.contrib.auth.models import User
 from pytest_django import Settings as DjangoSettings
 
-from notifications.inbox.models import LastNumber, Notification
+from notifications.inbox.models import Delivery, LastNumber, Notification
 from tests.harness.databases import Database
 from tests.harness.servers import RedisServer
 from tests.unit.inbox.inboxes import Inboxes
+from tests.unit.inbox.mailing import Backend, Clock
+from tests.unit.inbox.shop import shop
 
 
 class InboxRouter:
@@ -42,3 +46,28 @@ def inboxes(
     User.objects.all().delete()
     ada, bob = (User.objects.create_user(name) for name in ("ada", "bob"))
     return Inboxes(database.alias, ada, bob)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("django.utils.timezone.now", clock)
+    return clock
+
+
+@pytest.fixture
+def mailing(
+    settings: DjangoSettings, inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """A shop that mails people, and a mail server that keeps what it gets."""
+    settings.CARILLON = {**settings.CARILLON, "SITE_URL": "https://shop.example"}
+    settings.DEFAULT_FROM_EMAIL = "Shop <shop@shop.example>"
+    monkeypatch.setattr("notifications.inbox.delivery.email._default_backend", Backend)
+    Delivery.objects.all().delete()
+    for user in (inboxes.ada, inboxes.bob):
+        user.email = f"{user.username}@example.com"
+        user.save()
+    Backend.fault = None
+    Backend.opened = Backend.closed = 0
+    with shop():
+        yield

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,35 +12,20 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
 from notifications import notify
-from notifications.inbox import Email, Priority, category, kind, kinds, lists, withdraw
+from notifications.inbox import category, lists, withdraw
 from notifications.inbox.models import Notification, Preference
 from notifications.inbox.preferences.person import read_preferences
 from notifications.inbox.states import State
 from tests.unit.inbox.inboxes import Inboxes
+from tests.unit.inbox.shop import no_kinds, shop
 
 URL, PAGE = "/inbox/preferences", "/inbox/preferences/page/"
 
 
 @pytest.fixture(autouse=True)
 def declared() -> Iterator[None]:
-    """Kinds and categories of a shop, in the place of those of other tests."""
-    known, kept = dict(kinds._kinds), dict(kinds._categories)
-    kinds._kinds.clear()
-    kinds._categories.clear()
-    kinds._kinds["message"] = kinds.MESSAGE
-    category("orders", title="Orders", email=Email(timedelta(minutes=5)))
-    category("alarms", title="Alarms", choices={"email": "always"})
-    category("news", title="<News>", choices={"in-app": "off", "email": "off"})
-    category("tips", title="Tips", choices={"in-app": "on"})
-    kind("order.paid", text="Paid {{ n }}", category="orders")
-    kind("alarm", text="Alarm", category="alarms", priority=Priority.HIGH, email=Email())
-    kind("news", text="News", category="news", email=Email())
-    kind("tip", text="Tip {{ n }}", category="tips")
-    yield
-    kinds._kinds.clear()
-    kinds._kinds.update(known)
-    kinds._categories.clear()
-    kinds._categories.update(kept)
+    with shop():
+        yield
 
 
 @pytest.fixture
@@ -246,10 +230,9 @@ def test_the_form_saves_what_is_ticked_and_what_is_not(
 def test_the_page_of_a_site_without_choices_is_empty(
     inboxes: Inboxes, client: DjangoClient
 ) -> None:
-    kinds._kinds.clear()
-    kinds._categories.clear()
-    assert "There is nothing to choose here." in client.get(PAGE).content.decode()
-    assert "/inbox/preferences/page/" not in client.get("/inbox/page/").content.decode()
+    with no_kinds():
+        assert "There is nothing to choose here." in client.get(PAGE).content.decode()
+        assert "/inbox/preferences/page/" not in client.get("/inbox/page/").content.decode()
 
 
 # In the list

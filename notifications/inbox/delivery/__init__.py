@@ -1,0 +1,1 @@
+"""What reaches people elsewhere than in the inbox, if they have not seen it there by then."""

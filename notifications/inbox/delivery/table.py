@@ -1,0 +1,187 @@
+"""The rows of deliveries: `notify` writes them, and deliverers lease them and note what became."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.apps import apps
+from django.db import connections, transaction
+from django.db.models import Q
+
+from notifications.inbox.delivery.states import DeliveryState, Outcome, Reason
+from notifications.inbox.kinds import Kind, delays
+from notifications.inbox.preferences.times import aware, stored
+from notifications.inbox.table import APP_LABEL, BATCH_ROWS
+from notifications.publishing.outbox.clock import Now
+from notifications.publishing.outbox.table import MAX_COUNTED
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from notifications.inbox.models import Delivery
+
+WINDOWS = (1, 4, 16)
+"""How many times the wanted number of due rows are looked at, while others take them away."""
+
+
+def deliveries() -> "type[Delivery]":
+    return apps.get_model(APP_LABEL, "Delivery")
+
+
+def delivery_rows(using: str) -> "QuerySet[Delivery]":
+    return deliveries().objects.using(using)
+
+
+def write_deliveries(
+    kind: Kind, written: Mapping[Any, UUID], *, created_at: datetime, using: str
+) -> None:
+    """Write a row for each channel that the kind asks for, and each notification: at once."""
+    asked_for = delays(kind)
+    if not asked_for:
+        return
+    rows = [
+        deliveries()(
+            recipient_id=recipient,
+            notification_id=id,
+            channel=channel,
+            about=created_at,
+            created_at=created_at,
+            due_at=created_at + delay,
+        )
+        for channel, delay in asked_for.items()
+        for recipient, id in written.items()
+    ]
+    delivery_rows(using).bulk_create(rows, batch_size=BATCH_ROWS)
+
+
+# Leases, whose times are those of the database's clock
+
+
+def _free() -> Q:
+    expired = Q(leased_until=None) | Q(leased_until__lte=Now())
+    return Q(state=DeliveryState.WAITING) & expired
+
+
+def due(using: str, now: datetime) -> "QuerySet[Delivery]":
+    """What nobody sends yet although its time has come, the oldest first."""
+    return delivery_rows(using).filter(_free(), due_at__lte=stored(now)).order_by("due_at", "pk")
+
+
+def lease(
+    using: str, now: datetime, *, holder: str, seconds: float, count: int
+) -> "Sequence[Delivery]":
+    """Lease rows that are due, at most `count`. Nobody waits for another's transaction."""
+    for window in WINDOWS:
+        ids = list(due(using, now).values_list("pk", flat=True)[: count * window])
+        if not ids:
+            return ()
+        some = random.sample(ids, min(count, len(ids))) if window > 1 else ids
+        if leased := _lease_some(using, some, holder=holder, seconds=seconds):
+            return leased
+    return ()
+
+
+def _lease_some(
+    using: str, ids: Sequence[UUID], *, holder: str, seconds: float
+) -> "Sequence[Delivery]":
+    features = connections[using].features
+    with transaction.atomic(using=using):
+        free = delivery_rows(using).filter(_free(), pk__in=ids)
+        if features.has_select_for_update:
+            can_skip = features.has_select_for_update_skip_locked
+            locked = free.select_for_update(skip_locked=can_skip).order_by("pk")
+            ids = list(locked.values_list("pk", flat=True))
+        # Where rows cannot be locked, the condition of the update is what decides.
+        until = Now() + timedelta(seconds=seconds)
+        free = delivery_rows(using).filter(_free(), pk__in=ids)
+        free.update(holder=holder, leased_until=until)
+    ours = delivery_rows(using).filter(pk__in=ids, holder=holder, state=DeliveryState.WAITING)
+    return list(ours.order_by("due_at", "pk"))
+
+
+def renew(row: "Delivery", using: str, *, holder: str, seconds: float) -> bool:
+    """Renew the lease of a row, unless it has expired and somebody else has the row."""
+    ours = delivery_rows(using).filter(pk=row.pk, holder=holder, state=DeliveryState.WAITING)
+    return bool(ours.update(leased_until=Now() + timedelta(seconds=seconds)))
+
+
+_RELEASED = {"holder": "", "leased_until": None}
+
+
+def release(rows: "Iterable[Delivery]", using: str, *, holder: str) -> None:
+    """Let others have these rows at once."""
+    ids = [row.pk for row in rows]
+    delivery_rows(using).filter(pk__in=ids, holder=holder).update(**_RELEASED)
+
+
+# What became of a row
+
+
+def postpone(
+    row: "Delivery", using: str, *, until: datetime, reason: Reason, detail: str = ""
+) -> None:
+    delivery_rows(using).filter(pk=row.pk).update(
+        due_at=stored(until), reason=reason, detail=detail, attempts=row.attempts, **_RELEASED
+    )
+
+
+def end(row: "Delivery", using: str, outcome: Outcome) -> None:
+    """Note what became of a row, whoever has its lease by now: it has happened."""
+    delivery_rows(using).filter(pk=row.pk).update(**ended(outcome))
+
+
+def ended(outcome: Outcome) -> dict[str, Any]:
+    """The columns of a row that has ended."""
+    return {
+        "state": outcome.state,
+        "reason": outcome.reason or "",
+        "detail": outcome.detail,
+        "ended_at": stored(outcome.ended_at),
+        **_RELEASED,
+    }
+
+
+def delete_digests(using: str, *, before: datetime) -> None:
+    """Delete old digests that have ended. All else is deleted with its notification."""
+    ended_before = delivery_rows(using).filter(
+        state__gt=DeliveryState.IN_DIGEST, notification=None, due_at__lt=before
+    )
+    while ids := list(ended_before.values_list("pk", flat=True)[:BATCH_ROWS]):
+        delivery_rows(using).filter(pk__in=ids).delete()
+
+
+# For the operator
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The deliveries of a database that have not ended."""
+
+    waiting: int
+    """Those whose time comes, counted up to `MAX_COUNTED`."""
+    late: float
+    """For how many seconds the oldest one has been due without being sent; 0 if none is due."""
+    failed: int
+
+
+def waiting(using: str, now: datetime, *, max_counted: int = MAX_COUNTED) -> Waiting:
+    """By three queries."""
+    rows = delivery_rows(using)
+    oldest = due(using, now).values_list("due_at", flat=True).first()
+    return Waiting(
+        waiting=rows.filter(state=DeliveryState.WAITING)[:max_counted].count(),
+        late=0.0 if oldest is None else (aware(now) - aware(oldest)).total_seconds(),
+        failed=rows.filter(state=DeliveryState.FAILED)[:max_counted].count(),
+    )
+
+
+def retry_failed(using: str) -> int:
+    """Have all that failed sent after all, and return how many there are."""
+    failed = delivery_rows(using).filter(state=DeliveryState.FAILED)
+    # What a digest had in it is due by itself, and becomes part of the next one.
+    failed.filter(notification=None).update(state=DeliveryState.SUPPRESSED)
+    columns = {"digest": None, "attempts": 0, "ended_at": None, "reason": "", "detail": ""}
+    return failed.update(state=DeliveryState.WAITING, **columns, **_RELEASED)
