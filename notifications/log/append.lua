@@ -10,6 +10,7 @@
 -- that an attempt that is still on its way appends nothing when it arrives.
 local FINGERPRINT = 32
 local MAX_SEARCHED = 10000
+local ATTEMPT_MS = 60000
 
 -- `key` is the index in KEYS of a section's first key, and `bases` are those in ARGV of its drafts.
 local function read_sections()
@@ -43,12 +44,22 @@ local function numbers_by_mark(section)
   return numbers
 end
 
+-- Whether the log still has every entry after a position that a call of the last minute can have
+-- appended: trimming may have taken some already.
+local function reaches_back_to(known)
+  local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+  if not oldest then return false end
+  local prev = field(oldest, FIELD_PREV)
+  return split(oldest[1]) < split(last) - ATTEMPT_MS or prev and not is_after(prev, known)
+end
+
 -- Finds the positions by the number of the event, and how many there are. Returns whether the search
 -- covered every entry that the call can have appended.
 local function find(section)
   local numbers, seen = numbers_by_mark(section), 0
   local known_epoch, known = string.match(section.after, '^(%S+) (%S+)$')
-  local from, till = known_epoch == epoch and '(' .. known or '-', '+'
+  if known_epoch ~= epoch then known = '0-0' end
+  local from, till = '(' .. known, '+'
   while section.hits < section.count and seen < MAX_SEARCHED do
     local page = redis.call('XREVRANGE', stream, till, from, 'COUNT', PAGE)
     for _, entry in ipairs(page) do
@@ -59,7 +70,7 @@ local function find(section)
       till = '(' .. entry[1]
     end
     seen = seen + #page
-    if #page < PAGE then return true end
+    if #page < PAGE then return reaches_back_to(known) end
   end
   return section.hits == section.count
 end

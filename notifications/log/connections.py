@@ -9,6 +9,7 @@ which loses acknowledged events, and its cluster client raises where a pool woul
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
@@ -118,8 +119,14 @@ def _at(server: Address, url: Mapping[str, Any], plain: type) -> tuple[type, dic
 class LoopPool(Pool[AsyncConnection]):
     """For an event loop."""
 
-    def __init__(self, make: Callable[[], AsyncConnection], *, limit: int) -> None:
-        super().__init__(make, limit=limit)
+    def __init__(
+        self,
+        make: Callable[[], AsyncConnection],
+        *,
+        limit: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(make, limit=limit, clock=clock)
         self._lock = nullcontext()
         self._waiting = deque[asyncio.Future[None]]()
 

@@ -48,8 +48,9 @@ class RedisLog(RedisCalls[AsyncConnection], Log):
             socket_timeout=None,
             socket_connect_timeout=self._options.timeout,
         )
-        self._pool = LoopPool(make, limit=self._options.max_connections)
-        self._groups: LoopGroups = LoopGroups(self._append, self._options.timeout)
+        clock = self._options.clock
+        self._pool = LoopPool(make, limit=self._options.max_connections, clock=clock)
+        self._groups: LoopGroups = LoopGroups(self._append, self._options.timeout, clock=clock)
 
     async def __aexit__(self, *error: object) -> None:
         await self._groups.close()
