@@ -22,6 +22,7 @@ LOG = "{carillon}:log"
 PATH = f"/events/history.csv?topic={TOPIC}&since=all"
 MIB = 1024 * 1024
 DEADLINE_SECONDS = 60.0
+POLL_SECONDS = 0.05
 BUFFER_BYTES = 64 * 1024
 
 
@@ -97,6 +98,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         assert time.monotonic() < deadline
+        time.sleep(POLL_SECONDS)
 
 
 async def everything(stream: Stream) -> bytes:

@@ -14,16 +14,25 @@ from tests.harness.servers import COMMANDS, RedisServer, WebServer, web_server
 
 MIB = 1024 * 1024
 KEEPALIVE_SECONDS = 1.0
+WRITE_DEADLINE_SECONDS = 3.0
+POLL_SECONDS = 0.05
 RECEIVE_BUFFER_BYTES = 4096
 
 
 @contextmanager
 def server_of_kind(
-    kind: str, redis: RedisServer, folder: Path, *, history: int = MIB, fresh: bool = False
+    kind: str,
+    redis: RedisServer,
+    folder: Path,
+    *,
+    history: int = MIB,
+    write_deadline: float = WRITE_DEADLINE_SECONDS,
+    fresh: bool = False,
 ) -> Iterator[WebServer]:
     settings = {
-        "DJANGO_SETTINGS_MODULE": "tests.faults.short_deadline_settings",
+        "DJANGO_SETTINGS_MODULE": "tests.faults.debug_settings",
         "CARILLON_KEEPALIVE": str(KEEPALIVE_SECONDS),
+        "CARILLON_WRITE_DEADLINE": str(write_deadline),
         "CARILLON_HISTORY_BYTES": str(history),
     }
     with web_server(
@@ -64,6 +73,7 @@ async def wait_until(web: WebServer, condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not condition():
             await asyncio.to_thread(web.get, "/health/live")
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def connected_clients(web: WebServer) -> set[tuple[object, ...]]:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from notifications.sse import Decoder, ServerSentEvent
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 30.0
 RETRY_SECONDS = 3.0
 """A browser's own pause before it connects again, where the stream has sent no `retry`."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.harness.proxies import haproxy
-from tests.harness.servers import START_DEADLINE_SECONDS, free_port
+from tests.harness.servers import POLL_SECONDS, START_DEADLINE_SECONDS, free_port
 
 CONFIGURATION = """
 defaults
@@ -84,4 +84,5 @@ def balancer(folder: Path, ports: Sequence[int]) -> Iterator[Balancer]:
         deadline = time.monotonic() + START_DEADLINE_SECONDS
         while not made.serves_streams:
             assert time.monotonic() < deadline, proxy.log.read_text()
+            time.sleep(POLL_SECONDS)
         yield made

@@ -34,7 +34,7 @@ open_bodies: list[object] = []
 @nonblocking
 async def own_stream(request: HttpRequest) -> EventStreamResponse:
     """A view of the site that streams the topics it knows."""
-    await runtime.start().wait_ready(timeout=10)
+    await runtime.start().wait_ready(timeout=30)
     return EventStreamResponse(["demo.all"])
 
 
@@ -80,7 +80,7 @@ async def state(request: HttpRequest) -> JsonResponse:
     """What is open in this process. `?release=1` ends the synchronous bodies."""
     if request.GET.get("release"):
         released.set()
-    await runtime.start().wait_ready(timeout=10)
+    await runtime.start().wait_ready(timeout=30)
     streams = runtime.start().hub.subscribers
     iterated = sum(isinstance(each.transport, PullTransport) for each in streams)
     return JsonResponse(

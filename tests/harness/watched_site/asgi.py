@@ -129,6 +129,8 @@ if WATCHER in ASGI_OF:
 else:
     site = get_asgi_application()
 outside = middleware_of_watcher()(site)
+gc.collect()
+gc.freeze()  # each report collects the garbage, and need not look at what is imported
 
 
 def report() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from notifications.log.entries import Retention
 from notifications.transport.base import Payload
 from tests.harness.fakes import EPOCH, FakeTransport, batch, entry
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 OVER = 0.3
 POLL_SECONDS = 0.005
 GRACE_SECONDS = 0.05

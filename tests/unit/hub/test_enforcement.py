@@ -17,7 +17,7 @@ from notifications.log.entries import EVERYONE, ControlAction, ControlEntry, Ret
 from notifications.transport.base import Payload
 from tests.harness.fakes import EPOCH, FakeTransport, batch
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 NOW_MS = 1_000_000_000_000
 
 

@@ -21,7 +21,7 @@ from notifications.log.entries import ControlAction, ControlEntry, Retention
 from notifications.transport.base import Transport
 from tests.harness.fakes import EPOCH, FakeClock, FakeTransport, batch, entry, settle
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 PERIOD = 20.0
 WRITE_DEADLINE = 30.0
 

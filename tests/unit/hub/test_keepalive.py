@@ -14,7 +14,7 @@ from notifications.log.entries import Retention
 from notifications.transport.base import Payload
 from tests.harness.fakes import EPOCH, FakeTransport, batch, entry
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 TICK_SECONDS = 0.005
 
 

@@ -118,7 +118,7 @@ class Model(RuleBasedStateMachine):
         time_slice = partial(AlternatingTimeSlice, cycle([True, False]))
         timing = Timing(time_slice=time_slice, stride=1)
         runtime = Runtime(settings, log, timing=timing, retry_seconds=0)
-        assert await runtime.wait_ready(timeout=10)
+        assert await runtime.wait_ready(timeout=30)
         return runtime, log
 
     def run(self, steps: int) -> None:

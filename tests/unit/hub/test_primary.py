@@ -89,7 +89,7 @@ async def test_threads_and_tasks_of_the_block_read_there_and_others_do_not() -> 
         return found
 
     other = asyncio.create_task(elsewhere())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         with reads_from_primary():
             inside.set()
             await done.wait()

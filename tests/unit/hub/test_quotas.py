@@ -25,7 +25,7 @@ from tests.harness.fakes import FakeTransport
 
 pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 PATH = "/events/?topic=demo.x"
 
 

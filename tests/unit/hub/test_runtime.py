@@ -19,7 +19,7 @@ from notifications.log.memory import MemoryLog, MemoryStore
 from tests.harness.fakes import FakeTransport
 from tests.harness.servers import RedisServer
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 SETTINGS = Settings(LOG="memory")
 
 

@@ -20,7 +20,7 @@ from tests.harness.warm import python_process
 from tests.unit.publishing.outbox.conftest import LEASE_SECONDS
 from tests.unit.publishing.outbox.reading import DEADLINE_SECONDS, Published, relaying, wait_until
 
-BUSY_MACHINE_SECONDS = 10.0
+BUSY_MACHINE_SECONDS = 30.0
 
 
 def crash(environment: dict[str, str], *moments: str) -> None:

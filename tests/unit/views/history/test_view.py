@@ -215,7 +215,7 @@ async def test_a_cursor_before_the_retained_log_gets_a_reset(
 async def wait_until_caught_up() -> None:
     """Wait until the window of this process has all that was published."""
     running = runtime.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while running.hub.head != await running.log.state():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0)
 
