@@ -6,8 +6,9 @@ is published as it is, and says that the inbox should be fetched again.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import batched
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from notifications.publishing import outbox
@@ -24,9 +25,32 @@ def topic_of(recipient: object) -> str:
     return f"user.{topic_segment(recipient)}"
 
 
-def write_new(new: Iterable[tuple[Any, UUID]], *, using: str) -> None:
-    """Tell each recipient of a notification that is new, or new again."""
-    _write(((recipient, [id]) for recipient, id in new), "new", using)
+@dataclass(slots=True)
+class Written:
+    """An event as it was written: what is new to the recipient, and what has changed.
+
+    New notifications that are `alike`, of whomever, have the same content.
+    """
+
+    recipient: str
+    new: list[UUID]
+    changed: list[UUID]
+    alike: str
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        new, changed = data.get("new", ()), data.get("changed", ())
+        return cls(
+            data["recipient"], [*map(UUID, new)], [*map(UUID, changed)], data.get("alike", "")
+        )
+
+
+def write_new(new: Iterable[tuple[Any, UUID]], *, using: str, alike: str = "") -> None:
+    """Tell each recipient of a notification that is new, or new again.
+
+    Those that have the same content for good have the same name in `alike`.
+    """
+    _write(((recipient, [id]) for recipient, id in new), "new", using, alike)
 
 
 def write_changed(changed: Mapping[Any, Sequence[UUID]], *, using: str) -> None:
@@ -47,14 +71,17 @@ def by_recipient(ids: Iterable[tuple[Any, UUID]]) -> Mapping[Any, Sequence[UUID]
     return grouped
 
 
-def _write(parts: Iterable[tuple[Any, Sequence[UUID]]], name: str, using: str) -> None:
+def _write(
+    parts: Iterable[tuple[Any, Sequence[UUID]]], name: str, using: str, alike: str = ""
+) -> None:
     """Write an event for each recipient and these ids: as one row, up to `MAX_IDS`."""
+    same = {"refresh": True, "alike": alike} if alike else {"refresh": True}
     events, ids_of_row = list[tuple[str, Any]](), 0
     for recipient, ids in parts:
         if ids_of_row + len(ids) > MAX_IDS:
             outbox.write_per_topic(events, type=INBOX_TYPE, using=using)
             events, ids_of_row = [], 0
-        data = {"refresh": True, "recipient": str(recipient), name: [id.hex for id in ids]}
+        data = {**same, "recipient": str(recipient), name: [id.hex for id in ids]}
         events.append((topic_of(recipient), data))
         ids_of_row += len(ids)
     if events:

@@ -1,8 +1,8 @@
 """The language in which somebody is told of a notification while no page asks for one."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
@@ -13,23 +13,19 @@ from django.utils.module_loading import import_string
 
 from notifications.conf import get_settings
 
-if TYPE_CHECKING:
-    from notifications.inbox.models import Notification
 
-
-def languages_of(notifications: "Iterable[Notification]", using: str) -> list[str]:
-    """The language of each one's recipient, by at most one query."""
-    listed = list(notifications)
+def languages_of(recipient_ids: Sequence[Any], using: str) -> list[str]:
+    """The language of each of these users, by at most one query."""
     language_of = language_function()
     if language_of is None:
-        return [django_settings.LANGUAGE_CODE] * len(listed)
+        return [django_settings.LANGUAGE_CODE] * len(recipient_ids)
     users = get_user_model()._default_manager.db_manager(using)  # noqa: SLF001 - documented
-    recipients = users.in_bulk({row.recipient_id for row in listed})
+    recipients = users.in_bulk(set(recipient_ids))
     return [
         language_of(user) or django_settings.LANGUAGE_CODE
-        if (user := recipients.get(row.recipient_id))
+        if (user := recipients.get(id))
         else django_settings.LANGUAGE_CODE
-        for row in listed
+        for id in recipient_ids
     ]
 
 

@@ -16,6 +16,7 @@ from notifications.inbox.table import rows
 
 if TYPE_CHECKING:
     from notifications.inbox.models import Notification
+    from notifications.inbox.numbering import Numbered
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
 
@@ -99,8 +100,12 @@ def _no_counts() -> dict[str, Any]:
 
 def entry(row: "Notification", content: Content) -> dict[str, Any]:
     """A notification as clients know it."""
+    return {**short_entry(row), **content_entry(row, content)}
+
+
+def content_entry(row: "Notification", content: Content) -> dict[str, Any]:
+    """What a notification is about, in the active language."""
     return {
-        **short_entry(row),
         "kind": row.kind,
         "category": row.category,
         "priority": Priority(row.priority).word,
@@ -113,7 +118,7 @@ def entry(row: "Notification", content: Content) -> dict[str, Any]:
     }
 
 
-def short_entry(row: "Notification") -> dict[str, Any]:
+def short_entry(row: "Notification | Numbered") -> dict[str, Any]:
     """What has become of a notification, for clients that have its content."""
     return {
         "id": str(row.pk),

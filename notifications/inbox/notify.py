@@ -69,13 +69,13 @@ def notify(
     )
     using = database()
     fields |= _reference("actor", actor, using) | _reference("target", target, using)
-    notified = 0
+    notified, alike = 0, uuid4().hex
     with transaction.atomic(using=using):
         for recipient_ids in batched(_primary_keys(recipients, using), BATCH_ROWS):
             write = _replace if replaces else _add
             written = write(recipient_ids, fields, using)
             shown = mute(fields["category"], written, using=using)
-            write_new(shown.items(), using=using)
+            write_new(shown.items(), using=using, alike="" if replaces else alike)
             write_deliveries(get_kind(kind), written, created_at=fields["created_at"], using=using)
             notified += len(recipient_ids)
     return notified

@@ -156,7 +156,7 @@ class _WholeAddress(EmailPolicy):
 def compose(message: Message) -> PersonalEmail:
     """The e-mail, in the language and the time zone of its person. Raises `NoText`."""
     some = message.notifications[:MAX_DIGEST_ENTRIES]
-    [language] = set(languages_of(some[:1], message.using))
+    [language] = languages_of([some[0].recipient_id], message.using)
     load_objects(some)
     schedule = schedule_of(message.recipient.pk, message.using)
     with translation.override(language), timezone.override(zone_of(schedule.time_zone)):

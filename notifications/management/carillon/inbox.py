@@ -71,7 +71,7 @@ def _export(command: BaseCommand, user: Model, using: str, _: dict[str, Any]) ->
     stored = stored.order_by("created_at", "pk")
     for some in batched(stored.iterator(chunk_size=BATCH_ROWS), BATCH_ROWS):
         load_objects(some)
-        [language, *_rest] = languages_of(some, using)
+        [language] = languages_of([user.pk], using)
         with translation.override(language):
             renderer = Renderer()
             for row in some:

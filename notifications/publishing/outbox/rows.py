@@ -37,9 +37,9 @@ class Row:
         if not self.per_topic:
             data = text if self.is_text else json.loads(text)
             return [WaitingEvent(self, 0, topics, namespace, key, self.name, data)]
-        self.waiting = json.loads(text)
+        self.waiting, id = json.loads(text), self.key.urn
         events = [
-            WaitingEvent(self, n, (topic,), namespace, f"{key}:{n}", f"{self.key.urn}#{n}", data)
+            WaitingEvent(self, n, (topic,), namespace, f"{key}:{n}", f"{id}#{n}", data)
             for n, (topic, data) in enumerate(zip(topics, self.waiting, strict=True))
             if data is not None
         ]
@@ -78,14 +78,12 @@ class WaitingEvent:
     def draft(self, data: Any) -> Draft:
         """The event with this data. Raises `ValueError` if that is no event."""
         row, topics = self.row, tuple(map(bare_topic, self.topics))
-        event = Event(
-            topics=topics,
-            data=data,
-            type=row.type or None,
-            id=self.id,
-            retry=row.retry,
-            swap=Swap.parse(row.swap) if row.swap else None,
-        )
+        type, retry = row.type or None, row.retry
+        if row.per_topic:
+            event = Event.with_new_id(self.id, topics, data, type, retry)
+        else:
+            swap = Swap.parse(row.swap) if row.swap else None
+            event = Event(topics=topics, data=data, type=type, id=self.id, retry=retry, swap=swap)
         # `named` is true even if the id was generated, because every attempt to publish the row
         # uses the same id.
         key, fingerprint = self.idempotency_key, row.key.hex
