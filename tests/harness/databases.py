@@ -1,5 +1,6 @@
 """Real databases, SQLite, PostgreSQL and MariaDB, each with its tables and real transactions."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from notifications.publishing import outbox
 from tests.harness.mariadb import mariadb
 from tests.harness.postgresql import postgresql
 
+DATABASES = ("sqlite", "postgres", "maria")
 SQLITE = {
     "timeout": 20,
     "transaction_mode": "IMMEDIATE",
@@ -94,14 +96,33 @@ def maria(django_db_blocker: DjangoDbBlocker) -> Iterator[Database]:
         yield database
 
 
-@pytest.fixture(params=["sqlite", "postgres", "maria"])
+@pytest.fixture(params=DATABASES)
 def database(
     request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Database]:
-    """A database with an empty outbox and without a relay. Each test runs on all three."""
+    """A database with an empty outbox and without a relay. Each test runs on all three.
+
+    TEST_DATABASE names the only one for which tests run.
+    """
     database: Database = request.getfixturevalue(request.param)
     with django_db_blocker.unblock():
         OutboxEvent.objects.using(database.alias).all().delete()
         OutboxLease.objects.using(database.alias).all().delete()
         yield database
         connections[database.alias].close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    others = set(DATABASES) - {os.environ.get("TEST_DATABASE")}
+    if others == set(DATABASES):
+        return
+    left_out = [
+        item
+        for item in items
+        if isinstance(item, pytest.Function)
+        and hasattr(item, "callspec")
+        and item.callspec.params.get("database") in others
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    gone = set(left_out)
+    items[:] = [item for item in items if item not in gone]
