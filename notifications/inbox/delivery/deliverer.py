@@ -17,7 +17,7 @@ from notifications.conf import get_settings
 from notifications.inbox.channels import Channel
 from notifications.inbox.delivery import digests, table
 from notifications.inbox.delivery.digests import DigestContent
-from notifications.inbox.delivery.looking import look
+from notifications.inbox.delivery.looking import Looked, look
 from notifications.inbox.delivery.senders import Away, Message, NoText, Refused, Sender, sender_of
 from notifications.inbox.delivery.states import DeliveryState, Outcome, Reason
 from notifications.inbox.delivery.verdict import Gather, Postpone, Send, Suppress
@@ -26,7 +26,7 @@ from notifications.inbox.table import database
 from notifications.telemetry.logs import logger
 
 if TYPE_CHECKING:
-    from notifications.inbox.models import Delivery, Notification
+    from notifications.inbox.models import Delivery
 
 BATCH_ROWS = 50
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=6)
@@ -132,7 +132,7 @@ class Deliverer:
                 digests.gather(row, digest_at, self._using, looked.times)
                 self.done.postponed += 1
             case Send():
-                self._send(row, sender, [looked.notification], None)
+                self._send(row, sender, [looked], None)
         return None
 
     def _deliver_digest(self, row: "Delivery", sender: Sender) -> None:
@@ -140,8 +140,7 @@ class Deliverer:
         if content.quiet_until is not None:
             self._postpone(row, content.quiet_until, Reason.QUIET_HOURS)
         elif content.entries:
-            listed = [each.notification for each in content.entries]
-            self._send(row, sender, listed, content)
+            self._send(row, sender, content.entries, content)
         else:
             self._end(row, DeliveryState.SUPPRESSED, Reason.NOTHING_NEW, content=content)
 
@@ -149,10 +148,17 @@ class Deliverer:
         self,
         row: "Delivery",
         sender: Sender,
-        listed: "Sequence[Notification]",
+        entries: Sequence[Looked],
         content: DigestContent | None,
     ) -> None:
-        message = Message(row.pk, listed[0].recipient, listed, content is not None, self._using)
+        message = Message(
+            id=row.pk,
+            recipient=entries[0].notification.recipient,
+            notifications=[each.notification for each in entries],
+            is_digest=content is not None,
+            zone=entries[0].times.zone,
+            using=self._using,
+        )
         try:
             sender.send(message)
         except (Away, ImproperlyConfigured):

@@ -29,8 +29,6 @@ from notifications.inbox.kinds import email_of, find_category, find_kind
 from notifications.inbox.languages import languages_of
 from notifications.inbox.objects import load_objects
 from notifications.inbox.preferences.choices import title_of
-from notifications.inbox.preferences.person import schedule_of
-from notifications.inbox.preferences.times import zone_of
 from notifications.inbox.rendering import Renderer
 
 if TYPE_CHECKING:
@@ -158,8 +156,7 @@ def compose(message: Message) -> PersonalEmail:
     some = message.notifications[:MAX_DIGEST_ENTRIES]
     [language] = languages_of([some[0].recipient_id], message.using)
     load_objects(some)
-    schedule = schedule_of(message.recipient.pk, message.using)
-    with translation.override(language), timezone.override(zone_of(schedule.time_zone)):
+    with translation.override(language), timezone.override(message.zone):
         context = _context(message, some)
         begins, otherwise = _templates(message, some[0])
         subject = _plain(begins, otherwise, "_subject.txt", context)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -32,6 +33,8 @@ class Message:
     recipient: Any
     notifications: "Sequence[Notification]"
     is_digest: bool
+    zone: tzinfo
+    """The time zone of the person."""
     using: str
 
 
