@@ -21,15 +21,16 @@ class CarillonConfig(AppConfig):
     def ready(self) -> None:
         from notifications import checks  # noqa: F401 - registers the checks, once models are loaded
         from notifications.access import row_signals, session_signals
-        from notifications.hub import page_cursor, primary, runtime
+        from notifications.hub import page_cursor, primary, reports, runtime
         from notifications.publishing.outbox.relay_threads import relay_in_process
 
         runtime.services += [
             relay_in_process,
             primary.distrust_the_past,
             page_cursor.follow_log,
+            reports.report_streams,
         ]
-        runtime.control_observers.append(primary.remember_subjects)
+        runtime.control_observers += [primary.remember_subjects, reports.on_control]
         request_started.connect(page_cursor.note_start, dispatch_uid="carillon.cursor")
         redaction.install()
         row_signals.connect()

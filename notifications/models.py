@@ -1,4 +1,4 @@
-"""The models: the permission to publish, API keys, and the outbox."""
+"""The models: the permissions to publish and to operate, API keys, and the outbox."""
 
 import json
 import uuid
@@ -63,6 +63,17 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return "event"
+
+
+class LiveStream(models.Model):
+    """The permissions to see live streams, and to end them. It has no table."""
+
+    class Meta:
+        managed = False
+        default_permissions = ("view", "change")
+
+    def __str__(self) -> str:
+        return "live stream"
 
 
 class KeyState(StrEnum):

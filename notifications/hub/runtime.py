@@ -41,10 +41,9 @@ control_observers: list[Callable[[ControlEntry], object]] = []
 """Called before each control entry is applied: in its own process at once, and from the log."""
 
 services: list[Callable[[Settings], Coroutine[None, None, None]]] = []
-"""What runs beside the hub of each event loop, from the runtime's start to its end.
+"""What runs beside the hub of each event loop, until the runtime stops and cancels it.
 
-An application adds to this list when Django loads it, because the hub must not import the packages
-above it. A service is cancelled when the runtime stops.
+Applications add to it when Django loads them: the hub must not import the packages above it.
 """
 
 
@@ -85,11 +84,13 @@ class Runtime:
         """Whether new streams can open: the window is loaded, and the process is not draining."""
         return self._loaded.is_set() and not self._stopping
 
+    async def wait_loaded(self) -> None:
+        await self._loaded.wait()
+
     async def wait_ready(self, *, timeout: float) -> bool:
-        if not self._loaded.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
-                    await self._loaded.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self.wait_loaded()
         return self.ready
 
     @property

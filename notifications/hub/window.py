@@ -11,10 +11,7 @@ from notifications.log.cursors import START, Position, make_position, position_m
 from notifications.log.entries import Batch, Entry, Retention
 
 REMOVED_PER_STEP = 1_000
-"""The most entries that one step removes, besides twice as many as it adds.
-
-The limit keeps a step from holding the event loop for long.
-"""
+"""The most entries that one step removes, besides twice as many as it adds: it must be short."""
 _by_position = attrgetter("position")
 _REMOVED = Entry(START, (), b"", None, b"", is_text=True, retry=None)
 
@@ -55,6 +52,10 @@ class Window:
             return 0.0
         oldest_ms = position_ms(self._entries[self._first].position)
         return max(0.0, self._wall_clock() - oldest_ms / 1000)
+
+    @property
+    def topics(self) -> list[str]:
+        return list(self._topics)
 
     # What comes and goes
 

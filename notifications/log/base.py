@@ -8,9 +8,10 @@ from typing import Self
 from notifications.log.cursors import START, Cursor, Position
 from notifications.log.ended import StreamMemory
 from notifications.log.entries import Batch, ControlEntry, Draft, Gap, Receipt
+from notifications.log.reports import ReportBoard
 
 
-class Log(StreamMemory):
+class Log(StreamMemory, ReportBoard):
     """The log, for one event loop.
 
     Entering the log neither connects nor fails. Leaving it closes all its connections.
@@ -91,6 +92,10 @@ class SyncLog(ABC):
     @abstractmethod
     def append_control(self, control: ControlEntry) -> Cursor:
         """Append a control entry and return its position. Raises `Unavailable`."""
+
+    @abstractmethod
+    def reports(self) -> list[str]:
+        """What each process has reported last (`ReportBoard`). Raises `Unavailable`."""
 
     @abstractmethod
     def release(self, keys: Sequence[str], *, seconds: int) -> None:

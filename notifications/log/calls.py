@@ -17,7 +17,7 @@ from typing import Any
 from redis.exceptions import NoScriptError, ResponseError
 
 from notifications.errors import Unavailable
-from notifications.log import acks, outcomes, script, sections
+from notifications.log import acks, outcomes, reports, script, sections
 from notifications.log import ended as ended_streams
 from notifications.log.acks import HighWaterMarks
 from notifications.log.backoff import Backoff, Uniform
@@ -65,6 +65,7 @@ class RedisCalls[Connection: Addressed](ABC):
         self._keys = script.Keys(self._options.prefix, self._options.token)
         self._discovery = discovery_of(url, self._keys.stream)
         self._identity = f"{url}#{self._options.prefix}"
+        self._has_reported = False
         self._reached: Cursor | None = None  # a cursor that the log is known to have reached
 
     # What a subclass has
@@ -181,6 +182,20 @@ class RedisCalls[Connection: Addressed](ABC):
         reply = await self.call(ended_streams.recall(self._keys, names))
         with outcomes.reading():
             return ended_streams.read_recalled(reply, names)
+
+    async def report(self, process: str, text: str, *, at: float, seconds: float) -> None:
+        commands = reports.write_commands(self._keys, process, text, at=at, seconds=seconds)
+        if not self._has_reported:
+            commands.append(reports.forget_command(self._keys, at=at))
+        for command in commands:
+            await self.call(command)
+        self._has_reported = True
+
+    async def reports(self) -> list[str]:
+        names = await self.call(reports.names_command(self._keys))
+        if not names:
+            return []
+        return reports.read_texts(await self.call(reports.read_command(self._keys, names)))
 
     async def release(self, keys: Sequence[str], *, seconds: int) -> None:
         await self.call(script.release(self._keys, keys, seconds=seconds))

@@ -67,10 +67,12 @@ class Entry:
 
 
 class ControlAction(StrEnum):
-    """What a control entry orders every process to do with some streams."""
+    """What a control entry orders every process to do."""
 
     END = "end"
     RECHECK = "recheck"
+    REPORT = "report"
+    """Its reason is a question, which each process answers by a report."""
 
 
 EVERYONE = "*"

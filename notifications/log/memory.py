@@ -33,6 +33,7 @@ from notifications.log.entries import (
     ResetReason,
     Retention,
 )
+from notifications.log.reports import ReportsInMemory
 from notifications.log.script import fresh_epoch
 
 READ_COUNT = 1_000
@@ -75,17 +76,12 @@ class MemoryStore:
         self._size = 0
         self._keys: dict[str, _RememberedKey] = {}
         self._ended = EndedInMemory(clock)
-        self._wakers: set[Callable[[], None]] = set()
-
-    def add_waker(self, wake: Callable[[], None]) -> None:
-        """Call `wake` after every change, in the thread that made the change."""
-        self._wakers.add(wake)
-
-    def remove_waker(self, wake: Callable[[], None]) -> None:
-        self._wakers.discard(wake)
+        self.reports = ReportsInMemory(clock)
+        self.wakers: set[Callable[[], None]] = set()
+        """Called after every change, in the thread that made the change."""
 
     def _wake(self) -> None:
-        for wake in list(self._wakers):
+        for wake in list(self.wakers):
             wake()
 
     def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
@@ -227,6 +223,9 @@ class MemorySyncLog(SyncLog):
     def append_control(self, control: ControlEntry) -> Cursor:
         return self._store.append_control(control)
 
+    def reports(self) -> list[str]:
+        return self._store.reports.read()
+
     def release(self, keys: Sequence[str], *, seconds: int) -> None:
         self._store.release(keys, seconds=seconds)
 
@@ -265,7 +264,7 @@ class MemoryLog(Log):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(more.set)
 
-        self._store.add_waker(wake)
+        self._store.wakers.add(wake)
         try:
             position = after.position
             while True:
@@ -283,7 +282,10 @@ class MemoryLog(Log):
                 else:
                     await more.wait()
         finally:
-            self._store.remove_waker(wake)
+            self._store.wakers.discard(wake)
+
+    async def report(self, process: str, text: str, *, at: float, seconds: float) -> None:
+        self._store.reports.write(process, text, seconds=seconds)
 
     async def remember(self, ended: Mapping[str, EndedStream | None], *, seconds: float) -> None:
         self._store.remember(ended, seconds=seconds)

@@ -73,6 +73,9 @@ class RedisSyncLog(SyncLog):
     def release(self, keys: Sequence[str], *, seconds: int) -> None:
         run(self._calls.release(keys, seconds=seconds))
 
+    def reports(self) -> list[str]:
+        return run(self._calls.reports())
+
     def state(self) -> Cursor:
         return run(self._calls.state())
 

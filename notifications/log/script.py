@@ -80,12 +80,17 @@ class Keys:
         self.controls = f"{{{prefix}}}:controls"
         self.revoked = f"{{{prefix}}}:revoked"
         self.ended = f"{{{prefix}}}:ended:"
+        self.reports = f"{{{prefix}}}:reports"
         self._idempotency = f"{{{prefix}}}:once:"
         self._replaced_call = f"{{{prefix}}}:again:"
 
     def idempotency(self, key: str) -> str:
         """The key that remembers an idempotency key."""
         return self._idempotency + key
+
+    def report(self, process: str) -> str:
+        """The key of the report of a process."""
+        return f"{self.reports}:{process}"
 
     def replaced_call(self, mark: str) -> str:
         """The key that a repetition sets if it did not find what the call had appended.

@@ -60,6 +60,9 @@ class ScriptedLog(Log):
     async def append(self, drafts: Any) -> list[Receipt]:
         raise NotImplementedError
 
+    async def report(self, process: str, text: str, *, at: float, seconds: float) -> None:
+        raise NotImplementedError
+
     async def remember(self, ended: Any, *, seconds: float) -> None:
         raise NotImplementedError
 

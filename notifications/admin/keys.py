@@ -1,4 +1,4 @@
-"""API keys in Django's admin: create a key and see it once, change its patterns, revoke it."""
+"""API keys: create a key and see it once, change its patterns, revoke it."""
 
 from typing import TYPE_CHECKING, Any
 
