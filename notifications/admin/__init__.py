@@ -1,5 +1,8 @@
-"""Carillon in Django's admin: API keys, the operator's page, and the outbox."""
+"""Carillon in Django's admin, if the site has one: API keys, the operator's page, the outbox."""
 
-from notifications.admin import keys, operations, outbox
+from django.apps import apps
 
-__all__ = ["keys", "operations", "outbox"]
+if apps.is_installed("django.contrib.admin"):
+    from notifications.admin import keys, operations, outbox
+
+    __all__ = ["keys", "operations", "outbox"]

@@ -1,6 +1,6 @@
 """What a log promises: one order of events, shared by every process, and no silent hole in it."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -8,7 +8,7 @@ from typing import Self
 from notifications.log.cursors import START, Cursor, Position
 from notifications.log.ended import StreamMemory
 from notifications.log.entries import Batch, ControlEntry, Draft, Gap, Receipt
-from notifications.log.reports import ReportBoard
+from notifications.log.reports import ReportBoard, ReportReader
 
 
 class Log(StreamMemory, ReportBoard):
@@ -71,7 +71,7 @@ class Log(StreamMemory, ReportBoard):
         """Write to the log and read it back. Raises `Unavailable`."""
 
 
-class SyncLog(ABC):
+class SyncLog(ReportReader):
     """The log for synchronous code: any thread, any process, also after a fork."""
 
     @abstractmethod
@@ -92,10 +92,6 @@ class SyncLog(ABC):
     @abstractmethod
     def append_control(self, control: ControlEntry) -> Cursor:
         """Append a control entry and return its position. Raises `Unavailable`."""
-
-    @abstractmethod
-    def reports(self) -> list[str]:
-        """What each process has reported last (`ReportBoard`). Raises `Unavailable`."""
 
     @abstractmethod
     def release(self, keys: Sequence[str], *, seconds: int) -> None:

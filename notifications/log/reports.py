@@ -24,6 +24,14 @@ class ReportBoard(ABC):
         """
 
 
+class ReportReader(ABC):
+    """Where they are read."""
+
+    @abstractmethod
+    def reports(self) -> list[str]:
+        """What each process has reported last. Raises `Unavailable`."""
+
+
 def write_commands(
     keys: Keys, process: str, text: str, *, at: float, seconds: float
 ) -> list[Command]:

@@ -59,7 +59,7 @@ def test_each_further_permission_allows_what_it_names() -> None:
     assert browser.post(LIVE, {}, follow=True).status_code == 200
 
 
-def test_while_the_log_is_away_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_the_log_is_away_the_page_has_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def away(subject: str) -> None:
         raise Unavailable("Redis cannot be reached.", outcome="not_sent")
 

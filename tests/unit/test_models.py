@@ -14,11 +14,12 @@ from notifications.models import ApiKey, Event, TextListField
 pytestmark = pytest.mark.django_db
 
 
-def test_there_is_a_permission_to_publish_and_djangos_four_for_keys() -> None:
+def test_there_are_permissions_to_publish_and_operate_and_djangos_four_for_keys() -> None:
     permissions = Permission.objects.filter(content_type__app_label="carillon")
     key_permissions = {f"{action}_apikey" for action in ("add", "change", "delete", "view")}
     assert {permission.codename for permission in permissions} == {
         "publish_event",
+        *("view_livestream", "change_livestream"),
         *key_permissions,
     }
 

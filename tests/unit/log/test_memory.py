@@ -41,7 +41,8 @@ import notifications
 
 for module in pkgutil.walk_packages(notifications.__path__, "notifications."):
     # These need Daphne, Django's admin, and an application that few sites have.
-    if not module.name.endswith((".server.daphne", ".admin")) and ".generic" not in module.name:
+    excluded = (".server.daphne", ".admin", ".generic")
+    if not any(name in module.name for name in excluded):
         importlib.import_module(module.name)
 
 from django.core.management import call_command
