@@ -278,3 +278,11 @@ def test_an_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         command.main(["nothing"])
     assert "nothing" in capsys.readouterr().err
+
+
+def test_it_needs_no_package_that_only_the_tests_have() -> None:
+    """`./run bench` has an environment of its own."""
+    required = (ROOT / "benchmarks" / "requirements.txt").read_text()
+    assert "\npsycopg==" in required
+    program = "import sys; sys.modules['pytest'] = None; import benchmarks.rows"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
