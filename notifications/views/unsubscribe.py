@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
+from notifications.asgi.marker import judges_itself
 from notifications.errors import BadRequest, DatabaseAway, Invalid, MethodNotAllowed
 from notifications.inbox.delivery.unsubscribing import read_link, switch
 from notifications.inbox.kinds import find_category
@@ -24,6 +25,7 @@ AGAIN = "again"
 """The field by which the page's form takes it back."""
 
 
+@judges_itself
 @never_cache
 @csrf_exempt  # the link is secret, and a mailbox has no cookie
 def unsubscribe(request: HttpRequest, link: str) -> HttpResponseBase:

@@ -243,6 +243,12 @@ async def test_axe_finds_nothing(
         await tab.goto(f"{site.url}/inbox/page/")
         await expect(tab.get_by_role("listitem")).to_have_count(3)
         await expect_accessible(tab)
+        await tab.get_by_role("link", name="Settings").click()
+        await tab.get_by_role("checkbox", name="Orders: E-mail").uncheck()
+        await tab.get_by_role("button", name="Save").click()
+        await expect(tab.get_by_role("status")).to_have_text("Saved.")
+        await expect(tab.get_by_role("checkbox", name="Orders: E-mail")).not_to_be_checked()
+        await expect_accessible(tab)
 
 
 async def test_it_is_german_for_a_german_browser(browser: Browser, site: Bells, name: str) -> None:

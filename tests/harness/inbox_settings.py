@@ -6,8 +6,9 @@
 import os
 
 from config.settings import *  # noqa: F403
-from config.settings import MIDDLEWARE
+from config.settings import CARILLON, MIDDLEWARE
 
+CARILLON = {**CARILLON, "SITE_URL": "https://shop.example"}
 ROOT_URLCONF = "tests.harness.inbox_site"
 MIDDLEWARE = [*MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]
 STORAGES = {

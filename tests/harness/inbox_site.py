@@ -15,9 +15,10 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_exempt
 
 from notifications import notify
-from notifications.inbox import Priority, kind, lists, withdraw
+from notifications.inbox import Email, Priority, category, kind, lists, withdraw
 from notifications.views.security_headers import protect
 
+ORDERS = category("orders", title="Orders", choices={"in-app": "on"}, email=Email())
 ORDER = kind("try.order", text="Order <b>{{ number }}</b> was paid", category="orders")
 LANGUAGE = kind("try.language", text=gettext_lazy("Archive"))
 PAGE = Template(

@@ -98,4 +98,6 @@ def aware(at: datetime) -> datetime:
 
 def stored(at: datetime) -> datetime:
     """A time as the database takes it."""
-    return at if settings.USE_TZ else timezone.make_naive(at, timezone.get_default_timezone())
+    if settings.USE_TZ or timezone.is_naive(at):
+        return at
+    return timezone.make_naive(at, timezone.get_default_timezone())

@@ -27,6 +27,7 @@ from notifications.inbox.channels import Channel
 from notifications.inbox.delivery.deliverer import Deliverer
 from notifications.inbox.delivery.senders import Away
 from notifications.inbox.delivery.states import DeliveryState, Reason
+from notifications.inbox.delivery.table import waiting
 from notifications.inbox.models import Delivery, Notification, Preference, Schedule
 from tests.unit.inbox.inboxes import Inboxes
 from tests.unit.inbox.mailing import DAY, HOUR, MINUTE, START, Backend, Clock, reasons, sent
@@ -431,3 +432,25 @@ def test_priority_is_that_of_the_notification(inboxes: Inboxes, clock: Clock) ->
     notify(inboxes.ada, "alarm", priority=Priority.NORMAL)
     clock.pass_by(HOUR)
     assert send_due() == Delivered(sent=1, postponed=1)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_site_without_time_zones_has_the_same_quiet_hours(
+    inboxes: Inboxes, clock: Clock, settings: DjangoSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "America/New_York"
+    local = datetime(2026, 11, 29, 21, 30)  # noqa: DTZ001 - as Django's own `now()` is then
+    monkeypatch.setattr("django.utils.timezone.now", lambda: local)
+    Schedule.objects.create(
+        recipient=inboxes.ada, time_zone="Asia/Tokyo", quiet_from=time(11), quiet_until=time(13)
+    )
+    for user in (inboxes.ada, inboxes.bob):
+        notify(user, "order.paid", expires=5 * HOUR)
+    local += 10 * MINUTE
+    assert send_due() == Delivered(sent=1, postponed=1)
+    due_at = Delivery.objects.get(state=DeliveryState.WAITING).due_at
+    assert due_at == datetime(2026, 11, 29, 23)  # noqa: DTZ001 - 13:00 in Tokyo
+    local = due_at
+    assert waiting(inboxes.alias, local).late == 0
+    assert send_due() == Delivered(sent=1)

@@ -6,6 +6,7 @@ import pytest
 from django.core import mail, signing
 from django.core.mail import EmailMultiAlternatives
 from django.test import Client
+from pytest_django import Settings as DjangoSettings
 
 from notifications import notify
 from notifications.inbox import send_due
@@ -114,6 +115,18 @@ def test_a_link_that_is_not_ours_is_a_problem(inboxes: Inboxes, clock: Clock) ->
     assert Client().post(f"/inbox/unsubscribe/{foreign}").status_code == 400
     assert Client().put(path).status_code == 405
     assert is_on(inboxes, "orders")
+
+
+def test_a_site_that_requires_a_login_everywhere_leaves_the_link_alone(
+    inboxes: Inboxes, clock: Clock, settings: DjangoSettings
+) -> None:
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    ]
+    path = path_of(mailed(inboxes, clock))
+    assert Client().post(path).status_code == 200
+    assert not is_on(inboxes, "orders")
 
 
 def test_somebody_who_was_deleted_gets_the_same_answer(inboxes: Inboxes, clock: Clock) -> None:
