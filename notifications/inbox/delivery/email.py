@@ -3,7 +3,7 @@
 import smtplib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from email.policy import EmailPolicy
+from email.policy import Compat32, EmailPolicy
 from email.policy import default as email_policy
 from email.utils import parseaddr
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,11 @@ from notifications.inbox.preferences.choices import title_of
 from notifications.inbox.rendering import Renderer
 
 if TYPE_CHECKING:
+    from email.policy import Policy as PolicyBase
+
     from notifications.inbox.models import Notification
+else:  # it stands before one of two
+    PolicyBase = object
 
 MAX_SUBJECT_CHARACTERS = 150
 MAX_DIGEST_ENTRIES = 50
@@ -127,16 +131,19 @@ class PersonalEmail(EmailMultiAlternatives):
     """Django's message, with a header that mailboxes can read."""
 
     def message(self, *arguments: Any, **options: Any) -> Any:
-        if VERSION >= (6, 0):  # before, Django has a policy of its own
-            policy = options.get("policy") or email_policy
-            options["policy"] = _WholeAddress(
-                linesep=policy.linesep, utf8=policy.utf8, cte_type=policy.cte_type
-            )
+        if VERSION < (6, 0):
+            made: Any = super().message()
+            made.policy = _OlderPolicy()
+            return made
+        policy = options.get("policy") or email_policy
+        options["policy"] = _NewerPolicy(
+            linesep=policy.linesep, utf8=policy.utf8, cte_type=policy.cte_type
+        )
         return super().message(*arguments, **options)
 
 
-class _WholeAddress(EmailPolicy):
-    """Python would encode an address that is longer than a line, and mailboxes do not decode it."""
+class _WholeAddress(PolicyBase):
+    """Python folds or encodes an address longer than a line, and mailboxes do not decode that."""
 
     def fold(self, name: str, value: Any) -> str:
         if name == UNSUBSCRIBE_HEADER:
@@ -149,6 +156,14 @@ class _WholeAddress(EmailPolicy):
             return self.fold(name, value).encode()
         folded: bytes = super().fold_binary(name, value)
         return folded
+
+
+class _NewerPolicy(_WholeAddress, EmailPolicy):
+    """That of messages since Django 6.0."""
+
+
+class _OlderPolicy(_WholeAddress, Compat32):
+    """That of messages before."""
 
 
 def compose(message: Message) -> PersonalEmail:
