@@ -8,7 +8,10 @@ from django.contrib.auth import get_user_model
 from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.formats import localize
+from django.utils.html import format_html, format_html_join
 
+from notifications.inbox.explanation import explain
 from notifications.inbox.kinds import kinds
 from notifications.inbox.models import Notification
 from notifications.inbox.rendering import Renderer
@@ -49,11 +52,17 @@ class NotificationAdmin(NotificationAdminBase):
 
     def get_fields(self, request: HttpRequest, obj: Notification | None = None) -> Any:
         names = [field.name for field in Notification._meta.concrete_fields]  # noqa: SLF001
-        return ("text", *names)
+        return ("text", "what_became_of_it", *names)
 
     @admin.display
     def text(self, obj: Notification) -> str:
         return Renderer().content(obj).text
+
+    @admin.display
+    def what_became_of_it(self, obj: Notification) -> str:
+        steps = explain(obj, using=router.db_for_write(Notification))
+        lines = ((localize(each.at) if each.at else "–", each.text) for each in steps)
+        return format_html("<ol>{}</ol>", format_html_join("", "<li>{} {}</li>", lines))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Notification | None = None) -> Any:
         return self.get_fields(request, obj)
