@@ -91,6 +91,7 @@ class Enforcement:
         as_of = grant.as_of
         if as_of is None or as_of.epoch != self._hub.head.epoch:
             self._recheck_soon(subscriber)
+        if as_of is None:
             return
         newest_first = reversed(self._recent)
         missed = takewhile(lambda control: control.position > as_of.position, newest_first)

@@ -168,7 +168,7 @@ class Runtime:
             reason, fault = ResetReason.UNKNOWN, ""
             while True:
                 try:
-                    epoch, window = await self._load()
+                    epoch, window, controls = await self._load()
                 except Unavailable as error:
                     if error.detail != fault:
                         fault = error.detail
@@ -177,7 +177,8 @@ class Runtime:
                     continue
                 if self._hub is None:
                     self._start_hub(epoch, window)
-                else:  # A control entry may be among the entries that are lost.
+                else:  # Control entries may be among the entries that are lost or were not read.
+                    await self._apply([c for c in controls if c.position > self._hub.head.position])
                     await self._hub.reload(epoch, window, reason)
                     await self._apply([ControlEntry(ControlAction.RECHECK, (EVERYONE,), "")])
                 try:
@@ -189,21 +190,22 @@ class Runtime:
                     await asyncio.sleep(self._retry_seconds)
                 logger.warning("log.gap", reason=reason)
 
-    async def _load(self) -> tuple[str, Window]:
-        state = await self.log.state()
+    async def _load(self) -> tuple[str, Window, list[ControlEntry]]:
+        controls, state = list[ControlEntry](), await self.log.state()
         window = Window(retention(self._settings), wall_clock=self._timing.wall_clock)
         time_slice = self._timing.time_slice()
         async with aclosing(self.log.read(until=state.position)) as history:
             async for batch in history:
                 window.append(batch)
-                if self._hub is None:
-                    past_controls.observe(batch.controls)
+                controls += batch.controls
                 while window.trim(now_ms=position_ms(window.head)) or time_slice.expired:
                     await time_slice.pause()
         if window.head != state.position:
             window.restart(state.position)
+        if self._hub is None:
+            past_controls.observe(controls)
         logger.info("window.loaded", events=len(window), bytes=window.size)
-        return state.epoch, window
+        return state.epoch, window, controls
 
     def _start_hub(self, epoch: str, window: Window) -> None:
         hub = self._hub = Hub(epoch, window, timing=self._timing)
@@ -246,8 +248,6 @@ class Runtime:
                 observer(control)
         if controls and self._enforcement is not None:
             await self._enforcement.apply(controls)
-
-    # Tasks
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._retry_seconds * self._timing.random.uniform(0.5, 1.5))

@@ -1,4 +1,4 @@
-"""Acknowledgements: which positions publishers were promised."""
+"""Which positions publishers were promised, and which were read."""
 
 import threading
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ from notifications.log.entries import Receipt
 
 
 class HighWaterMarks:
-    """The highest position of each log that this process has acknowledged to any publisher.
+    """The highest position of each log that this process has acknowledged or read.
 
-    A log that does not reach that far after a reconnect has lost acknowledged events.
+    A log that lacks the entry there after a reconnect has lost events.
     """
 
     def __init__(self) -> None:
@@ -28,6 +28,13 @@ class HighWaterMarks:
                 mark = self._marks.get(log)
                 if mark is None or mark.epoch != cursor.epoch or mark.position < cursor.position:
                     self._marks[log] = cursor
+
+    def reach(self, log: str, cursor: Cursor) -> None:
+        """The tail has read up to here. What was acknowledged meanwhile is further ahead."""
+        with self._lock:
+            mark = self._marks.get(log)
+            if mark is None or mark.position < cursor.position:
+                self._marks[log] = cursor
 
     def mark(self, log: str) -> Cursor | None:
         return self._marks.get(log)

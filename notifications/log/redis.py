@@ -105,6 +105,7 @@ class RedisLog(RedisCalls[AsyncConnection], Log):
                             if isinstance(batch, Gap):
                                 return
                             self._reached = cursor = Cursor(cursor.epoch, batch.last)
+                            self._options.marks.reach(self._identity, cursor)
                 finally:
                     await self._release(connection)
             except UNAVAILABLE_ERRORS as error:

@@ -13,7 +13,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 django.setup()
 
-from tests.simulation.mutations import MUTATIONS, planted  # noqa: E402
+from tests.simulation.mutations import MUTATIONS, seed_that_finds  # noqa: E402
 from tests.simulation.plan import plan_of  # noqa: E402
 from tests.simulation.plans import FOUND, dumps  # noqa: E402
 from tests.simulation.run import Result, run  # noqa: E402
@@ -114,8 +114,7 @@ def report(result: Result, *, add: bool) -> None:
 def find_mutations(seeds: int) -> int:
     missed = 0
     for name in MUTATIONS:
-        with planted([name]):
-            found = next((seed for seed in range(seeds) if run(plan_of(seed)).violations), None)
+        found = seed_that_finds(name, range(seeds))
         missed += found is None
         print(f"{'MISSED' if found is None else found}: {name}", flush=True)
     print(f"{len(MUTATIONS) - missed} of {len(MUTATIONS)} planted faults were found")

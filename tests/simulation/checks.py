@@ -31,18 +31,18 @@ class Violation:
 
 
 def all_have_everything(site: Site) -> bool:
-    return not any(
+    return not site.outbox.rows and not any(
         list(_not_arrived(site, browser, site.published_to(browser))) for browser in site.browsers
     )
 
 
 def violations(site: Site) -> list[Violation]:
-    found = [*_faults(site), *_order_of_log(site)]
+    found = [*_faults(site), *_order_of_log(site), *_outbox(site)]
     for browser in site.browsers:
         relevant = site.published_to(browser)
         found += _broken_streams(browser)
         found += _lost(site, browser, relevant)
-        found += _unexpected(browser, relevant)
+        found += _unexpected(site, browser, relevant)
         found += _stale(site, browser)
         found += _not_arrived(site, browser, relevant)
         found += _false_alarms(site, browser)
@@ -56,7 +56,9 @@ def _faults(site: Site) -> Iterator[Violation]:
 
 def _order_of_log(site: Site) -> Iterator[Violation]:
     """What was acknowledged before another publication began has the lower position."""
-    acknowledged = [each for each in site.published if each.cursor and each.attempts == 1]
+    acknowledged = [
+        each for each in site.published if each.cursor and each.attempts == 1 and not each.by_outbox
+    ]
     newest: dict[str, Published] = {}
     by_time = sorted(acknowledged, key=lambda each: each.acknowledged_at)
     index = 0
@@ -75,6 +77,23 @@ def _order_of_log(site: Site) -> Iterator[Violation]:
             yield Violation("out of order", text)
 
 
+def _outbox(site: Site) -> Iterator[Violation]:
+    """What was committed is published, in the order of the rows."""
+    waiting = {row.name for row in site.outbox.rows.values()}
+    for row in site.outbox.rows.values():
+        yield Violation("stuck", f"{row.name} waits in the outbox")
+    last: dict[str, Published] = {}
+    for each in site.outbox.published.values():
+        if each.cursor is None and each.key not in waiting:
+            yield Violation("lost", f"{each.name} is not in the outbox, and was not published")
+        if each.cursor is not None:
+            before = last.get(each.cursor.epoch, each)
+            assert before.cursor
+            if before.cursor.position > each.cursor.position:
+                yield Violation("out of order", f"{each.name} is before {before.name}")
+            last[each.cursor.epoch] = each
+
+
 def _broken_streams(browser: Browser) -> Iterator[Violation]:
     for text in browser.observation.violations:
         yield Violation("out of order", f"{browser.name}: {text}")
@@ -83,11 +102,16 @@ def _broken_streams(browser: Browser) -> Iterator[Violation]:
 
 
 def _lost(site: Site, browser: Browser, relevant: list[Published]) -> Iterator[Violation]:
-    """Acknowledged, and passed over without a reset."""
+    """Acknowledged, and passed over without a reset.
+
+    What Redis lost is passed over until a process that knew of it reaches Redis again: then comes a
+    reset, and not at all later than at the end.
+    """
     for each in relevant:
         if each.cursor is None or _nobody_can_miss(site, each):
             continue
-        for stretch in browser.observation.stretches:
+        stretches = browser.observation.stretches
+        for stretch in stretches[-1:] if _is_lost(site, each.cursor) else stretches:
             if (
                 stretch.epoch == each.cursor.epoch
                 and stretch.first < each.cursor.position <= stretch.last
@@ -99,11 +123,15 @@ def _lost(site: Site, browser: Browser, relevant: list[Published]) -> Iterator[V
 
 def _nobody_can_miss(site: Site, publication: Published) -> bool:
     """Redis lost it, and the process that acknowledged it has ended."""
-    is_lost = any(publication.cursor in loss.cursors for loss in site.losses)
-    return is_lost and publication.life not in site.lives
+    return publication.life not in site.lives and _is_lost(site, publication.cursor)
 
 
-def _unexpected(browser: Browser, relevant: list[Published]) -> Iterator[Violation]:
+def _is_lost(site: Site, cursor: Cursor | None) -> bool:
+    return any(cursor in loss.cursors for loss in site.losses)
+
+
+def _unexpected(site: Site, browser: Browser, relevant: list[Published]) -> Iterator[Violation]:
+    """Twice, never published, or elsewhere; but what Redis lost may be published again."""
     known = {each.data: each for each in relevant}
     first_at: dict[tuple[str, str], Cursor] = {}
     for stretch in browser.observation.stretches:
@@ -118,22 +146,28 @@ def _unexpected(browser: Browser, relevant: list[Published]) -> Iterator[Violati
                 yield Violation("phantom", f"{browser.name} got {name}, which is not for it")
             elif each.outcome == "not_sent":
                 yield Violation("phantom", f"{browser.name} got {name}, which was refused")
-            elif each.cursor and each.cursor.epoch == stretch.epoch and each.cursor != at:
+            elif _is_elsewhere(each, at) and not _is_lost(site, at):
                 text = f"{browser.name} got {name} at {at}, acknowledged at {each.cursor}"
                 yield Violation("phantom", text)
+
+
+def _is_elsewhere(publication: Published, at: Cursor) -> bool:
+    acknowledged = publication.cursor
+    return acknowledged is not None and acknowledged.epoch == at.epoch and acknowledged != at
 
 
 def _stale(site: Site, browser: Browser) -> Iterator[Violation]:
     """Events of after the end of a permission."""
     is_calm = DISTURBANCES.isdisjoint(site.acts) and not site.losses
     limit = CALM_RECHECK_SECONDS if is_calm else RECHECK_SECONDS
+    began = {each.data: each.began for each in site.published}
     for revocation in site.revocations:
         if revocation.user != browser.user or revocation.at is None:
             continue
         for when, event in browser.received:
             if event.type.startswith("stream."):
                 continue
-            if _is_stale(event.id, when - limit, revocation):
+            if _is_stale(event.id, began.get(event.data, 0) - limit, revocation):
                 text = f"{browser.name} got {event.id} at {when:.4f} s, revoked at {revocation.at}"
                 yield Violation("stale", text)
 

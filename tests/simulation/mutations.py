@@ -5,6 +5,7 @@ A mutation is a context manager, during which the code is wrong.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -18,12 +19,17 @@ from notifications.hub.runtime import Runtime
 from notifications.hub.subscribers import Start, Subscriber
 from notifications.hub.window import Window
 from notifications.log import script, sections
-from notifications.log.calls import RedisCalls
+from notifications.log.acks import HighWaterMarks
 from notifications.log.cursors import START, Cursor, Position
-from notifications.log.entries import Batch, Gap, ResetReason
+from notifications.log.entries import Batch, Draft, Gap, ResetReason
 from notifications.log.groups import Groups
 from notifications.log.reader import Raw, Reader
 from notifications.log.redis import RedisLog
+from notifications.publishing.outbox import relay as relay_module
+from notifications.publishing.outbox.relay import Relay
+from notifications.publishing.outbox.rows import Row, WaitingEvent
+from tests.simulation.plan import plan_of
+from tests.simulation.run import run
 
 type Mutation = Callable[[], AbstractContextManager[object]]
 
@@ -141,7 +147,7 @@ async def nothing_is_checked(self: RedisLog, *_: Any, **__: Any) -> Gap | None:
     return None
 
 
-async def marks_are_not_compared(self: RedisCalls[Any], connection: Any) -> None: ...
+def no_mark(self: HighWaterMarks, log: str) -> None: ...
 
 
 def repeated_without_search(section: sections.Section, before: Cursor | None) -> sections.Section:
@@ -181,6 +187,26 @@ def no_recheck(self: Enforcement, subscriber: Subscriber) -> None: ...
 def nothing_is_denied(self: EndedStreams, name: str) -> None: ...
 
 
+# The outbox
+
+
+def removed_before_it_is_published(self: Relay, batch: list[Row]) -> int:
+    relay_module.table.remove(  # type: ignore[attr-defined]
+        [each for row in batch for each in row.events()], using=self.using
+    )
+    return _publish(self, batch)
+
+
+_publish = Relay.publish
+
+
+def published_without_a_key(self: WaitingEvent, data: Any) -> Draft:
+    return replace(_draft(self, data), key=None)
+
+
+_draft = WaitingEvent.draft
+
+
 MUTATIONS: dict[str, Mutation] = {
     "a keep-alive names the head": of(Hub, "keep_alive", keep_alive_names_head),
     "a laggard is taken as caught up": of(Hub, "_fan_out", laggards_are_written_to),
@@ -194,7 +220,7 @@ MUTATIONS: dict[str, Mutation] = {
     "what fell off the window is skipped": of(Hub, "_serve", laggards_skip_what_was_trimmed),
     "the predecessor is not checked": of(Reader, "batch", predecessor_is_not_checked),
     "the log is not checked": of(RedisLog, "_check", nothing_is_checked),
-    "acknowledged positions are not compared": of(RedisCalls, "_greet", marks_are_not_compared),
+    "acknowledged positions are not compared": of(HighWaterMarks, "mark", no_mark),
     "a repetition does not search": of(sections, "repetition", repeated_without_search),
     "the answers of a group are mixed up": of(Groups, "_call", answers_in_another_order),
     "idempotency keys are not read": lua(
@@ -212,8 +238,32 @@ MUTATIONS: dict[str, Mutation] = {
     "a control entry is outrun by a continued grant": lua(
         "if known_score(KEYS[4], lines[i]) > as_of then return false end", ""
     ),
+    "a row is removed before it is published": of(Relay, "publish", removed_before_it_is_published),
+    "the relay names no idempotency key": of(WaitingEvent, "draft", published_without_a_key),
     "nobody is rechecked": of(Enforcement, "_recheck_soon", no_recheck),
 }
+
+
+NEEDED = {
+    "the log is not checked": {"flush", "lose_everything"},
+    "acknowledged positions are not compared": {"fail_over_at_acknowledgement"},
+    "a late first attempt is kept": {"break_connections"},
+    "control entries come after the events": {"revoke", "revoke_while_asked"},
+    "a control entry is outrun by a new grant": {"revoke_while_asked"},
+    "a control entry is outrun by a continued grant": {"revoke", "revoke_while_asked"},
+}
+"""Without any of these acts a world cannot find that mutation, and need not be run."""
+
+
+def seed_that_finds(name: str, seeds: Iterable[int]) -> int | None:
+    """The first of these seeds whose world shows that the code is wrong."""
+    with planted([name]):
+        for seed in seeds:
+            plan = plan_of(seed)
+            acts = {step.act for step in plan.steps}
+            if acts & NEEDED.get(name, acts) and run(plan).violations:
+                return seed
+    return None
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from tests.simulation.world import Loop, World
 
 LATENCY_SECONDS = 0.0001, 0.002
+LATE_CHANCE, LATE_SECONDS = 0.3, (0.01, 1.5)
+"""Of commands that still arrive when their connection has broken."""
 
 
 class Session(Protocol):
@@ -123,13 +125,26 @@ class Connection(asyncio.Transport):
         kept = random.randint(0, len(under_way))
         for item in under_way[:kept]:
             self._deliver(item)
-        if kept < len(under_way):
+        commands = [data for to_server, data in under_way[kept:] if to_server]
+        if self._session is not None and commands and random.random() < LATE_CHANCE:
+            self._deliver_late(self._session, commands, random.uniform(*LATE_SECONDS))
+        elif kept < len(under_way):
             to_server, data = under_way[kept]
             self._deliver((to_server, data[: random.randint(0, len(data))]))
         self._leave_server()
         if not self._closing:
             self._closing = True
             self.loop.call_soon(self._protocol.connection_lost, ConnectionResetError("reset"))
+
+    def _deliver_late(self, session: Session, commands: list[bytes], seconds: float) -> None:
+        """A proxy has them, and passes them on although its client has gone."""
+        self._session = None
+
+        def deliver() -> None:
+            session.feed(b"".join(commands))
+            session.close()
+
+        self._network.world.after(seconds, deliver)
 
     def _leave_server(self) -> None:
         self._network.connections.pop(self, None)

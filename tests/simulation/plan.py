@@ -38,6 +38,8 @@ class Plan:
     history_events: int
     max_stream_age: float
     steps: tuple[Step, ...]
+    relays: int = 0
+    """How many processes relay the outbox."""
 
     def with_steps(self, steps: Sequence[Step]) -> "Plan":
         return replace(self, steps=tuple(steps))
@@ -98,6 +100,10 @@ FAULTS: dict[str, tuple[int, Callable[[_Planner], Arguments]]] = {
     "kick": (2, lambda p: (p.process, p.user())),
     "recheck_all": (1, lambda p: (p.process,)),
     "revoke": (3, lambda p: (p.process, p.user(), p.random.choice(("end", "recheck")))),
+    "revoke_while_asked": (
+        2,
+        lambda p: (p.process, p.user(), p.random.choice(("end", "recheck"))),
+    ),
     "database_away": (1, lambda p: (p.seconds(0.1, 3),)),
 }
 """How often, and with which arguments."""
@@ -105,6 +111,7 @@ FAULTS: dict[str, tuple[int, Callable[[_Planner], Arguments]]] = {
 LOSSES: dict[str, tuple[int, Callable[[_Planner], Arguments]]] = {
     "lose_tail": (4, lambda p: (p.random.randint(1, 6), p.seconds(0.01, 1))),
     "fail_over": (4, lambda p: (p.random.randint(1, 6),)),
+    "fail_over_at_acknowledgement": (3, lambda p: (p.random.randint(1, 2),)),
     "restore_backup": (2, lambda p: (p.seconds(0.1, 5), p.seconds(0.01, 1))),
     "flush": (2, lambda p: ()),
     "lose_everything": (1, lambda p: (p.seconds(0.01, 1),)),
@@ -122,6 +129,10 @@ def plan_of(seed: int) -> Plan:
     moments = [random.uniform(0.5, ACTIVE_SECONDS) for _ in range(random.randint(1, 3))]
     planner = _Planner(random, processes, len(browsers), moments)
     steps = [*_publications(planner), *_faults(planner)]
+    relaying = _Planner(Random(f"{seed} outbox"), processes, len(browsers), moments)
+    relays = relaying.random.choice((0, 1, 2))
+    if relays:
+        steps += _transactions(relaying)
     return Plan(
         seed=seed,
         slowness=tuple(random.choice((1, 1, 1, 10, 50)) for _ in range(processes)),
@@ -129,6 +140,7 @@ def plan_of(seed: int) -> Plan:
         history_events=random.choice((5, 20, 200)),
         max_stream_age=random.choice((0, 0, 3)),
         steps=tuple(sorted(steps, key=lambda step: step.at)),
+        relays=relays,
     )
 
 
@@ -151,6 +163,15 @@ def _publications(planner: _Planner) -> list[Step]:
             keyed = random.random() < 0.3
             arguments = (planner.process, topics, count, size, keyed)
             steps.append(Step(round(at, 4), "publish", arguments))
+    return steps
+
+
+def _transactions(planner: _Planner) -> list[Step]:
+    random, steps = planner.random, []
+    for _ in range(random.randint(1, 8)):
+        topics = tuple(random.sample(TOPICS, random.choice((1, 2))))
+        step = Step(round(planner.moment(), 4), "write_outbox", (topics, random.randint(1, 4)))
+        steps.append(step)
     return steps
 
 
@@ -180,6 +201,6 @@ def _around_revocation(planner: _Planner, revocation: Step) -> list[Step]:
         arguments = (planner.process, (f"user.{user}",), 1, 0, False)
         steps.append(Step(round(at, 4), "publish", arguments))
     for _ in range(random.randint(0, 2)):
-        at = max(0.3, revocation.at - random.uniform(0, 0.8))
+        at = max(0.3, revocation.at - random.uniform(0, random.choice((0.05, 0.2, 0.8))))
         steps.append(Step(round(at, 4), "leave", (planner.browser,)))
     return steps

@@ -16,6 +16,7 @@ def dumps(plan: Plan) -> str:
         "browsers": plan.browsers,
         "history_events": plan.history_events,
         "max_stream_age": plan.max_stream_age,
+        "relays": plan.relays,
     }
     steps = ",\n  ".join(json.dumps([step.at, step.act, step.arguments]) for step in plan.steps)
     return f'{json.dumps(head)[:-1]},\n "steps": [\n  {steps}\n]}}\n'
@@ -29,6 +30,7 @@ def loads(text: str) -> Plan:
         browsers=tuple((tuple(topics), user) for topics, user in value["browsers"]),
         history_events=value["history_events"],
         max_stream_age=value["max_stream_age"],
+        relays=value.get("relays", 0),
         steps=tuple(
             Step(at, act, tuple(map(_frozen, arguments))) for at, act, arguments in value["steps"]
         ),

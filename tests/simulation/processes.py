@@ -1,9 +1,11 @@
 """A process of the site: the real runtime, hub, enforcement and log client in a loop of its own."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
+
+from django.db import OperationalError
 
 from notifications.conf import Settings
 from notifications.hub.grants import Continuable, Grant, topic_subject
@@ -16,6 +18,7 @@ from notifications.log.entries import EVERYONE
 from notifications.log.factory import retention
 from notifications.log.redis import RedisLog
 from notifications.log.script import Slack
+from tests.simulation.outbox import Outbox, RelayThread
 from tests.simulation.world import Loop, World
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.permissions import Permissions
     from tests.simulation.streams import Browser, StreamTransport
 
+IDEMPOTENCY_AGE_SECONDS = 600
 REDIS_URL = "redis://redis:6379/0"
 READY_SECONDS = 2.0
 SLACK = Slack(events=8, controls=6, bytes=10_000, ms=2_000)
@@ -52,7 +56,9 @@ class Process:
         network: "Network",
         settings: Settings,
         permissions: "Permissions",
+        outbox: "Outbox | None" = None,
     ) -> None:
+        """With an `outbox` it relays, too."""
         self.name = name
         self.clock_offset = 0.0
         self.is_alive = False
@@ -64,9 +70,12 @@ class Process:
         self._permissions = permissions
         self._random = world.random(name)
         self._transports: dict[StreamTransport, None] = {}
+        self._outbox = outbox
         self.start()
 
     # Its life
+
+    _relay: RelayThread | None
 
     def start(self) -> None:
         if self.is_alive:
@@ -75,19 +84,24 @@ class Process:
         self.is_alive = True
         self.runtime: Runtime | None = None
         self.loop = Loop(self._world, self.name, self._network.connect)
-        self.log = self._make_log()
+        self._marks = HighWaterMarks()
+        self.log = self.make_log()
         self.loop.call_soon(self._start_runtime)
+        self._relay = None
+        if self._outbox is not None:
+            self._relay = RelayThread(self, self._outbox, self._settings)
 
-    def _make_log(self) -> RedisLog:
+    def make_log(self, *, idempotency_age: int = IDEMPOTENCY_AGE_SECONDS) -> RedisLog:
+        """A client of the log; all those of a process know what any of them acknowledged."""
         random = self._random
         return RedisLog(
             REDIS_URL,
             prefix="carillon",
-            retention=retention(self._settings),
+            retention=replace(retention(self._settings), idempotency_age=idempotency_age),
             timeout=self._settings.PUBLISH_TIMEOUT,
             idle_check=self._settings.REDIS_IDLE_CHECK,
             slack=SLACK,
-            marks=HighWaterMarks(),
+            marks=self._marks,
             clock=self.loop.time,
             uniform=random.uniform,
             token=lambda size: f"{random.getrandbits(8 * size):0{2 * size}x}",
@@ -119,6 +133,8 @@ class Process:
 
     def stop(self, *, drain_seconds: float) -> None:
         """SIGTERM: end the streams, then everything else."""
+        if self.is_alive and self._relay is not None:
+            self._relay.stop()
         if self.is_alive and self.runtime is not None:
             self.loop.create_task(self._stop(self.loop, self.runtime, drain_seconds))
         else:
@@ -159,7 +175,10 @@ class Process:
         grant: Grant | None = Grant(topics=tuple(sorted(browser.topics)))
         if browser.user is not None:
             renewal = Renewal(self, browser.session, browser.user, browser.topics)
-            grant = await self._continued(runtime, renewal) or await renewal()
+            try:
+                grant = await self._continued(runtime, renewal) or await renewal()
+            except OperationalError:  # the view answers 503
+                grant = None
         if grant is None or transport.is_over or not runtime.ready:
             transport.refuse()
             return

@@ -22,6 +22,11 @@ class Published:
     cursor: Cursor | None = None
     acknowledged_at: float = 0.0
     life: tuple[str, int] = ("", 0)
+    by_outbox: bool = False
+
+    def acknowledge(self, cursor: Cursor, life: tuple[str, int], now: float) -> None:
+        self.outcome, self.cursor = "acknowledged", cursor
+        self.life, self.acknowledged_at = life, now
 
     @property
     def name(self) -> str:

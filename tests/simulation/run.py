@@ -6,9 +6,10 @@ import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from unittest.mock import patch
+from unittest.mock import MagicMock, patch
 
 from notifications.hub import runtime
+from notifications.publishing.outbox import relay
 from notifications.telemetry.logs import logger
 from tests.simulation.checks import Violation, all_have_everything, violations
 from tests.simulation.plan import ACTIVE_SECONDS, Plan
@@ -40,6 +41,8 @@ def _isolated(seed: int) -> Iterator[None]:
         stack.enter_context(patch.object(runtime, "services", []))
         stack.enter_context(patch.object(runtime, "control_observers", []))
         stack.enter_context(patch.object(runtime, "is_available", lambda: False))
+        stack.enter_context(patch.object(relay, "open_relay_log", lambda settings: None))
+        stack.enter_context(patch.object(relay, "connections", MagicMock()))
         # redis-py would read its own metadata from the disk for each connection.
         stack.enter_context(patch("redis.utils.get_lib_version", lambda: "0"))
         logger.logger.setLevel(logging.CRITICAL)
@@ -59,6 +62,11 @@ def run(plan: Plan) -> Result:
 
 def _run(plan: Plan) -> Result:
     site = Site(plan)
+    with patch.object(relay, "table", site.outbox):
+        return _run_site(site)
+
+
+def _run_site(site: Site) -> Result:
     try:
         site.world.run(ACTIVE_SECONDS + QUIET_SECONDS)
         while (site.world.now < ACTIVE_SECONDS + HEALED_SECONDS) and not all_have_everything(site):
@@ -68,7 +76,7 @@ def _run(plan: Plan) -> Result:
         found = [Violation("livelock", str(stuck))]
     story = _story(site)
     result = Result(
-        plan,
+        site.plan,
         found,
         story,
         hashlib.sha256("\n".join(story).encode()).hexdigest()[:16],

@@ -1,6 +1,7 @@
 """A simulated site: its processes, Redis, browsers and publishers, and all their faults."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 
 from notifications.conf import Settings
@@ -9,6 +10,7 @@ from notifications.events import Event
 from notifications.log.cursors import Cursor, parse_position
 from notifications.log.entries import EVERYONE, ControlAction, ControlEntry, Draft
 from tests.simulation.network import Network
+from tests.simulation.outbox import Outbox
 from tests.simulation.permissions import Permissions
 from tests.simulation.plan import Plan, Step
 from tests.simulation.processes import REDIS_URL, Process
@@ -38,6 +40,8 @@ def settings_of(plan: Plan) -> Settings:
         PUBLISH_TIMEOUT=2,
         REDIS_IDLE_CHECK=1,
         MAX_STREAMS=0,
+        OUTBOX_LEASE=1,
+        OUTBOX_POLL=0.3,
     )
 
 
@@ -50,16 +54,15 @@ class Site:
         self.redis = RedisServer(self.world)
         self.network = Network(self.world, self.redis)
         self.permissions = Permissions(self.world)
+        self.outbox = Outbox(self.world)
         self.settings = settings_of(plan)
         self.story: list[str] = []
         self.published: list[Published] = []
         self.revocations: list[Revocation] = []
         self.losses: list[Loss] = []
+        self._fails_over_at_acknowledgement = 0
         self._random = self.world.random("site")
-        self.processes = [
-            Process(self.world, f"p{number}", self.network, self.settings, self.permissions)
-            for number in range(len(plan.slowness))
-        ]
+        self.processes = [self._make_process(number) for number in range(len(plan.slowness))]
         for process, slowness in zip(self.processes, plan.slowness, strict=True):
             self.network.slowness_of[process.name] = slowness
         self.browsers = [
@@ -70,6 +73,11 @@ class Site:
             self.world.after(self._random.uniform(0, 1), browser.connect)
         for step in plan.steps:
             self.world.add_timer(step.at, None, lambda step=step: self._do(step))
+
+    def _make_process(self, number: int) -> Process:
+        outbox = self.outbox if number < self.plan.relays else None
+        name = f"p{number}"
+        return Process(self.world, name, self.network, self.settings, self.permissions, outbox)
 
     def _do(self, step: Step) -> None:
         self.note(f"{step.act}({', '.join(map(str, step.arguments))})")
@@ -148,9 +156,21 @@ class Site:
             self.note(f"{process.name} found a conflict for {publications[0].name}")
             return
         for each, receipt in zip(publications, receipts, strict=True):
-            each.outcome, each.cursor = "acknowledged", receipt.cursor
-            each.acknowledged_at, each.life = self.world.now, (process.name, process.life)
+            each.acknowledge(receipt.cursor, (process.name, process.life), self.world.now)
             self.note(f"{process.name} published {each.name} at {receipt.cursor}")
+        changes, self._fails_over_at_acknowledgement = self._fails_over_at_acknowledgement, 0
+        if changes:
+            self.fail_over(changes)
+
+    def write_outbox(self, topics: Sequence[str], count: int) -> None:
+        """A transaction commits `count` events for the relays to publish."""
+        for _ in range(count):
+            number = len(self.published)
+            each = Published(
+                f"{number}", frozenset(topics), self.world.now, by_outbox=True, attempts=1
+            )
+            self.published.append(each)
+            self.outbox.write(each)
 
     # What happens to processes
 
@@ -229,6 +249,10 @@ class Site:
         """A replica without the last changes takes over at once."""
         self._break_redis()
         self._restore(self.redis.copy_before(changes))
+
+    def fail_over_at_acknowledgement(self, changes: int) -> None:
+        """The same, when the next publication has just been acknowledged."""
+        self._fails_over_at_acknowledgement = changes
 
     def restore_backup(self, age: float, seconds: float) -> None:
         self._break_redis()
@@ -311,12 +335,24 @@ class Site:
         self.revocations.append(revocation)
         self._control(number, ControlAction(action), f"user:{user}", "permission_ended", revocation)
 
+    def revoke_while_asked(self, number: int, user: str, action: str) -> None:
+        """The same, at the moment at which the database has answered a process about the user."""
+
+        def run() -> None:
+            self.note(f"{user} loses the permission while a process is asking for it")
+            self.revoke(number, user, action)
+            for _ in range(3):
+                publish = partial(self.publish, number, (f"user.{user}",), 1, 0, False)
+                self.world.after(self._random.uniform(0.01, 0.3), publish)
+
+        self.permissions.when_asked[user] = run
+
     def database_away(self, seconds: float) -> None:
-        self.permissions.is_away = True
+        self.permissions.is_away = self.outbox.is_away = True
         self._later(seconds, self._database_back, "the database is back")
 
     def _database_back(self) -> None:
-        self.permissions.is_away = False
+        self.permissions.is_away = self.outbox.is_away = False
 
     def _control(
         self,

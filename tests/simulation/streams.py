@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 LATENCY_SECONDS = 0.0005, 0.02
 BUFFER_BYTES = 1_500
 """What the kernels between process and browser take of a stream that nobody reads."""
-RETURN_SECONDS = 0.05, 0.8
-"""A browser's pause before it connects again; the `retry` of a stream would be longer."""
+LONGEST_RETURNS_SECONDS = 0.02, 0.2, 0.8
+"""A browser's pause before it connects again is up to one of these; that of a `retry` is longer."""
 ANSWER_SECONDS = 4.0
 
 
@@ -169,7 +169,8 @@ class Browser:
         self.was_misused = self.was_misused or transport.is_misused
         if self.transport is transport:
             self.transport = None
-            self._world.after(self._random.uniform(*RETURN_SECONDS), self.connect)
+            longest = self._random.choice(LONGEST_RETURNS_SECONDS)
+            self._world.after(self._random.uniform(0.001, longest), self.connect)
 
     def leave(self) -> None:
         """The connection breaks, or its user closes the lid."""

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 from tests.harness.warm import ENVIRONMENT, run_python
-from tests.simulation.mutations import planted
+from tests.simulation.mutations import MUTATIONS, planted, seed_that_finds
 from tests.simulation.plan import plan_of
 from tests.simulation.plans import FOUND, dumps, loads
 from tests.simulation.run import run
 from tests.simulation.shrink import shrunk
 
 SEEDS = 50
-FAILING = "a keep-alive names the head"
+MORE_SEEDS = 2_000
+FAILING = "the predecessor is not checked"
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 10))
@@ -47,28 +48,36 @@ def test_a_failure_becomes_a_short_story() -> None:
 
 
 SEED_OF = {
-    "a keep-alive names the head": 131,
+    "a keep-alive names the head": 40,
     "a laggard is taken as caught up": 0,
     "a busy transport loses the chunk": 0,
-    "a chunk is written to who has it": 9,
+    "a chunk is written to who has it": 11,
     "settled before the fan-out is over": 0,
-    "a new window without a reset": 3,
-    "the opening of a resume names the head": 2,
-    "the epoch of a cursor is not compared": 3,
-    "a trimmed cursor is accepted": 9,
-    "what fell off the window is skipped": 18,
-    "the predecessor is not checked": 17,
-    "the log is not checked": 496,
-    "acknowledged positions are not compared": 160,
-    "idempotency keys are not read": 215,
+    "a new window without a reset": 2,
+    "the opening of a resume names the head": 0,
+    "the epoch of a cursor is not compared": 19,
+    "a trimmed cursor is accepted": 0,
+    "what fell off the window is skipped": 16,
+    "the predecessor is not checked": 2,
+    "the log is not checked": 1499,
+    "acknowledged positions are not compared": 1190,
     "a repetition does not search": 17,
-    "the answers of a group are mixed up": 0,
+    "the answers of a group are mixed up": 1,
+    "idempotency keys are not read": 25,
     "an entry does not name its predecessor": 0,
+    "control entries come after the events": 56,
+    "control entries are not applied": 0,
+    "a control entry is outrun by a new grant": 189,
+    "a control entry is outrun by a continued grant": 964,
+    "a row is removed before it is published": 3,
+    "the relay names no idempotency key": 110,
+    "nobody is rechecked": 72,
+    "a late first attempt is kept": 1094,
 }
-"""A seed that finds each planted fault: `./run simulate --mutations` prints them."""
+"""A seed that finds each planted fault, so that others need not be searched as long as the code
+does the same in the same order. `./run simulate --mutations` prints them."""
 
 
-@pytest.mark.parametrize("name", SEED_OF)
+@pytest.mark.parametrize("name", MUTATIONS)
 def test_every_planted_fault_is_found(name: str) -> None:
-    with planted([name]):
-        assert run(plan_of(SEED_OF[name])).violations, "./run simulate --mutations"
+    assert seed_that_finds(name, (SEED_OF[name], *range(MORE_SEEDS))) is not None

@@ -13,7 +13,14 @@ from notifications.hub.grants import Grant
 from notifications.hub.runtime import Runtime
 from notifications.hub.subscribers import Start
 from notifications.log.cursors import Cursor, Position, make_position
-from notifications.log.entries import Draft, Receipt, ResetReason, Retention
+from notifications.log.entries import (
+    ControlAction,
+    ControlEntry,
+    Draft,
+    Receipt,
+    ResetReason,
+    Retention,
+)
 from notifications.log.factory import open_log
 from notifications.log.memory import MemoryLog, MemoryStore
 from tests.harness.fakes import FakeTransport
@@ -44,6 +51,32 @@ def join(runtime: Runtime, start: Start | None = None) -> FakeTransport:
     transport = FakeTransport()
     runtime.subscribe(Grant(topics=("t",)), transport, start or Start())
     return transport
+
+
+async def test_a_control_entry_of_a_new_epoch_comes_before_its_events(
+    store: MemoryStore, runtime: Runtime
+) -> None:
+    """The process reads both not by its tail, but while it loads the log anew."""
+    asked = asyncio.Event()
+
+    async def renew() -> Grant | None:
+        asked.set()
+        return await asyncio.Future()
+
+    transport = FakeTransport()
+    grant = Grant(topics=("t",), subjects=("user:1",), as_of=runtime.hub.head, renew=renew)
+    runtime.subscribe(grant, transport, Start())
+    store.clear()
+    store.append_control(ControlEntry(ControlAction.END, ("user:1",), "kicked"))
+    publish(store, "secret")
+    others = join(runtime)
+    async with asyncio.timeout(DEADLINE):
+        while "secret" not in others.received and not transport.ended:
+            publish(store, "secret")
+            await asyncio.sleep(0)
+    assert transport.ended
+    assert "secret" not in transport.received
+    assert not asked.is_set()
 
 
 @pytest.mark.usefixtures("own_log")

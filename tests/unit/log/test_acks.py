@@ -186,6 +186,23 @@ def test_an_event_too_far_back_to_find_is_unknown_and_not_appended_again(
         assert len(kept(client)) == len(buried)
 
 
+def test_an_event_that_was_trimmed_since_is_unknown_and_not_appended_again(
+    redis: RedisServer,
+) -> None:
+    [draft, other] = drafts("a", "b")
+    with redis.client() as client:
+        before = client.execute_command(*script.as_eval(script.state(KEYS)))
+        client.execute_command(*call_of([draft]))
+        client.execute_command(*call_of([other]))
+        client.xtrim(KEYS.stream, maxlen=1, approximate=False)
+        for known in (script.read_state(before), None):
+            reply = client.execute_command(*repetition_of([draft], known))
+            with pytest.raises(Unavailable) as caught:
+                receipts_of(reply, [draft])
+            assert caught.value.outcome == "unknown"
+        assert [data for _, data in kept(client)] == ["b"]
+
+
 def test_a_repetition_looks_no_further_back_than_the_head_before_it(
     redis: RedisServer,
 ) -> None:
