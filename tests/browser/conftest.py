@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+import pytest_asyncio
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Playwright,
+    async_playwright,
+    expect,
+)
 
 from tests.harness.changes import Changes
 from tests.harness.servers import WebServer, binary, daphne, manage, migrate, redis_server
@@ -121,21 +129,41 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield made
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    chromium = binary("chromium")
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tests that share a browser share its event loop."""
+    if "browser" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def playwright() -> AsyncIterator[Playwright]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=chromium,
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browsers() -> list[Browser]:
+    """The Chromium of all tests, and those before it that have ended."""
+    return []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(playwright: Playwright, browsers: list[Browser]) -> AsyncIterator[Browser]:
+    """A Chromium without any tab. To start one takes longer than most tests."""
+    if not browsers or not browsers[-1].is_connected():
+        started = await playwright.chromium.launch(
+            executable_path=binary("chromium"),
             args=ARGUMENTS,
             # Playwright switches the back/forward cache off, which people have.
             ignore_default_args=["--disable-back-forward-cache"],
         )
-        yield browser
-        await browser.close()
+        browsers.append(started)
+    yield browsers[-1]
+    for context in browsers[-1].contexts:
+        await context.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A tab in which no script may fail or violate the Content-Security-Policy."""
     faults: list[str] = []

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Literal
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.browser
 PAGES = ["", "streaming/", "astreaming/", "chat/", "chat/?question=stop", "loader/"]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def quiet(browser: Browser) -> AsyncIterator[Page]:
     """A tab of a browser without JavaScript."""
     context = await browser.new_context(java_script_enabled=False)

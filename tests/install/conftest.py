@@ -2,15 +2,16 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, async_playwright
 
-from tests.browser.conftest import ARGUMENTS
-from tests.harness.servers import ROOT, RedisServer, binary, free_port, redis_server
+from tests.browser.conftest import browser, browsers, playwright, pytest_itemcollected
+from tests.harness.servers import ROOT, RedisServer, free_port, redis_server
 from tests.install.site import Site, bare_environment, run
+
+__all__ = ["browser", "browsers", "playwright", "pytest_itemcollected"]
 
 # Packages of the site that no extra installs: its servers, and the tools of its tests.
 SITE_PACKAGES = ["gunicorn", "uvicorn-worker", "pytest-django", "pytest-asyncio"]
@@ -72,12 +73,3 @@ def site(binaries: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
 def site_redis(site: Site, tmp_path: Path) -> Iterator[RedisServer]:
     with redis_server(tmp_path / "redis", port=site.redis_port) as server:
         yield server
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    chromium = binary("chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield browser
-        await browser.close()

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from tests.browser.conftest import browser
+from tests.browser.conftest import browser, browsers, playwright, pytest_itemcollected
 from tests.harness.proxies import Proxy, trusting_anybody
 from tests.harness.servers import daphne, migrate, redis_server
 from tests.proxies.documented import DOCUMENTED, KEEPS_ERRORS
 from tests.proxies.origin import Origin
 
-__all__ = ["browser"]
+__all__ = ["browser", "browsers", "playwright", "pytest_itemcollected"]
 
 DEADLINE_SECONDS = 30.0
 POLL_SECONDS = 0.05
