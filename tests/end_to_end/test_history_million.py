@@ -90,7 +90,6 @@ async def the_loop_watched() -> AsyncIterator[list[float]]:
         yield longest
     finally:
         done = True
-        gc.unfreeze()
         await watcher
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.servers import NO_REDIS, ROOT, environment
-from tests.install.conftest import pip_install
-from tests.install.site import bare_environment, run
+from tests.install.conftest import new_environment, pip_install
 
 pytestmark = pytest.mark.install
 
@@ -78,9 +77,8 @@ print(json.dumps({"imported": imported, "both": both}, default=str))
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with that package alone: it has our import name."""
     folder = tmp_path_factory.mktemp("community")
-    env = bare_environment(folder / "env" / "bin")
-    run(sys.executable, "-m", "venv", folder / "env", cwd=folder, env=env)
-    pip_install("--no-deps", "--target", str(folder / "packages"), PACKAGE, env=env)
+    binaries = new_environment(folder / "env")
+    pip_install(binaries, "--no-deps", "--target", str(folder / "packages"), PACKAGE)
     return folder / "packages"
 
 

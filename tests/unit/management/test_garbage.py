@@ -12,9 +12,9 @@ from notifications.management.carillon.launch import GC_THRESHOLDS, tune_garbage
 @pytest.fixture(autouse=True)
 def restore_garbage_collector() -> Iterator[None]:
     thresholds = gc.get_threshold()
+    gc.unfreeze()
     yield
     gc.set_threshold(*thresholds)
-    gc.unfreeze()
 
 
 class Cycle:
