@@ -1,6 +1,6 @@
 // Tabs of a real Firefox, for a test that sends commands by lines of JSON:
 // {"open": url}, {"go": url, "tab": number}, {"evaluate": code, "tab": number}, {"close": number}.
-// Each gets one line back.
+// Each gets one line back, and so does the start of Firefox.
 
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -13,10 +13,12 @@ const browser = await puppeteer.launch({
   browser: "firefox",
   executablePath,
   headless: true,
+  timeout: 120_000,
   // Puppeteer switches the back/forward cache off, which people have.
   extraPrefsFirefox: { "fission.bfcacheInParent": true, "browser.sessionhistory.max_total_viewers": 8 },
 });
 const tabs = [];
+process.stdout.write("started\n");
 
 async function run({ open, go, evaluate, tab, close }) {
   if (open) {

@@ -10,7 +10,7 @@ from tests.browser.bells import SHOWN, Bells
 from tests.browser.test_carillon_js import until
 from tests.browser.test_carillon_js_in_firefox import Firefox, firefox
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 CLICK = "document.querySelector('carillon-bell').shadowRoot.querySelector('{}').click()"
 IS_READY = "Boolean(document.querySelector('carillon-bell')?.shadowRoot)"

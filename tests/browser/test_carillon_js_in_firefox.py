@@ -17,7 +17,7 @@ from tests.harness.npm import npm_packages
 from tests.harness.servers import binary
 
 __all__ = ["shop"]
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 SCRIPT = Path(__file__).with_name("firefox.mjs")
 NUMBERS = "seen.filter((each) => typeof each === 'number')"
@@ -65,6 +65,9 @@ async def firefox(home: Path) -> AsyncIterator[Firefox]:
         limit=2**20,
     )
     try:
+        assert process.stdout
+        async with asyncio.timeout(4 * DEADLINE_SECONDS):
+            assert await process.stdout.readline() == b"started\n"
         yield Firefox(process)
     finally:
         assert process.stdin
