@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -91,13 +91,32 @@ class Enforcement:
         as_of = grant.as_of
         if as_of is None or as_of.epoch != self._hub.head.epoch:
             self._recheck_soon(subscriber)
+        for control in self._missed(grant):
+            self._apply_to(subscriber, control)
+
+    def replayable(self, grant: Grant) -> Mapping[str, int]:
+        """As `grant.log_since`. Of a grant that a control entry has ended meanwhile, no history.
+
+        Its stream ends in the same step in which it opens, and must not have had a replay.
+        """
+        if grant.renew is None or not self._has_ended(grant):
+            return grant.log_since
+        return dict.fromkeys(grant.log_topics, position_ms(self._hub.head.position) + 1)
+
+    def _has_ended(self, grant: Grant) -> bool:
+        topics = grant.log_topics
+        return any(subject in self._signed_out for subject in grant.log_subjects) or any(
+            ordered_end(control, topics) for control in self._missed(grant)
+        )
+
+    def _missed(self, grant: Grant) -> list[ControlEntry]:
+        """The control entries that concern a grant and came since its permissions were read."""
+        as_of = grant.as_of
         if as_of is None:
-            return
+            return []
         newest_first = reversed(self._recent)
         missed = takewhile(lambda control: control.position > as_of.position, newest_first)
-        for control in reversed(list(missed)):
-            if concerns(control, grant):
-                self._apply_to(subscriber, control)
+        return [control for control in reversed(list(missed)) if concerns(control, grant)]
 
     def _forget(self, subscriber: Subscriber, reason: CloseReason) -> None:
         """The subscriber has left the hub."""

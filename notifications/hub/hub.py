@@ -82,7 +82,7 @@ class Hub:
         lost: Collection[str] = topics
         if start.cursors:
             position, later, lost = resolve_topic_starts(start.cursors, self.head, window.floor)
-            first |= later
+            first |= {topic: max(at, first.get(topic, at)) for topic, at in later.items()}
             reset = ResetReason.UNKNOWN if lost else None
         audience = self._audiences.of(topics, encoder)
         now = self.timing.clock()

@@ -61,8 +61,8 @@ class Runtime:
         self._timing = timing or Timing()
         self._retry_seconds = retry_seconds
         self._hub: Hub | None = None
-        self._keepalive: KeepAlive | None = None
-        self._enforcement: Enforcement | None = None
+        self._keepalive: KeepAlive  # these two are there as soon as the hub is
+        self._enforcement: Enforcement
         self._exporter: MetricsExporter | None = None
         self.quotas = Quotas(settings, clock=self._timing.clock)
         self.end_notices = EndNotices(self._spawn)
@@ -115,22 +115,22 @@ class Runtime:
         quota_names: tuple[str, ...] = (),
     ) -> Subscriber:
         """Join the hub. `quota_names`: as `quotas.admit` returned them in this step of the loop."""
-        subscriber = self.hub.subscribe(
+        hub = self.hub
+        subscriber = hub.subscribe(
             frozenset(grant.log_topics),
             transport,
             start,
             encoder=encoder,
             denied=grant.denied,
-            since=grant.log_since,
+            since=self._enforcement.replayable(grant),
             subjects=grant.log_subjects,
         )
         if subscriber.open:
             self.quotas.take(subscriber, quota_names)
-        if self._keepalive is not None and self._enforcement is not None:
-            self._keepalive.add(subscriber)
-            self._enforcement.add(subscriber, grant)
-        if subscriber.position > self.hub.head.position:
-            self._spawn(verify_cursor(self.log, self.hub, subscriber, pause=self._pause))
+        self._keepalive.add(subscriber)
+        self._enforcement.add(subscriber, grant)
+        if subscriber.position > hub.head.position:
+            self._spawn(verify_cursor(self.log, hub, subscriber, pause=self._pause))
         return subscriber
 
     def export(self) -> None:
@@ -246,7 +246,7 @@ class Runtime:
         for control in controls:
             for observer in control_observers:
                 observer(control)
-        if controls and self._enforcement is not None:
+        if controls and self._hub is not None:
             await self._enforcement.apply(controls)
 
     async def _pause(self) -> None:

@@ -250,7 +250,7 @@ NEEDED = {
     "a late first attempt is kept": {"break_connections"},
     "control entries come after the events": {"revoke", "revoke_while_asked"},
     "a control entry is outrun by a new grant": {"revoke_while_asked"},
-    "a control entry is outrun by a continued grant": {"revoke", "revoke_while_asked"},
+    "a control entry is outrun by a continued grant": {"revoke_while_away"},
 }
 """Without any of these acts a world cannot find that mutation, and need not be run."""
 

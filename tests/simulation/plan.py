@@ -130,6 +130,10 @@ def plan_of(seed: int) -> Plan:
     planner = _Planner(random, processes, len(browsers), moments)
     steps = [*_publications(planner), *_faults(planner)]
     relaying = _Planner(Random(f"{seed} outbox"), processes, len(browsers), moments)
+    away = _Planner(Random(f"{seed} away"), processes, len(browsers), moments)
+    if away.random.random() < 0.15:
+        arguments = (away.process, away.user(), away.random.choice(("end", "recheck")))
+        steps.append(Step(round(away.moment(), 4), "revoke_while_away", arguments))
     relays = relaying.random.choice((0, 1, 2))
     if relays:
         steps += _transactions(relaying)

@@ -341,11 +341,23 @@ class Site:
         def run() -> None:
             self.note(f"{user} loses the permission while a process is asking for it")
             self.revoke(number, user, action)
-            for _ in range(3):
-                publish = partial(self.publish, number, (f"user.{user}",), 1, 0, False)
-                self.world.after(self._random.uniform(0.01, 0.3), publish)
+            self._publish_soon(number, user, 0.3)
 
         self.permissions.when_asked[user] = run
+
+    def revoke_while_away(self, number: int, user: str, action: str) -> None:
+        """The same, while no stream of the user is open. One of the processes is then a new one."""
+        for browser in self.browsers:
+            if browser.user == user:
+                browser.leave()
+        self.world.after(0.1, partial(self.revoke, number, user, action))
+        self.world.after(0.2, partial(self.kill, number, 0.02))
+        self._publish_soon(number, user, 1.5)
+
+    def _publish_soon(self, number: int, user: str, seconds: float) -> None:
+        for _ in range(4):
+            publish = partial(self.publish, number, (f"user.{user}",), 1, 0, False)
+            self.world.after(self._random.uniform(0.01, seconds), publish)
 
     def database_away(self, seconds: float) -> None:
         self.permissions.is_away = self.outbox.is_away = True

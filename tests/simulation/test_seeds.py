@@ -68,7 +68,7 @@ SEED_OF = {
     "control entries come after the events": 56,
     "control entries are not applied": 0,
     "a control entry is outrun by a new grant": 189,
-    "a control entry is outrun by a continued grant": 964,
+    "a control entry is outrun by a continued grant": 315,
     "a row is removed before it is published": 3,
     "the relay names no idempotency key": 110,
     "nobody is rechecked": 72,

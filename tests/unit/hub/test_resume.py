@@ -84,3 +84,11 @@ async def test_a_lost_topic_is_a_reset_and_the_other_topic_goes_on_after_it() ->
     transport = FakeTransport()
     hub.subscribe(frozenset("ab"), transport, Start(cursors={"a": cursor(1), "b": None}))
     assert transport.received == ["stream.reset", "3"]
+
+
+async def test_a_cursor_brings_no_history_that_the_grant_excludes() -> None:
+    hub, transport = hub_with("b", "a", "b", "b"), FakeTransport()
+    start = Start(cursors={"a": cursor(0), "b": cursor(1)})
+    hub.subscribe(frozenset("ab"), transport, start, since={"b": 4})
+    await asyncio.sleep(0)
+    assert [event.data for event in transport.events if event.type == "message"] == ["2", "4"]

@@ -79,6 +79,30 @@ async def test_a_control_entry_of_a_new_epoch_comes_before_its_events(
     assert not asked.is_set()
 
 
+@pytest.mark.parametrize("reason", ["kicked", "signed_out"])
+async def test_a_grant_that_a_control_entry_has_ended_meanwhile_brings_no_history(
+    store: MemoryStore, runtime: Runtime, reason: str
+) -> None:
+    """The permissions were read before the entry, and the stream opens after it."""
+
+    async def renew() -> Grant | None:
+        return await asyncio.Future()
+
+    asked = runtime.hub.head
+    [before] = publish(store, "before")
+    store.append_control(ControlEntry(ControlAction.END, ("user:1",), reason))
+    publish(store, "secret")
+    others = join(runtime, Start(cursor=asked))
+    async with asyncio.timeout(DEADLINE):
+        while "secret" not in others.received:  # noqa: ASYNC110 - until the process has read it
+            await asyncio.sleep(0)
+    transport = FakeTransport()
+    grant = Grant(topics=("t",), subjects=("user:1",), as_of=asked, renew=renew)
+    runtime.subscribe(grant, transport, Start(cursor=before.cursor))
+    assert transport.received == ["stream.cursor", "stream.closing"]
+    assert transport.events[0].id == before.cursor_text, "it has nothing beyond its cursor"
+
+
 @pytest.mark.usefixtures("own_log")
 async def test_a_request_that_comes_while_the_runtime_stops_starts_no_other() -> None:
     first = runtime_module.start()
