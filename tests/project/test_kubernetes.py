@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +15,7 @@ import pytest
 import yaml
 
 from tests.harness.servers import ROOT, RedisServer, free_port
+from tests.harness.warm import python_process
 
 METRICS_KEY = "a-key-that-reads-metrics"
 MANIFEST = ROOT / "docs" / "kubernetes.yaml"
@@ -46,15 +46,10 @@ def image_variables() -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in block.replace("\\\n", " ").split())
 
 
-def run(command: list[str], variables: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+def run(command: list[str], variables: dict[str, str], log: Path) -> "subprocess.Popen[Any]":
     with log.open("ab") as out:
-        return subprocess.Popen(
-            [sys.executable, *command[1:]],
-            cwd=ROOT,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
+        return python_process(
+            *command[1:], env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=out
         )
 
 
