@@ -124,7 +124,10 @@ class Delivery(models.Model):
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False
     )
     channel = models.CharField(max_length=MAX_CHANNEL_CHARACTERS, choices=_words(Channel))
-    notification = models.ForeignKey(Notification, models.CASCADE, null=True, related_name="+")
+    # Without a constraint: on InnoDB its checks make transactions wait that delete other rows.
+    notification = models.ForeignKey(
+        Notification, models.DO_NOTHING, null=True, related_name="+", db_constraint=False
+    )
     about = models.DateTimeField(
         null=True, help_text="When the notification was written that this is about."
     )

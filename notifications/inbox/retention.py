@@ -13,7 +13,7 @@ from django.utils import timezone
 from notifications.conf import get_settings
 from notifications.conf import namespace as namespaces
 from notifications.inbox.changes import expire
-from notifications.inbox.delivery.table import delete_digests
+from notifications.inbox.delivery.table import delete_of, delete_old
 from notifications.inbox.events import INBOX_TYPE, by_recipient, write_changed, write_new
 from notifications.inbox.kinds import categories
 from notifications.inbox.locking import ids_in_batches, lock
@@ -55,7 +55,7 @@ def tidy(using: str, *, now: datetime | None = None) -> Tidied:
     expired = expire(using=using, now=now)
     # In the order of the index, so that a batch reads no more than it deletes.
     deleted = sum(_delete(old, using, order="created_at") for old in _old(now))
-    delete_digests(using, before=now - timedelta(seconds=get_settings().INBOX_AGE))
+    delete_old(using, before=now - timedelta(seconds=get_settings().INBOX_AGE))
     return Tidied(expired, deleted, _publish_again(now, using))
 
 
@@ -89,6 +89,7 @@ def _delete_some(ids: Sequence[UUID], meant: Q, using: str, *, wait: bool) -> in
             if state in LISTED and number is not None
         ]
         write_changed(by_recipient(listed), using=using)
+    delete_of([id for _, id, _, _ in locked], using)
     return len(locked)
 
 

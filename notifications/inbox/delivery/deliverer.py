@@ -122,7 +122,7 @@ class Deliverer:
             return self._deliver_digest(row, sender)
         looked = look(row, sender, self._using, self._now())
         if looked is None:
-            return None
+            return table.delete_of([row.notification_id], self._using)
         match looked.verdict:
             case Suppress(reason):
                 self._end(row, DeliveryState.SUPPRESSED, reason, looked.detail)

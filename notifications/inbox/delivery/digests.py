@@ -20,6 +20,7 @@ from notifications.inbox.delivery.verdict import Send, Suppress, Times, reason_t
 from notifications.inbox.preferences.choices import chosen_by
 from notifications.inbox.preferences.person import schedule_of
 from notifications.inbox.preferences.times import aware, stored
+from notifications.inbox.table import rows
 
 if TYPE_CHECKING:
     from notifications.inbox.models import Delivery
@@ -66,14 +67,17 @@ def _open_digest(row: "Delivery", digest_at: datetime, using: str) -> UUID | Non
 
 
 def read(row: "Delivery", sender: Sender, using: str, now: datetime) -> DigestContent:
-    """What a digest would say now, by three queries."""
+    """What a digest would say now, by four queries."""
     times = Times.of(schedule_of(row.recipient_id, using))
     chosen = chosen_by(row.recipient_id, using)
-    parts = delivery_rows(using).filter(digest=row.pk, state=DeliveryState.IN_DIGEST)
+    parts = list(delivery_rows(using).filter(digest=row.pk, state=DeliveryState.IN_DIGEST))
+    ids = [part.notification_id for part in parts if part.notification_id is not None]
+    found = rows(using).select_related("recipient").in_bulk(ids)
     entries, suppressed = [], []
-    for part in parts.select_related("notification__recipient"):
-        notification = part.notification
-        assert notification is not None  # a digest is no part of another
+    for part in parts:
+        notification = None if part.notification_id is None else found.get(part.notification_id)
+        if notification is None:  # it is deleted: `end` leaves the delivery to the next look
+            continue
         facts = facts_of(part, notification, sender, chosen)
         if reason := reason_to_suppress(facts, now):
             suppressed.append(Looked(part, notification, times, Suppress(reason)))

@@ -1,7 +1,7 @@
 """The rows of deliveries: `notify` writes them, and deliverers lease them and note what became."""
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -144,12 +144,24 @@ def ended(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def delete_digests(using: str, *, before: datetime) -> None:
-    """Delete old digests that have ended. All else is deleted with its notification."""
-    ended_before = delivery_rows(using).filter(
-        state__gt=DeliveryState.IN_DIGEST, notification=None, due_at__lt=before
+def delete_of(notifications: Collection[UUID], using: str) -> None:
+    """Delete the deliveries of these notifications, outside of the transaction that deletes those.
+
+    On InnoDB, who deletes some rows may wait for others, and must have none locked meanwhile.
+    """
+    if notifications:
+        _delete(delivery_rows(using).filter(notification__in=notifications), using)
+
+
+def delete_old(using: str, *, before: datetime) -> None:
+    """Delete what ended a long time ago, such as digests."""
+    _delete(
+        delivery_rows(using).filter(state__gt=DeliveryState.IN_DIGEST, due_at__lt=before), using
     )
-    while ids := list(ended_before.values_list("pk", flat=True)[:BATCH_ROWS]):
+
+
+def _delete(found: "QuerySet[Delivery]", using: str) -> None:
+    while ids := sorted(found.values_list("pk", flat=True)[:BATCH_ROWS]):
         delivery_rows(using).filter(pk__in=ids).delete()
 
 

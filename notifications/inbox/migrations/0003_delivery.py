@@ -63,8 +63,9 @@ class Migration(migrations.Migration):
                 (
                     "notification",
                     models.ForeignKey(
+                        db_constraint=False,
                         null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="+",
                         to="carillon_inbox.notification",
                     ),

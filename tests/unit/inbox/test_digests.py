@@ -14,8 +14,8 @@ from notifications.inbox import Delivered, mark, send_due
 from notifications.inbox.delivery import digests
 from notifications.inbox.delivery.states import DeliveryState
 from notifications.inbox.delivery.verdict import Times
-from notifications.inbox.models import Delivery, Schedule
-from notifications.inbox.retention import tidy
+from notifications.inbox.models import Delivery, Notification, Schedule
+from notifications.inbox.retention import erase, tidy
 from tests.unit.inbox.inboxes import Inboxes
 from tests.unit.inbox.mailing import DAY, HOUR, MINUTE, START, Backend, Clock, reasons, sent
 
@@ -86,6 +86,44 @@ def test_nothing_new_is_no_message(inboxes: Inboxes, clock: Clock) -> None:
     assert send_due() == Delivered(suppressed=1)
     assert mail.outbox == []
     assert sorted(reasons()) == [("suppressed", "nothing-new"), ("suppressed", "seen")]
+
+
+def test_what_was_deleted_meanwhile_is_left_out_and_forgotten(
+    inboxes: Inboxes, clock: Clock
+) -> None:
+    for number in range(2):
+        notify(inboxes.ada, "order.paid", {"n": number})
+        clock.pass_by(MINUTE)
+    clock.pass_by(HOUR)
+    send_due()
+    Notification.objects.order_by("created_at")[0].delete()
+    clock.now = TOMORROW_AT_8
+    assert send_due() == Delivered(sent=1)
+    assert sent() == [(["ada@example.com"], "1 notification that you have not seen")]
+    assert Delivery.objects.count() == 2
+    assert erase(inboxes.ada, using=inboxes.alias) == 1
+    assert Delivery.objects.get().notification_id is None
+
+
+def test_one_that_is_replaced_is_in_the_digest_once_and_as_it_is_now(
+    inboxes: Inboxes, clock: Clock
+) -> None:
+    for number in range(3):
+        notify(inboxes.ada, "order.paid", {"n": number}, replaces="order")
+        clock.pass_by(HOUR)
+    # The one before was gathered too: what it is about is decided when the digest is sent.
+    Delivery.objects.update(due_at=clock.now)
+    rows = list(Delivery.objects.all())
+    times = Times.of(Schedule.objects.get())
+    for row in rows:
+        digests.gather(row, TOMORROW_AT_8, inboxes.alias, times)
+    clock.now = TOMORROW_AT_8
+    assert send_due() == Delivered(sent=1)
+    assert "Paid 2" in str(mail.outbox[0].body)
+    assert sorted(reasons()) == [
+        *[("sent", "")] * 2,
+        *[("suppressed", "replaced")] * 2,
+    ]
 
 
 def test_what_is_urgent_is_in_no_digest(inboxes: Inboxes, clock: Clock) -> None:
