@@ -155,7 +155,9 @@ def _theirs(bench: Bench, *, people: int) -> Iterator[Site]:
         port, log = free_port(), bench.folder / "community.log"
         # With threads, since an ASGI server would have a connection to the database per request.
         server = ["-m", "gunicorn", "community:application", "--threads", "8"]
-        server += ["--bind", f"127.0.0.1:{port}", "--keep-alive", "60", "--log-level", "warning"]
+        server += ["--bind", f"127.0.0.1:{port}", "--log-level", "warning"]
+        # Of more connections than it may have, gunicorn closes one that a person is about to use.
+        server += ["--keep-alive", "60", "--worker-connections", str(2 * people)]
         with running(
             [python, *server], log=log, environment=variables, folder=bench.folder
         ) as process:

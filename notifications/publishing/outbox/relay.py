@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from django.db import Error as DatabaseError
@@ -48,8 +48,11 @@ class BatchSize:
         """How many rows are read: fewer, once it is known that they have many events."""
         self._is_full = False
 
-    def cut(self, events_of_rows: Sequence[Sequence[WaitingEvent]]) -> list[WaitingEvent]:
-        """The events of as many whole rows as fit, or the first events of the first row."""
+    def cut(self, events_of_rows: Iterable[Sequence[WaitingEvent]]) -> list[WaitingEvent]:
+        """The events of as many whole rows as fit, or the first events of the first row.
+
+        It asks for no more rows than it needs.
+        """
         fitting: list[WaitingEvent] = []
         for number, events in enumerate(events_of_rows):
             if fitting and len(fitting) + len(events) > self.events:
@@ -186,22 +189,22 @@ class Relay:
         events, drafts = self._drafts(waiting)
         if not events or not self._append(events, drafts):
             return 0
-        table.remove(events, using=self.using)
+        removed = table.remove(events, using=self.using)
         with suppress(Unavailable):  # then the log remembers the keys for longer
-            keys = [event.idempotency_key for event in events]
+            keys = [event.idempotency_key for event in removed]
             self._log.release(keys, seconds=RELEASED_KEY_SECONDS)
         self.batch_size.published(drafts)
         return len(events)
 
-    def _waiting(self, batch: list[Row]) -> list[list[WaitingEvent]]:
-        readable = []
+    def _waiting(self, batch: list[Row]) -> Iterator[list[WaitingEvent]]:
         for row in batch:
             try:
-                readable.append(row.events())
+                events = row.events()
             except (TypeError, ValueError, RecursionError) as error:
                 self._log_refusal(row, reason := f"This is no event: {error}")
                 table.refuse_row(row, reason, using=self.using)
-        return readable
+            else:
+                yield events
 
     def _drafts(self, waiting: list[WaitingEvent]) -> tuple[list[WaitingEvent], list[Draft]]:
         """The events that can be published now, and their drafts."""

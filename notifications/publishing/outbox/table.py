@@ -116,27 +116,31 @@ def oldest(using: str, count: int) -> list[Row]:
     return [Row(*values) for values in _waiting(using).values_list(*columns)[:count]]
 
 
-def remove(events: Sequence[WaitingEvent], *, using: str) -> None:
-    """Take events that were published from the outbox."""
+def remove(events: Sequence[WaitingEvent], *, using: str) -> list[WaitingEvent]:
+    """Take events that were published from the outbox, and return those that this has taken.
+
+    The others are in rows that another relay has changed meanwhile: it publishes them again, under
+    their keys.
+    """
     by_row: defaultdict[int, list[WaitingEvent]] = defaultdict(list)
     for event in events:
         by_row[event.row.pk].append(event)
-    done = [pk for pk, some in by_row.items() if not _shorten(some, using)]
-    if done:
-        outbox_events().objects.using(using).filter(pk__in=done).delete()
-
-
-def _shorten(events: Sequence[WaitingEvent], using: str) -> bool:
-    """Have the row of these events keep the others; False if there are no others."""
-    row = events[0].row
-    left = row.without(events)
-    if left is not None:
-        _replace_data(row, left, using)
-    return left is not None
+    removed, empty = list[WaitingEvent](), list[int]()
+    for pk, some in by_row.items():
+        row = some[0].row
+        left = row.without(some)
+        if left is None:
+            empty.append(pk)
+        elif not _replace_data(row, left, using):
+            continue
+        removed += some
+    if empty:
+        outbox_events().objects.using(using).filter(pk__in=empty).delete()
+    return removed
 
 
 def _replace_data(row: Row, data: bytes, using: str) -> bool:
-    """False if the row is not as it was read: another relay knows better what still waits in it."""
+    """False if the row is not as it was read: then another relay has changed it."""
     same = outbox_events().objects.using(using).filter(pk=row.pk, data=row.data)
     if not same.update(data=data):
         return False

@@ -10,7 +10,7 @@ from notifications.models import OutboxEvent
 from notifications.publishing import outbox
 from notifications.publishing.outbox import completion, publish_waiting, table
 from notifications.publishing.outbox.completion import POSTPONED
-from notifications.publishing.outbox.relay import Relay
+from notifications.publishing.outbox.relay import RELEASED_KEY_SECONDS, Relay
 from tests.harness.databases import Database
 from tests.harness.servers import RedisServer
 from tests.unit.publishing.outbox.reading import Published, relaying, wait_until, write
@@ -78,15 +78,21 @@ def test_a_relay_that_ends_before_it_shortens_a_row_repeats_nothing(
 
 
 def test_a_relay_that_reads_a_row_before_another_shortens_it_brings_nothing_back(
-    database: Database, published: Published
+    database: Database, published: Published, redis: RedisServer
 ) -> None:
     write_numbers(database, 350)
     slow, fast = Relay(database.alias, get_settings()), Relay(database.alias, get_settings())
     batch = table.oldest(database.alias, 10)
     fast.publish(table.oldest(database.alias, 10))
-    fast.publish(table.oldest(database.alias, 10))
-    slow.publish(batch)  # the same hundred as the other did first
-    assert publish(database) == 50
+    slow.batch_size.events = 200
+    slow.publish(batch)  # the same hundred as the other did first, and one more
+    [row] = table.oldest(database.alias, 10)
+    waiting = [event.number for event in row.events()]
+    assert waiting == list(range(100, 350))
+    with redis.client() as client:  # so they must stay known
+        age = client.ttl(f"{{carillon}}:once:{row.events()[0].idempotency_key}")
+    assert age > RELEASED_KEY_SECONDS
+    assert publish(database) == 250
     assert published.data() == numbers(350)
 
 
