@@ -26,6 +26,8 @@ PUBLISHERS = 12
 """Of each way to publish."""
 ENOUGH_EVENTS = 6
 TIMEOUT_SECONDS = 1.0
+PAUSE_SECONDS = 0.02
+"""After a failure, so that those who repeat leave the machine to Redis."""
 RETENTION = Retention(events=100_000, bytes=10**9, age=3600, idempotency_age=600)
 
 type Append = Callable[[str, str], Awaitable[str]]
@@ -54,9 +56,12 @@ class Publisher:
                 # A refusal is about this attempt, and not about the one before.
                 self.unknown.append(data)
                 self.answered.set()
+                await asyncio.sleep(PAUSE_SECONDS)
                 outcome = await self.append(data, data)
             (self.kept if outcome == "kept" else self.refused).append(data)
             self.answered.set()
+            if outcome != "kept":
+                await asyncio.sleep(PAUSE_SECONDS)
             number += 1
 
     async def advance(self) -> None:
