@@ -29,6 +29,7 @@ from notifications.conf.value_types import (
     ImportPath,
     Network,
     Origin,
+    SiteUrl,
     TopicPattern,
     TupleOf,
 )
@@ -217,7 +218,7 @@ class Settings(BaseModel):
     """Seconds after which another process sends what the one that was to send it has not: longer
     than the mail server may take for one message."""
 
-    SITE_URL: Origin | None = None
+    SITE_URL: SiteUrl | None = None
     """The address of the site (`https://example.com`), for the links in e-mails."""
 
     @model_validator(mode="after")

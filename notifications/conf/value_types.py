@@ -67,6 +67,11 @@ type Origin = Annotated[
     StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*://[^/?#*\s]+$"),
     Field(title="origins without a path", examples=["https://app.example.com"]),
 ]
+type SiteUrl = Annotated[
+    str,
+    StringConstraints(pattern=r"^https?://[^/?#*\s]+$"),
+    Field(description="the address of the site without a path, such as https://example.com"),
+]
 
 # A single address is a network, too.
 type Network = Annotated[
