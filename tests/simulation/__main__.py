@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 
 import django
 
@@ -61,12 +62,13 @@ def search(first: int, options: argparse.Namespace) -> int:
     print(f"seeds from {first}")
     began = time.monotonic()
     done, simulated, failed = 0, 0.0, 0
-    for seed, seconds, fails in _results(first, options, began):
-        done, simulated = done + 1, simulated + seconds
-        if fails:
-            failed += 1
-            print(f"seed {seed} fails")
-            report(run(plan_of(seed)), add=options.add)
+    with suppress(KeyboardInterrupt):
+        for seed, seconds, fails in _results(first, options, began):
+            done, simulated = done + 1, simulated + seconds
+            if fails:
+                failed += 1
+                print(f"seed {seed} fails")
+                report(run(plan_of(seed)), add=options.add)
     took = time.monotonic() - began
     print(
         f"{done} seeds, {failed} failed; {took:.0f} s, {done / took:.1f} seeds a second, "

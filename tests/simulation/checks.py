@@ -122,8 +122,10 @@ def _lost(site: Site, browser: Browser, relevant: list[Published]) -> Iterator[V
 
 
 def _nobody_can_miss(site: Site, publication: Published) -> bool:
-    """Redis lost it, and the process that acknowledged it has ended."""
-    return publication.life not in site.lives and _is_lost(site, publication.cursor)
+    """Redis lost it, and the process that acknowledged it has ended, or takes it for trimmed."""
+    at = publication.cursor
+    is_unknown = publication.life not in site.lives or (at and at.position < site.floor)
+    return bool(is_unknown) and _is_lost(site, at)
 
 
 def _is_lost(site: Site, cursor: Cursor | None) -> bool:

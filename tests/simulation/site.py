@@ -297,6 +297,12 @@ class Site:
         return self._stream()[0]
 
     @property
+    def floor(self) -> int:
+        """The position of the oldest entry that Redis has."""
+        entries = self._stream()[1].entries
+        return parse_position(b"%d-%d" % entries[0][0]) if entries else 0
+
+    @property
     def acts(self) -> set[str]:
         return {step.act for step in self.plan.steps}
 
