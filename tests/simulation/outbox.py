@@ -71,13 +71,14 @@ class Outbox:
         self.query(thread)
         return found
 
-    def remove(self, events: Sequence[WaitingEvent], *, using: str) -> None:
+    def remove(self, events: Sequence[WaitingEvent], *, using: str) -> Sequence[WaitingEvent]:
         del using
         thread = RelayThread.current()
         self.query(thread)
         for event in events:
             self.rows.pop(event.row.pk, None)
         self.query(thread)
+        return events
 
 
 class SimulatedLease(Lease):
