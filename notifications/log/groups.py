@@ -226,7 +226,7 @@ class LoopGroups(Groups[asyncio.Event]):
         while self._tasks:  # each that ends starts the one after it
             for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.wait(self._tasks)  # `gather` lets nothing run if all have ended
 
     def _new_queue(self) -> Queue:
         return Queue(nullcontext(), self._stalled_seconds)

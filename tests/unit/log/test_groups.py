@@ -206,6 +206,15 @@ async def test_the_end_of_the_log_ends_its_calls(log: SimulatedLog) -> None:
     assert [error.outcome for error in await answers(tasks[1:])] == ["unknown"] * 2
 
 
+async def test_the_log_ends_although_a_call_has_just_ended(log: SimulatedLog) -> None:
+    call = asyncio.create_task(asyncio.sleep(0))
+    await call
+    log.groups._tasks.add(call)
+    call.add_done_callback(log.groups._tasks.discard)  # in the next turn of the loop
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await log.groups.close()
+
+
 async def test_a_group_has_the_context_of_none_of_its_requests(log: SimulatedLog) -> None:
     tasks = await log.publish("a", "b")
     log.answer()
