@@ -88,9 +88,9 @@ class Runtime:
         await self._loaded.wait()
 
     async def wait_ready(self, *, timeout: float) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self.wait_loaded()
+        if not self._loaded.is_set():  # a timer would keep the request that asks
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.wait_loaded(), timeout)
         return self.ready
 
     @property

@@ -8,13 +8,14 @@ from typing import Any
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
+from django.db import router
 from django.utils import timezone
 
 from notifications.conf import get_settings
 from notifications.conf import namespace as namespaces
 from notifications.inbox.delivery.table import retry_failed, waiting
 from notifications.inbox.delivery.threads import DeliveryThread, is_anything_asked_for
-from notifications.inbox.table import database
+from notifications.inbox.table import notifications
 from notifications.management.carillon import launch
 from notifications.management.carillon.subcommand import print_table
 from notifications.publishing import outbox
@@ -73,7 +74,8 @@ def _with_deliveries(databases: Sequence[str]) -> Sequence[str]:
     """The database of the inbox, if it is one of these. With tenants, `carillon deliver` is it."""
     if not apps.is_installed("notifications.inbox") or namespaces.is_used():
         return []
-    return [using for using in databases if using == database()]
+    inbox = router.db_for_write(notifications())
+    return [using for using in databases if using == inbox]
 
 
 def _relay(command: BaseCommand, databases: Sequence[str]) -> None:

@@ -18,12 +18,11 @@ from django.contrib.auth.models import User
 from django.db import connections
 
 from notifications import notify
-from notifications.inbox import Email, category, kinds, mark
+from notifications.inbox import Email, category, kind, mark
 from notifications.inbox.delivery.states import DeliveryState
 from notifications.inbox.models import Delivery, Notification
 from tests.harness.databases import Database
 from tests.harness.mail_server import MailServer, mail_server
-from tests.harness.mail_site import kinds as mail_kinds
 from tests.harness.manage import CarillonProcess, carillon_process
 from tests.harness.servers import RedisServer, environment
 from tests.unit.inbox.inboxes import Inboxes
@@ -74,8 +73,9 @@ def notified(inboxes: Inboxes) -> list[User]:
     User.objects.bulk_create([User(username=name, email=f"{name}@x.example") for name in names])
     people = list(User.objects.filter(username__startswith="p"))
     with no_kinds():
-        kinds._kinds["mail.paid"] = mail_kinds.PAID
+        # As the processes of the site declare it, but due at once.
         category("orders", email=Email(timedelta()))
+        kind("mail.paid", text="Order {{ number }} was paid", category="orders")
         notify(people, "mail.paid", {"number": 1})
     inboxes.relay()
     return people

@@ -102,7 +102,7 @@ def test_entries_that_wait_and_order_the_same_are_appended_as_one(server: RedisS
     assert {name for sent in entries(server) for name in sent.subjects} == {
         f"user:{number}" for number in range(50)
     }
-    for action in ControlAction:
+    for action in (ControlAction.END, ControlAction.RECHECK):
         assert 1 <= sum(sent.action is action for sent in entries(server)) <= 5
 
 
