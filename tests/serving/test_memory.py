@@ -19,6 +19,8 @@ STREAMS = 8_000
 AT_A_TIME = 1_000
 POLL_SECONDS = 0.1
 GROWTH = 1.1
+ROUNDS = 3
+"""What is left of streams grows with each; what a busy machine lets pile up at once does not."""
 SPARE = 5
 """Descriptors and tasks of what else runs in a process."""
 
@@ -48,10 +50,15 @@ def test_memory_comes_back_when_streams_end(server: str, project: dict[str, str]
     ) as serve:
         churn(serve.port, PATH, streams=WARM_UP, batch=AT_A_TIME)
         [worker] = serve.workers()
-        before, held_before = memory(worker), held(serve.port, worker)
-        churn(serve.port, PATH, streams=STREAMS, batch=AT_A_TIME)
-        held_after = held(serve.port, worker)
-        for name, number in held_after.items():
-            assert number <= held_before[name] + SPARE, (held_before, held_after)
-        assert memory(worker) < GROWTH * before
+        bytes_held, held_before = [memory(worker)], held(serve.port, worker)
+        for _ in range(ROUNDS):
+            churn(serve.port, PATH, streams=STREAMS, batch=AT_A_TIME)
+            held_after = held(serve.port, worker)
+            for name, number in held_after.items():
+                assert number <= held_before[name] + SPARE, (held_before, held_after)
+            bytes_held.append(memory(worker))
+            if bytes_held[-1] < GROWTH * bytes_held[-2]:
+                break
+        else:
+            pytest.fail(f"It grows each time: {bytes_held}")
         assert serve.end() == 0
