@@ -67,7 +67,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if is_ours:
             folder.mkdir()
             if UV:
-                build = [UV, "build", "--quiet", "--out-dir"]
+                build = [UV, "build", "--quiet", "--python", sys.executable, "--out-dir"]
             else:
                 binaries = new_environment(folder / "env")
                 pip_install(binaries, "build")
