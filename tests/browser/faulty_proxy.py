@@ -45,10 +45,13 @@ class FaultyProxy:
         for writer in self._writers:
             writer.transport.abort()
 
-    async def until_passed(self, text: str) -> None:
-        """Wait until browsers have been sent this text."""
+    async def until_passed(self, text: str, *, times: int = 1) -> None:
+        """Wait until browsers have been sent this text so often.
+
+        A page has read it when it is sent the next one: a cut takes back what it has not read.
+        """
         async with asyncio.timeout(DEADLINE_SECONDS):
-            await self._changes.until(lambda: text.encode() in self._passed)
+            await self._changes.until(lambda: self._passed.count(text.encode()) >= times)
 
     def fall_silent(self) -> None:
         """All connections stay open, and nothing more comes. Later connections are as usual."""
