@@ -125,11 +125,19 @@ def _wait_until_they_read_the_log(workers: list[psutil.Process]) -> None:
         assert time.monotonic() < deadline
 
 
+_topics = count()
+
+
+def new_topic() -> str:
+    """A worker may not have read yet what a test before this one has published last."""
+    return f"demo.x.{next(_topics)}"
+
+
 class Readers:
     """Subscribers that reconnect as a browser does, but at once."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, topic: str) -> None:
+        self._port, self._topic = port, topic
         self.received: list[list[str]] = [[] for _ in range(SUBSCRIBERS)]
         self.ends = 0
         self.unexplained_ends = 0
@@ -139,7 +147,7 @@ class Readers:
         cursor = None
         while True:
             last_type = ""
-            async with subscribe(self._port, "demo.x", cursor=cursor) as stream:
+            async with subscribe(self._port, self._topic, cursor=cursor) as stream:
                 async for event in stream:
                     cursor = event.id or cursor
                     last_type = event.type
@@ -159,15 +167,16 @@ class Readers:
 class Publisher:
     """Publishes without a pause, on a persistent connection and on new ones."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, topic: str) -> None:
         self._url = f"http://127.0.0.1:{port}/publish/"
+        self._topic = topic
         self._numbers = count()
         self.published: list[str] = []
         self._stopped = asyncio.Event()
 
     async def publish(self, client: httpx.AsyncClient) -> str:
         data = str(next(self._numbers))
-        form = {"topic": "demo.x", "data": data}
+        form = {"topic": self._topic, "data": data}
         response = await client.post(self._url, data=form, headers=AUTHORIZED)
         assert response.status_code == 201, response
         self.published.append(data)
@@ -190,7 +199,8 @@ class Publisher:
 async def test_a_rolling_restart_loses_and_repeats_no_event_and_refuses_no_client(
     serve: CarillonProcess,
 ) -> None:
-    readers, publisher = Readers(serve.port), Publisher(serve.port)
+    topic = new_topic()
+    readers, publisher = Readers(serve.port, topic), Publisher(serve.port, topic)
     reading = [asyncio.create_task(readers.read(number)) for number in range(SUBSCRIBERS)]
     publishing = asyncio.gather(
         publisher.publish_persistently(), publisher.publish_on_new_connections()
@@ -222,7 +232,7 @@ class PersistentPublisher(Publisher):
 
     async def publish(self, client: httpx.AsyncClient) -> str:
         data = str(next(self._numbers))
-        event = {"topic": "demo.x", "data": data, "idempotency_key": f"{id(self)}-{data}"}
+        event = {"topic": self._topic, "data": data, "idempotency_key": f"{id(self)}-{data}"}
         while True:
             try:
                 response = await client.post(self._url, json=event, headers=AUTHORIZED)
@@ -237,10 +247,11 @@ class PersistentPublisher(Publisher):
 async def test_kill_9_of_a_worker_under_load_loses_nothing_and_leaves_other_streams_alone(
     serve: CarillonProcess,
 ) -> None:
-    readers, publisher = Readers(serve.port), PersistentPublisher(serve.port)
+    topic = new_topic()
+    readers, publisher = Readers(serve.port, topic), PersistentPublisher(serve.port, topic)
     async with AsyncExitStack() as stack:
         streams = [
-            await stack.enter_async_context(subscribe(serve.port, "demo.x"))
+            await stack.enter_async_context(subscribe(serve.port, topic))
             for _ in range(SUBSCRIBERS)
         ]
         for stream in streams:
