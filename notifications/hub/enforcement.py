@@ -20,7 +20,7 @@ from notifications.hub.recheck import (
 from notifications.hub.scheduling import TimerWheel
 from notifications.hub.subscribers import CloseReason, Subscriber
 from notifications.log.cursors import Position, position_ms
-from notifications.log.entries import EVERYONE, ControlAction, ControlEntry
+from notifications.log.entries import EVERYONE, ControlEntry
 
 REMEMBERED_MS = 10 * 60_000
 """How long control entries are remembered, for grants that were requested before they came."""
@@ -160,8 +160,6 @@ class Enforcement:
                     del self._signed_out[subject]
 
     def _concerned(self, control: ControlEntry) -> list[Subscriber]:
-        if control.action is ControlAction.REPORT:
-            return []
         if EVERYONE in control.subjects:
             return [
                 subscriber

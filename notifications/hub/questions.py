@@ -37,8 +37,10 @@ def ask(subject: str = "", *, seconds: float = ANSWER_SECONDS) -> Answers:
         reports: list[dict[str, Any]] = sorted(
             map(json.loads, log.reports()), key=lambda report: str(report["process"])
         )
-        silent = [report for report in reports if report["answers"] != question.id]
-        if (reports and not silent) or time.monotonic() > deadline:
-            answered = [report for report in reports if report not in silent]
-            return Answers(answered, silent)
+        answers = Answers([], [])
+        for report in reports:
+            is_answer = report["answers"] == question.id
+            (answers.reports if is_answer else answers.silent).append(report)
+        if (reports and not answers.silent) or time.monotonic() > deadline:
+            return answers
         time.sleep(PAUSE_SECONDS)

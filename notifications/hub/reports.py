@@ -48,6 +48,7 @@ class Question:
     subject: str = ""
 
     def control(self) -> ControlEntry:
+        """Its subject is that of no stream, so it ends and rechecks none."""
         return ControlEntry(ControlAction.REPORT, ("report",), json.dumps(asdict(self)))
 
     @classmethod

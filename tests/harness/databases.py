@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -58,41 +59,34 @@ def added_database(alias: str, url: str, options: dict[str, object]) -> Iterator
         del connections.settings[alias]
 
 
+@contextmanager
+def migrated(
+    alias: str, url: str, options: dict[str, Any], django_db_blocker: DjangoDbBlocker
+) -> Iterator[Database]:
+    with django_db_blocker.unblock(), added_database(alias, url, options) as database:
+        call_command("migrate", database=database.alias, verbosity=0)
+        connections[database.alias].close()
+        yield database
+
+
 @pytest.fixture(scope="session")
 def sqlite(
     tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Database]:
     file: Path = tmp_path_factory.mktemp("outbox") / "db.sqlite3"
-    with (
-        django_db_blocker.unblock(),
-        added_database("sqlite", f"sqlite:///{file}", SQLITE) as database,
-    ):
-        call_command("migrate", database=database.alias, verbosity=0)
-        connections[database.alias].close()
+    with migrated("sqlite", f"sqlite:///{file}", SQLITE, django_db_blocker) as database:
         yield database
 
 
 @pytest.fixture(scope="session")
 def postgres(django_db_blocker: DjangoDbBlocker) -> Iterator[Database]:
-    with (
-        postgresql() as url,
-        django_db_blocker.unblock(),
-        added_database("postgres", url, {}) as database,
-    ):
-        call_command("migrate", database=database.alias, verbosity=0)
-        connections[database.alias].close()
+    with postgresql() as url, migrated("postgres", url, {}, django_db_blocker) as database:
         yield database
 
 
 @pytest.fixture(scope="session")
 def maria(django_db_blocker: DjangoDbBlocker) -> Iterator[Database]:
-    with (
-        mariadb() as url,
-        django_db_blocker.unblock(),
-        added_database("maria", url, {}) as database,
-    ):
-        call_command("migrate", database=database.alias, verbosity=0)
-        connections[database.alias].close()
+    with mariadb() as url, migrated("maria", url, {}, django_db_blocker) as database:
         yield database
 
 
