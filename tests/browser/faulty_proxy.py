@@ -8,6 +8,7 @@ from typing import Self
 from tests.harness.changes import Changes
 
 DEADLINE_SECONDS = 30.0
+EVENT_STREAM = b"content-type: text/event-stream"
 UNAVAILABLE = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n"
 
 
@@ -17,6 +18,8 @@ class FaultyProxy:
     def __init__(self, port: int) -> None:
         self.upstream = port
         self._writers: set[asyncio.StreamWriter] = set()
+        self._clients: set[asyncio.StreamWriter] = set()
+        self._streams: set[asyncio.StreamWriter] = set()
         self._silent: set[asyncio.StreamWriter] = set()
         self._passed = bytearray()
         self._changes = Changes()
@@ -54,11 +57,17 @@ class FaultyProxy:
             await self._changes.until(lambda: self._passed.count(text.encode()) >= times)
 
     def fall_silent(self) -> None:
-        """All connections stay open, and nothing more comes. Later connections are as usual."""
-        self._silent |= self._writers
+        """All streams stay open, and nothing more comes. Later connections are as usual.
+
+        The other connections end: the next request for a stream would take one that is idle, and
+        whether it does is up to the browser.
+        """
+        self._silent |= self._streams
+        for writer in self._clients - self._streams:
+            writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with self._cuttable(writer), suppress(asyncio.IncompleteReadError, OSError):
+        with self._client(writer), suppress(asyncio.IncompleteReadError, OSError):
             head = await reader.readuntil(b"\r\n\r\n")
             if not await self._refuse(head, writer):
                 await self._pass_on(head, reader, writer)
@@ -102,6 +111,8 @@ class FaultyProxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with closing(writer):
             while piece := await reader.read(64 * 1024):
+                if EVENT_STREAM in piece.lower():
+                    self._streams.add(writer)
                 if writer not in self._silent:
                     writer.write(piece)
                     self._passed += piece
@@ -116,4 +127,13 @@ class FaultyProxy:
                 yield
         finally:
             self._writers.remove(writer)
-            self._silent.discard(writer)
+
+    @contextmanager
+    def _client(self, writer: asyncio.StreamWriter) -> Iterator[None]:
+        self._clients.add(writer)
+        try:
+            with self._cuttable(writer):
+                yield
+        finally:
+            for writers in (self._clients, self._streams, self._silent):
+                writers.discard(writer)
