@@ -26,6 +26,7 @@ if apps.is_installed("notifications.inbox"):
     from notifications.views.inbox import action, inbox
     from notifications.views.inbox_page import inbox_page
     from notifications.views.preferences import preferences, preferences_page
+    from notifications.views.push import follow, forget, push, worker
     from notifications.views.unsubscribe import unsubscribe
 
     urlpatterns += [
@@ -35,6 +36,11 @@ if apps.is_installed("notifications.inbox"):
         path("inbox/preferences", preferences, name="preferences"),
         path("inbox/preferences/", preferences),
         path("inbox/preferences/page/", preferences_page, name="preferences-page"),
+        path("inbox/push", push, name="push"),
+        path("inbox/push/", push),
+        path("inbox/push/forget", forget, name="push-forget"),
+        path("inbox/worker.js", worker, name="push-worker"),
+        path("inbox/follow/<uuid:id>", follow, name="inbox-follow"),
         path("inbox/unsubscribe/<str:link>", unsubscribe, name="unsubscribe"),
         *(path(f"inbox/{each}", action(each), name=f"inbox-{each}") for each in Action),
     ]

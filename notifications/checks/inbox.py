@@ -16,10 +16,12 @@ from notifications.access import Rules
 from notifications.access.decision import active_rules
 from notifications.checks.base import TAG, valid_settings
 from notifications.conf import namespace as namespaces
+from notifications.inbox.channels import Channel
 from notifications.inbox.delivery.table import waiting
 from notifications.inbox.events import topic_of
-from notifications.inbox.kinds import email_of, kinds
+from notifications.inbox.kinds import delays, is_asked_for, kinds
 from notifications.inbox.languages import language_function
+from notifications.inbox.push.offer import browser_key
 from notifications.inbox.table import database
 
 LATE_SECONDS = 600.0
@@ -98,15 +100,16 @@ def languages_can_be_asked_for(**_: Any) -> list[CheckMessage]:
 
 
 @register(TAG)
-def emails_can_lead_to_the_site(**_: Any) -> list[CheckMessage]:
-    """carillon.E010 and W044: only of a site with a kind that asks for e-mail."""
+def messages_can_lead_to_the_site(**_: Any) -> list[CheckMessage]:
+    """carillon.E010 and W044: only of a site with a kind that asks for either."""
     settings = valid_settings()
-    if settings is None or not _is_used() or not any(map(email_of, kinds())):
+    if settings is None or not _is_used() or not any(map(delays, kinds())):
         return []
     if settings.SITE_URL is None:
         return [
             Error(
-                "A kind of notification asks for e-mail, whose links need the address of the site.",
+                "A kind of notification asks for e-mail or push messages, whose links need the "
+                "address of the site.",
                 hint="Set CARILLON['SITE_URL'], such as 'https://example.com'.",
                 id="carillon.E010",
             )
@@ -116,11 +119,40 @@ def emails_can_lead_to_the_site(**_: Any) -> list[CheckMessage]:
     return [
         CheckWarning(
             "CARILLON['SITE_URL'] is without TLS: mailboxes show no button to unsubscribe (RFC "
-            "8058), and links in e-mails are sent as they are.",
+            "8058), browsers take no push messages, and links are sent as they are.",
             hint="Set CARILLON['SITE_URL'] to an address that begins with https://.",
             id="carillon.W044",
         )
     ]
+
+
+@register(TAG)
+def push_messages_have_a_key(**_: Any) -> list[CheckMessage]:
+    """carillon.E011 and E012"""
+    settings = valid_settings()
+    if settings is None or not _is_used():
+        return []
+    if settings.PUSH_KEY is None:
+        if not is_asked_for(Channel.PUSH):
+            return []
+        return [
+            Error(
+                "A kind of notification asks for push messages, and CARILLON['PUSH_KEY'] is not "
+                "set.",
+                hint="Make a key by 'manage.py carillon push-key'.",
+                id="carillon.E011",
+            )
+        ]
+    if not browser_key():
+        return [
+            Error(
+                "CARILLON['PUSH_KEY'] is set, and the packages that push messages need are not "
+                "installed.",
+                hint="pip install 'django-carillon[push]'",
+                id="carillon.E012",
+            )
+        ]
+    return []
 
 
 # Not with our own tag: Django would run the check without `--database`, and it needs one.
@@ -137,7 +169,8 @@ def due_emails_are_sent(*, databases: Sequence[str] | None = None, **_: Any) -> 
         return []
     return [
         CheckWarning(
-            "E-mails of the inbox have been due for more than ten minutes, and nothing sends them.",
+            "E-mails or push messages of the inbox have been due for more than ten minutes, and "
+            "nothing sends them.",
             hint="Run 'manage.py carillon relay', or 'manage.py carillon deliver' by a timer.",
             id="carillon.W045",
         )

@@ -29,6 +29,8 @@ from notifications.conf.value_types import (
     ImportPath,
     Network,
     Origin,
+    PushKey,
+    PushService,
     SiteUrl,
     TopicPattern,
     TupleOf,
@@ -219,7 +221,22 @@ class Settings(BaseModel):
     than the mail server may take for one message."""
 
     SITE_URL: SiteUrl | None = None
-    """The address of the site (`https://example.com`), for the links in e-mails."""
+    """The address of the site (`https://example.com`), for the links in e-mails and in push
+    messages."""
+
+    PUSH_KEY: PushKey | None = None
+    """The private key of push messages (VAPID), made by `manage.py carillon push-key`. Without one
+    the site offers none."""
+
+    PUSH_SERVICES: TupleOf[PushService] = (
+        "https://fcm.googleapis.com",
+        "https://jmt17.google.com",
+        "https://*.push.services.mozilla.com",
+        "https://*.push.apple.com",
+        "https://*.notify.windows.com",
+    )
+    """Where push messages may be sent: the push services of browsers. A person's browser names the
+    address, so it may not be any one."""
 
     @model_validator(mode="after")
     def _log_is_configured(self) -> Self:

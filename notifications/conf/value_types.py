@@ -73,6 +73,20 @@ type SiteUrl = Annotated[
     Field(description="the address of the site without a path, such as https://example.com"),
 ]
 
+type PushKey = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$"),
+    Field(
+        description="a key that 'manage.py carillon push-key' has made",
+        json_schema_extra=SECRET,
+    ),
+]
+type PushService = Annotated[
+    str,
+    StringConstraints(pattern=r"^https?://[^/?#\s]+$"),
+    Field(title="origins, in which * stands for anything", examples=["https://*.push.example.com"]),
+]
+
 # A single address is a network, too.
 type Network = Annotated[
     IPv4Network | IPv6Network,

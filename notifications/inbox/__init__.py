@@ -4,8 +4,9 @@ A notification is a row and an event, written together; what a person did with i
 """
 
 from notifications.inbox.changes import Action, mark, withdraw
-from notifications.inbox.channels import Channel, Choice, Email
-from notifications.inbox.delivery.deliverer import Delivered, send_due
+from notifications.inbox.channels import Channel, Choice, Email, Push, Urgency
+from notifications.inbox.delivery.deliverer import send_due
+from notifications.inbox.delivery.states import Delivered
 from notifications.inbox.kinds import Category, Kind, category, kind
 from notifications.inbox.notify import anotify, notify
 from notifications.inbox.states import Priority, State
@@ -19,7 +20,9 @@ __all__ = [
     "Email",
     "Kind",
     "Priority",
+    "Push",
     "State",
+    "Urgency",
     "anotify",
     "category",
     "kind",

@@ -19,8 +19,10 @@ class InboxConfig(AppConfig):
         from notifications.inbox.delivery import senders
         from notifications.inbox.delivery.email import EmailSender
         from notifications.inbox.events import INBOX_TYPE
+        from notifications.inbox.push.sender import PushSender
         from notifications.publishing.outbox.completion import register
 
         register(INBOX_TYPE, completion.complete)
         senders.register(Channel.EMAIL, EmailSender)
+        senders.register(Channel.PUSH, PushSender)
         autodiscover_modules(KINDS_MODULE)

@@ -16,6 +16,8 @@ from django.utils.translation import get_language, gettext, ngettext
 
 from notifications.hub import page_cursor
 from notifications.inbox.lists import counts, page
+from notifications.inbox.push.offer import browser_key
+from notifications.inbox.push.sessions import is_known
 
 MOST_SHOWN = 99
 """The badge of more than so many says only that they are more."""
@@ -67,6 +69,7 @@ def bell(
         "inbox": reverse("carillon:inbox"),
         "lang": get_language() or settings.LANGUAGE_CODE,
         **_csrf(request),
+        **_push(request),
         "no-title": not title,
         "no-toasts": not toasts,
         "texts": json.dumps(texts) if texts else False,
@@ -101,6 +104,12 @@ def _csrf(request: HttpRequest) -> dict[str, str | bool]:
         "csrf-cookie": settings.CSRF_COOKIE_NAME if is_readable else False,
         "csrf-token": False if is_readable else token,
     }
+
+
+def _push(request: HttpRequest) -> dict[str, str | bool]:
+    """How a browser subscribes to push messages, and whether that of this session has."""
+    key = browser_key()
+    return {"push-key": key, "push-known": is_known(request)} if key else {}
 
 
 def _label(unseen: int) -> str:

@@ -7,6 +7,7 @@ rows later also tells of it later.
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from notifications.errors import Invalid
+from notifications.inbox.delivery.table import close_pushes
 from notifications.inbox.events import by_recipient, write_changed
 from notifications.inbox.locking import ids_in_batches, lock
 from notifications.inbox.states import LISTED, UNREAD, State
@@ -155,4 +157,7 @@ def _change_some(
         changed.update(**changes, version=F("version") + 1)
         shown = [(recipient, id) for recipient, id, state in locked if state != State.MUTED]
         write_changed(by_recipient(shown), using=using)
+        # The relay has the others closed when it publishes their events.
+        if muted := [id for _, id, state in locked if state == State.MUTED]:
+            transaction.on_commit(partial(close_pushes, muted, using), using=using)
     return len(locked)

@@ -14,6 +14,7 @@ from django.contrib.auth import get_user_model
 from django.utils import translation
 
 from notifications.events import compact_json
+from notifications.inbox.delivery.table import close_pushes
 from notifications.inbox.events import Written
 from notifications.inbox.kinds import find_kind
 from notifications.inbox.languages import languages_of
@@ -21,7 +22,7 @@ from notifications.inbox.lists import content_entry, counts_of, short_entry
 from notifications.inbox.numbering import Numbered, give_numbers
 from notifications.inbox.objects import load_objects
 from notifications.inbox.rendering import Renderer
-from notifications.inbox.states import DELETED
+from notifications.inbox.states import DELETED, State
 from notifications.inbox.table import BATCH_ROWS, rows
 from notifications.publishing.outbox.completion import POSTPONED
 
@@ -38,8 +39,9 @@ def complete(using: str, data: Sequence[Mapping[str, Any]]) -> list[Any]:
     events = [Written.parse(each) for each in data]
     alike = {id: event.alike for event in events for id in event.new}
     numbered = give_numbers(list(alike), using)
-    found = _load(alike, numbered, {id for event in events for id in event.changed}, using)
+    found = _load(alike, numbered, _ids_changed(events), using)
     postponed = {id for id in alike if (row := found.get(id)) and row.pk == id and row.pending}
+    close_pushes([id for id in _ids_changed(events) if not _is_unseen(found.get(id))], using)
     recipients = {text: _primary_key(text) for text in {event.recipient for event in events}}
     counts = counts_of(recipients.values(), using)
     entries = _whole_entries(alike, found, numbered, using)
@@ -55,6 +57,14 @@ def complete(using: str, data: Sequence[Mapping[str, Any]]) -> list[Any]:
         }
         for event in events
     ]
+
+
+def _ids_changed(events: Iterable[Written]) -> set[UUID]:
+    return {id for event in events for id in event.changed}
+
+
+def _is_unseen(row: "Notification | None") -> bool:
+    return row is not None and row.state == State.UNSEEN
 
 
 def _primary_key(text: str) -> Any:

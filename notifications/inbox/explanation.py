@@ -106,6 +106,8 @@ def _deliveries(notification: Notification, using: str) -> Iterable[Step]:
     found = Delivery.objects.using(using).filter(notification=notification).order_by("created_at")
     for delivery in found:
         yield _delivery(delivery)
+        if delivery.closed_at is not None:
+            yield Step(delivery.closed_at, f"{delivery.channel}: closed on the devices.")
     if not found:
         yield Step(None, "To be sent by no other channel.")
 
@@ -122,6 +124,10 @@ def _delivery(delivery: Delivery) -> Step:
             text = "sent"
         case DeliveryState.SUPPRESSED:
             text = "suppressed"
+        case DeliveryState.CLOSING:
+            text = "sent, and to be closed on the devices"
+        case DeliveryState.CLOSED:
+            text = "sent"
         case DeliveryState.FAILED:
             text = f"failed after {delivery.attempts} attempts"
     return Step(delivery.ended_at, f"{delivery.channel}: {text}{why}.")

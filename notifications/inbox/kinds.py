@@ -13,16 +13,21 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.functional import Promise
 
 from notifications.errors import Invalid
-from notifications.inbox.channels import DEFAULT_CHOICES, Channel, Choice, Email
+from notifications.inbox.channels import (
+    DEFAULT_CHOICES,
+    Channel,
+    Choice,
+    Email,
+    Push,
+    Text,
+)
 from notifications.inbox.states import MAX_CATEGORY_CHARACTERS, MAX_NAME_CHARACTERS, Priority
 
 if TYPE_CHECKING:
     from notifications.inbox.models import Notification
 
-type Text = str | Promise
 type MakeContext = Callable[[Notification], Mapping[str, Any]]
 
 _NAME = re.compile(r"[\w.:-]+", re.ASCII)
@@ -46,6 +51,7 @@ class Kind:
     category: str = ""
     priority: Priority = Priority.NORMAL
     email: Email | None = None
+    push: Push | None = None
     make_context: "MakeContext | None" = field(default=None, init=False)
 
     def __call__(self, function: "MakeContext") -> "MakeContext":
@@ -61,13 +67,15 @@ def kind(
     category: str = "",
     priority: Priority = Priority.NORMAL,
     email: Email | None = None,
+    push: Push | None = None,
 ) -> Kind:
     """Declare a kind of notification by its `template`, or by the template's source in `text`.
 
     Both are rendered with the `params` of the notification, its `actor`, `target` and `url`, when
     somebody reads it and in that person's language: let `text` be a `gettext_lazy`. Values are
-    escaped, as in every template. What is unseen is mailed if `email` says so, here or in the
-    category. Raises `ImproperlyConfigured` for a kind that is declared twice or without words.
+    escaped, as in every template. What is unseen is mailed if `email` says so, and sent to the
+    person's devices if `push` does, here or in the category. Raises `ImproperlyConfigured` for a
+    kind that is declared twice or without words.
     """
     if not _NAME.fullmatch(name) or len(name) > MAX_NAME_CHARACTERS:
         raise ImproperlyConfigured(
@@ -78,7 +86,7 @@ def kind(
         raise ImproperlyConfigured(f"A category has at most {MAX_CATEGORY_CHARACTERS} characters.")
     if bool(template) == bool(text):
         raise ImproperlyConfigured(f"The kind {name!r} needs a template or a text, and not both.")
-    declared = Kind(name, template, text, category, priority, email)
+    declared = Kind(name, template, text, category, priority, email, push)
     known = _kinds.get(name)
     # A module that is loaded again declares the same once more.
     if known is not None and (known.template, known.text) != (template, text):
@@ -96,6 +104,7 @@ class Category:
     title: Text = ""
     choices: Mapping[Channel, Choice] = field(default_factory=dict)
     email: Email | None = None
+    push: Push | None = None
 
     def choice(self, channel: Channel) -> Choice:
         """What people may choose for this channel."""
@@ -109,14 +118,15 @@ def category(
     title: Text = "",
     choices: Mapping[Channel, Choice] | Mapping[str, str] | None = None,
     email: Email | None = None,
+    push: Push | None = None,
 ) -> Category:
     """Declare what the notifications of a category have in common.
 
-    They are kept for `keep`, if not for `INBOX_AGE`, and mailed as `email` says, unless their kind
-    says otherwise. People read the `title` where they choose, and `choices` is what they may
-    choose: `{"email": "off"}` is off until somebody switches it on, `"always"` cannot be switched
-    off. A category that is no more than a word for its kinds needs no declaration. Raises
-    `ImproperlyConfigured` for a choice that there is not.
+    They are kept for `keep`, if not for `INBOX_AGE`, and mailed and pushed as `email` and `push`
+    say, unless their kind says otherwise. People read the `title` where they choose, and `choices`
+    is what they may choose: `{"email": "off"}` is off until somebody switches it on, `"always"`
+    cannot be switched off. A category that is no more than a word for its kinds needs no
+    declaration. Raises `ImproperlyConfigured` for a choice that there is not.
     """
     try:
         checked = {Channel(each): Choice(choice) for each, choice in (choices or {}).items()}
@@ -125,7 +135,7 @@ def category(
             f"The choices of the category {name!r}: {error}. They map one of {_words(Channel)} to "
             f"one of {_words(Choice)}."
         ) from None
-    declared = _categories[name] = Category(name, keep, title, checked, email)
+    declared = _categories[name] = Category(name, keep, title, checked, email, push)
     return declared
 
 
@@ -143,10 +153,20 @@ def email_of(kind: Kind) -> Email | None:
     return kind.email or find_category(kind.category).email
 
 
+def push_of(kind: Kind) -> Push | None:
+    """The push message that a kind or its category asks for."""
+    return kind.push or find_category(kind.category).push
+
+
 def delays(kind: Kind) -> dict[Channel, timedelta]:
     """How long after a notification each channel beyond the inbox has its turn."""
-    email = email_of(kind)
-    return {} if email is None else {Channel.EMAIL: email.after}
+    asked_for = {Channel.EMAIL: email_of(kind), Channel.PUSH: push_of(kind)}
+    return {channel: each.after for channel, each in asked_for.items() if each is not None}
+
+
+def is_asked_for(channel: Channel) -> bool:
+    """Whether any kind asks for this channel."""
+    return any(channel in delays(kind) for kind in kinds())
 
 
 def categories() -> Collection[Category]:

@@ -25,6 +25,7 @@ from notifications.models import JsonTextField
 MAX_KEY_CHARACTERS = 190
 """Of `group` and `replaces`: an index of MariaDB takes 191 characters beside a primary key."""
 MAX_URL_CHARACTERS = 2_000
+MAX_ENDPOINT_CHARACTERS = 2_000
 
 
 def _words(options: type[StrEnum]) -> list[tuple[str, str]]:
@@ -139,11 +140,13 @@ class Delivery(models.Model):
     reason = models.CharField(max_length=MAX_REASON_CHARACTERS, blank=True)
     detail = models.TextField(blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
+    reached = JsonTextField(default=list, blank=True)
     holder = models.CharField(max_length=32, blank=True)
     leased_until = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
     due_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True)
 
     class Meta:
         default_permissions = ()
@@ -156,6 +159,29 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel} to {self.recipient_id}: {DeliveryState(self.state).name.lower()}"
+
+
+class Device(models.Model):
+    """A browser that takes push messages for a person: a push subscription (W3C Push API).
+
+    Whoever knows the endpoint may send to it what the keys encrypt, so neither is shown.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    recipient = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    endpoint = models.CharField(max_length=MAX_ENDPOINT_CHARACTERS)
+    # An index of MariaDB takes no text as long as the endpoint.
+    endpoint_hash = models.CharField(max_length=64, unique=True)
+    p256dh = models.CharField(max_length=100)
+    auth = models.CharField(max_length=32)
+    key = models.CharField(max_length=100, help_text="The site's, with which it has subscribed.")
+    confirmed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"a device of {self.recipient_id}"
 
 
 class Preference(models.Model):

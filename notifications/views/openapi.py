@@ -40,6 +40,7 @@ from notifications.views.history.view import MAX_LIMIT
 from notifications.views.inbox import MAX_NUMBER, marked_schema
 from notifications.views.preferences import wanted_schemas
 from notifications.views.problems import check_method, problem_responses
+from notifications.views.push import push_schemas
 
 CACHE_CONTROL = "public, max-age=300"
 
@@ -93,7 +94,7 @@ def _describe_inbox(components: dict[str, Any]) -> None:
     fields = schemas["Notification"]["properties"]
     fields["state"]["enum"] = [state.word for state in State]
     fields["priority"]["enum"] = [priority.word for priority in Priority]
-    schemas |= wanted_schemas()
+    schemas |= {**wanted_schemas(), **push_schemas()}
     preferences = schemas["Preferences"]["properties"]
     preferences["digest"]["enum"] = list(map(str, Digest))
     channels = preferences["categories"]["items"]["properties"]["channels"]

@@ -25,6 +25,7 @@ from notifications.errors import BadRequest, DatabaseAway, Invalid, MethodNotAll
 from notifications.inbox.channels import Channel, Digest
 from notifications.inbox.preferences.person import Changes, change_preferences, read_preferences
 from notifications.inbox.preferences.times import zone_names, zone_of
+from notifications.inbox.push import devices
 from notifications.telemetry.logs import logger
 from notifications.views.bodies import FORM_TYPES
 from notifications.views.inbox_page import SAFE_METHODS, log_in
@@ -165,7 +166,7 @@ def preferences_page(request: HttpRequest) -> HttpResponseBase:
     if not isinstance(user, AbstractBaseUser) or not user.is_authenticated:
         return log_in(request)
     try:
-        context = _context(request, read_preferences(user))
+        context = _context(request, read_preferences(user), devices.count(user))
     except DatabaseError:
         logger.exception("inbox.database_away")
         away = DatabaseAway("The preferences cannot be reached now: try again.")
@@ -173,7 +174,7 @@ def preferences_page(request: HttpRequest) -> HttpResponseBase:
     return protect(render(request, "carillon/preferences.html", context))
 
 
-def _context(request: HttpRequest, known: dict[str, Any]) -> dict[str, Any]:
+def _context(request: HttpRequest, known: dict[str, Any], count: int) -> dict[str, Any]:
     used = [
         channel
         for channel in Channel
@@ -195,6 +196,7 @@ def _context(request: HttpRequest, known: dict[str, Any]) -> dict[str, Any]:
         "weekdays": [(number + 1, name) for number, name in WEEKDAYS.items()],
         "preferences": known,
         "is_saved": SAVED in request.GET,
+        "devices": count,
     }
 
 

@@ -2,6 +2,7 @@
 
 import { carillon } from "./carillon.js";
 import { List } from "./inbox/list.js";
+import { Push } from "./inbox/push.js";
 import { Rows } from "./inbox/rows.js";
 import { Server } from "./inbox/server.js";
 import { style } from "./inbox/style.js";
@@ -25,6 +26,7 @@ class CarillonBell extends HTMLElement {
   #view;
   #list;
   #toasts;
+  #push;
   #live = null;
   #cursor;
   #isLoaded = false;
@@ -70,6 +72,7 @@ class CarillonBell extends HTMLElement {
     this.#live.snapshot(() => this.#fetch(), { first: !this.#isLoaded });
     this.#live.on("inbox.changed", ({ data }) => this.#take(data));
     this.#live.on("stream.status", ({ data }) => this.#view.stopped(data.status === "refused"));
+    this.#push.start().catch(() => {}); // the next page tries again
     this.#render();
   }
 
@@ -84,12 +87,21 @@ class CarillonBell extends HTMLElement {
       opened: () => this.#opened(),
       more: () => this.#more(),
       readAll: () => this.#do("read", { up_to: this.#rows.highest }),
+      push: () => this.#switchPush(!this.#push.isOn),
     });
     this.#list = new List(this.#view.list, this.#texts, {
       follow: (row, click) => this.#follow(row, click),
       archive: ({ id }) => this.#do("archive", { ids: [id] }),
     });
     this.#toasts = new Toasts(this.#view.toasts, this.#texts);
+    this.#push = new Push({
+      key: this.getAttribute("push-key"),
+      isKnown: this.hasAttribute("push-known"),
+      owner: new URL(this.getAttribute("events"), document.baseURI).searchParams.get("topic"),
+      inbox: this.getAttribute("inbox"),
+      server: this.#server,
+      changed: () => this.#render(),
+    });
     const state = this.querySelector("script[type='application/json']");
     if (state) this.#accept(JSON.parse(state.textContent));
   }
@@ -200,6 +212,10 @@ class CarillonBell extends HTMLElement {
     await this.#attempt(() => sent, () => this.#do(action, target));
   }
 
+  async #switchPush(isOn) {
+    await this.#attempt(() => this.#push.switch(isOn), () => this.#switchPush(isOn));
+  }
+
   async #attempt(run, again) {
     try {
       await run();
@@ -230,6 +246,8 @@ class CarillonBell extends HTMLElement {
     if (!this.hasAttribute("no-title") && this.isConnected) countInTitle(badge);
     this.#toasts.keep(new Set(list.filter(({ state }) => state === "unseen").map(({ id }) => id)));
     if (this.#view.isOpen) this.#list.show(list);
+    this.#view.pushed(this.#push);
+    this.#push.keep((id) => this.#rows.stateOf(id), unseen).catch(() => {}); // as at the next change
     this.#view.filled(list.length, next !== null, this.#isLoaded);
     this.dispatchEvent(new CustomEvent("carillon-counts", { bubbles: true, detail: counts }));
   }

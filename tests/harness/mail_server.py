@@ -9,6 +9,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.policy import default
+from typing import Any
+
+from django import VERSION
 
 DEADLINE_SECONDS = 30.0
 
@@ -64,6 +67,13 @@ class MailServer:
 
     def end(self) -> None:
         self._loop.call_soon_threadsafe(self._ending.set)
+
+
+def mail_settings(port: int) -> dict[str, Any]:
+    """Django's settings for a mail server on this port."""
+    if VERSION >= (6, 1):
+        return {"MAILERS": {"default": {"OPTIONS": {"host": "127.0.0.1", "port": port}}}}
+    return {"EMAIL_HOST": "127.0.0.1", "EMAIL_PORT": port}
 
 
 def _parsed(content: bytes) -> EmailMessage:

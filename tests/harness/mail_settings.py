@@ -2,15 +2,12 @@
 
 import os
 
-import django
 import pymysql
 
 from config.settings import *  # noqa: F403
+from tests.harness.mail_server import mail_settings
 
 pymysql.install_as_MySQLdb()
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.harness.mail_site"]  # noqa: F405
 DEFAULT_FROM_EMAIL = "Shop <shop@shop.example>"
-if django.VERSION >= (6, 1):
-    MAILERS = {"default": {"OPTIONS": {"host": "127.0.0.1", "port": int(os.environ["MAIL_PORT"])}}}
-else:
-    EMAIL_HOST, EMAIL_PORT = "127.0.0.1", int(os.environ["MAIL_PORT"])
+globals().update(mail_settings(int(os.environ["MAIL_PORT"])))

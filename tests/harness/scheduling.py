@@ -12,9 +12,11 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 SHORT = "tests/unit/"
-LONG = tuple(f"{SHORT}{name}/" for name in ("benchmarks", "compat", "log", "publishing/outbox"))
-"""Unit tests take a second or two for a module, except in folders that start servers. Short ones
-come last, so that all processes end at about the same time."""
+LONG = tuple(
+    f"{SHORT}{name}/" for name in ("benchmarks", "compat", "inbox", "log", "publishing/outbox")
+)
+"""Unit tests take a second or two for a module, except in folders that start servers or other
+processes. Short ones come last, so that all processes end at about the same time."""
 
 MORE_PROCESSES = 2
 

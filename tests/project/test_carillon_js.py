@@ -13,7 +13,7 @@ from tests.harness.servers import ROOT, binary
 
 BUILT = ROOT / "notifications" / "static" / "carillon"
 SOURCE = ROOT / "npm"
-MAX_COMPRESSED_BYTES = {"carillon.js": 6 * 1024, "bell.js": 8_750}
+MAX_COMPRESSED_BYTES = {"carillon.js": 6 * 1024, "bell.js": 10 * 1024}
 """The style of the bell takes 1,900 of them."""
 DEADLINE_SECONDS = 120.0
 
@@ -66,8 +66,9 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def test_a_bell_is_right_in_whatever_order_things_come() -> None:
-    command = [binary("node"), "--test", str(Path(__file__).with_name("bell_rows.mjs"))]
+@pytest.mark.parametrize("name", ["bell_rows", "push_worker"])
+def test_what_needs_no_browser_is_right_in_any_order_of_things(name: str) -> None:
+    command = [binary("node"), "--test", str(Path(__file__).with_name(f"{name}.mjs"))]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
     )

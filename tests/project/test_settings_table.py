@@ -17,6 +17,7 @@ IN_WORDS = {
     "ALLOWED_HOSTS": "localhost",
     "DATABASE_URL": "SQLite in `data/`",
     "CARILLON_JWT_SECRET": "none",
+    "CARILLON_PUSH_SERVICES": "those of browsers",
     "CARILLON_JWT_PUBLIC_KEY": "none",
     "CARILLON_JWT_ALGORITHM": "HS256 or RS256",
 }

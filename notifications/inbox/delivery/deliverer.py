@@ -2,10 +2,9 @@
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
@@ -16,17 +15,26 @@ from django.utils import timezone
 from notifications.conf import get_settings
 from notifications.inbox.channels import Channel
 from notifications.inbox.delivery import digests, table
+from notifications.inbox.delivery.closing import close_if_seen, to_close
 from notifications.inbox.delivery.digests import DigestContent
 from notifications.inbox.delivery.looking import Looked, look
-from notifications.inbox.delivery.senders import Away, Message, NoText, Refused, Sender, sender_of
-from notifications.inbox.delivery.states import DeliveryState, Outcome, Reason
+from notifications.inbox.delivery.senders import (
+    Away,
+    Message,
+    NoText,
+    Refused,
+    Sender,
+    Unreachable,
+    sender_of,
+)
+from notifications.inbox.delivery.states import Delivered, DeliveryState, Outcome, Reason
 from notifications.inbox.delivery.verdict import Gather, Postpone, Send, Suppress
 from notifications.inbox.preferences.times import aware
 from notifications.inbox.table import database
 from notifications.telemetry.logs import logger
 
 if TYPE_CHECKING:
-    from notifications.inbox.models import Delivery
+    from notifications.inbox.models import Delivery, Notification
 
 BATCH_ROWS = 50
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=6)
@@ -35,27 +43,19 @@ MAX_ATTEMPTS = 30
 """About five days."""
 
 
-@dataclass(slots=True)
-class Delivered:
-    """How many deliveries were sent, suppressed, postponed (into a digest, too), and failed."""
-
-    sent: int = 0
-    suppressed: int = 0
-    postponed: int = 0
-    failed: int = 0
-
-    @property
-    def total(self) -> int:
-        return sum(getattr(self, each.name) for each in fields(self))
-
-
 class Deliverer:
-    """Leases rows and sends them, one after the other, in one thread."""
+    """Leases rows of some channels and sends them, one after the other, in one thread."""
 
     def __init__(
-        self, using: str, *, lease_seconds: float, clock: Callable[[], datetime] = timezone.now
+        self,
+        using: str,
+        *,
+        lease_seconds: float,
+        channels: Collection[Channel] = tuple(Channel),
+        clock: Callable[[], datetime] = timezone.now,
     ) -> None:
         self._using = using
+        self._channels = channels
         self._lease_seconds = lease_seconds
         self._clock = clock
         self._holder = uuid.uuid4().hex
@@ -74,6 +74,7 @@ class Deliverer:
         rows = table.lease(
             self._using,
             self._now(),
+            channels=self._channels,
             holder=self._holder,
             seconds=self._lease_seconds,
             count=BATCH_ROWS,
@@ -116,6 +117,8 @@ class Deliverer:
 
     def _deliver(self, row: "Delivery") -> None:
         sender = self._sender(Channel(row.channel))
+        if row.state == DeliveryState.CLOSING:
+            return self._close(row, sender)
         if sender is None:  # a site that no longer has this channel
             return self._end(row, DeliveryState.SUPPRESSED, Reason.NOT_ASKED)
         if row.notification_id is None:
@@ -124,8 +127,11 @@ class Deliverer:
         if looked is None:
             return table.delete_of([row.notification_id], self._using)
         match looked.verdict:
-            case Suppress(reason):
+            case Suppress(reason) if not row.reached:
                 self._end(row, DeliveryState.SUPPRESSED, reason, looked.detail)
+            case Suppress():  # an earlier attempt has reached some of the addresses
+                self._end(row, DeliveryState.SENT)
+                close_if_seen(row, self._using)
             case Postpone(until, reason):
                 self._postpone(row, until, reason)
             case Gather(digest_at):
@@ -151,14 +157,8 @@ class Deliverer:
         entries: Sequence[Looked],
         content: DigestContent | None,
     ) -> None:
-        message = Message(
-            id=row.pk,
-            recipient=entries[0].notification.recipient,
-            notifications=[each.notification for each in entries],
-            is_digest=content is not None,
-            zone=entries[0].times.zone,
-            using=self._using,
-        )
+        notifications = [each.notification for each in entries]
+        message = self._message(row, notifications, entries[0].times.zone)
         try:
             sender.send(message)
         except (Away, ImproperlyConfigured):
@@ -166,15 +166,51 @@ class Deliverer:
         except Refused as error:
             reason = Reason.NO_TEXT if isinstance(error, NoText) else Reason.REFUSED
             self._end(row, DeliveryState.FAILED, reason, str(error), content=content)
+        except Unreachable:
+            self._end(row, DeliveryState.SUPPRESSED, Reason.NO_ADDRESS, content=content)
         except Exception as error:  # noqa: BLE001 - whatever a backend or a template raises
             self._try_again(row, error, content)
         else:
             self._end(row, DeliveryState.SENT, content=content)
+            close_if_seen(row, self._using)
+
+    def _message(
+        self, row: "Delivery", notifications: "Sequence[Notification]", zone: tzinfo
+    ) -> Message:
+        return Message(
+            id=row.pk,
+            recipient=notifications[0].recipient,
+            notifications=notifications,
+            is_digest=row.notification_id is None,
+            zone=zone,
+            using=self._using,
+            reached=row.reached,
+        )
+
+    def _close(self, row: "Delivery", sender: Sender | None) -> None:
+        """Close all of the person's at once: browsers allow few messages that show nothing."""
+        over = to_close(row.recipient_id, self._using)
+        messages = [self._message(each, [notification], UTC) for each, notification in over]
+        has_disappeared, fault = False, None
+        try:
+            has_disappeared = sender is not None and sender.take_back(messages)
+        except (Away, ImproperlyConfigured):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a server does
+            fault = error
+        closed = [each for each, _ in over if fault is None or not each.reached]
+        now = self._now() if has_disappeared or fault else None
+        table.end_closing(closed, self._using, DeliveryState.CLOSED, now)
+        self.done.closed += len(closed)
+        for each, _ in over:
+            if fault is not None and each not in closed:
+                self._try_again(each, fault, None)
 
     def _try_again(self, row: "Delivery", error: Exception, content: DigestContent | None) -> None:
         detail = str(error) or repr(error)
         if row.attempts + 1 >= MAX_ATTEMPTS:
-            return self._end(row, DeliveryState.FAILED, Reason.GAVE_UP, detail, content=content)
+            state = DeliveryState.SENT if row.reached else DeliveryState.FAILED
+            return self._end(row, state, Reason.GAVE_UP, detail, content=content)
         pause = min(FIRST_PAUSE * 2**row.attempts, LONGEST_PAUSE)
         logger.warning("delivery.try_again", delivery=row.pk.hex, error=detail, pause=str(pause))
         row.attempts += 1
@@ -225,14 +261,24 @@ class Deliverer:
 def send_due(*, using: str | None = None, now: datetime | None = None) -> Delivered:
     """Send all that is due, and return what became of it. For a timer: a task, or Celery's beat.
 
-    Any number may run at once. Call it outside of transactions. Raises `Away` if nothing can be
-    sent now, `ImproperlyConfigured`, and what the database raises: then run it again.
+    Any number may run at once. Call it outside of transactions. Raises `Away` if a channel can send
+    nothing now, and `ImproperlyConfigured`, both after what the other channels have sent; and what
+    the database raises. Then run it again.
     """
-    deliverer = Deliverer(
-        using or database(),
-        lease_seconds=get_settings().INBOX_DELIVERY_LEASE,
-        clock=timezone.now if now is None else lambda: now,
-    )
-    while deliverer.deliver_some():
-        pass
-    return deliverer.done
+    done, faults = Delivered(), list[Exception]()
+    for channel in Channel:
+        deliverer = Deliverer(
+            using or database(),
+            lease_seconds=get_settings().INBOX_DELIVERY_LEASE,
+            channels=[channel],
+            clock=timezone.now if now is None else lambda: now,
+        )
+        try:
+            while deliverer.deliver_some():
+                pass
+        except (Away, ImproperlyConfigured) as error:
+            faults.append(error)
+        done += deliverer.done
+    if faults:
+        raise faults[0]
+    return done

@@ -78,7 +78,7 @@ def read(row: "Delivery", sender: Sender, using: str, now: datetime) -> DigestCo
         notification = None if part.notification_id is None else found.get(part.notification_id)
         if notification is None:  # it is deleted: `end` leaves the delivery to the next look
             continue
-        facts = facts_of(part, notification, sender, chosen)
+        facts = facts_of(part, notification, sender, chosen, using)
         if reason := reason_to_suppress(facts, now):
             suppressed.append(Looked(part, notification, times, Suppress(reason)))
         else:

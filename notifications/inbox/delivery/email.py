@@ -53,7 +53,7 @@ class EmailSender(Sender):
     def __init__(self) -> None:
         self._backend: Any = None
 
-    def can_reach(self, recipient: Any) -> bool:
+    def can_reach(self, recipient: Any, using: str) -> bool:
         return bool(_address(recipient))
 
     def send(self, message: Message) -> None:

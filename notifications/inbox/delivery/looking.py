@@ -44,15 +44,16 @@ def look(row: "Delivery", sender: Sender, using: str, now: datetime) -> Looked |
         return None
     chosen = chosen_by(row.recipient_id, using)
     times = Times.of(schedule_of(row.recipient_id, using))
-    facts = facts_of(row, notification, sender, chosen)
+    facts = facts_of(row, notification, sender, chosen, using)
     return Looked(row, notification, times, decide(facts, times, now))
 
 
 def facts_of(
-    row: "Delivery", notification: "Notification", sender: Sender, chosen: Chosen
+    row: "Delivery", notification: "Notification", sender: Sender, chosen: Chosen, using: str
 ) -> Facts:
     channel, kind = Channel(row.channel), find_kind(notification.kind)
     return Facts(
+        channel=channel,
         state=State(notification.state),
         priority=Priority(notification.priority),
         expires_at=notification.expires_at,
@@ -60,5 +61,5 @@ def facts_of(
         is_asked_for=kind is not None and channel in delays(kind),
         is_wanted=is_on(notification.category, channel, chosen),
         is_active=notification.recipient.is_active,
-        has_address=sender.can_reach(notification.recipient),
+        has_address=sender.can_reach(notification.recipient, using),
     )

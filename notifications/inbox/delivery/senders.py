@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -21,6 +21,10 @@ class NoText(Refused):
     """There is nothing to send: the template of the kind failed, or has no words."""
 
 
+class Unreachable(Exception):
+    """The person turns out to have no address any more."""
+
+
 class Away(Exception):
     """Nothing can be sent now, by no fault of the delivery. It waits with all others."""
 
@@ -36,22 +40,32 @@ class Message:
     zone: tzinfo
     """The time zone of the person."""
     using: str
+    reached: list[str] = field(default_factory=list)
+    """The addresses that have it: a sender adds those, and removes where it is taken back."""
 
 
 class Sender(ABC):
     """Opened before it sends, and closed after some deliveries. It runs in one thread."""
 
     @abstractmethod
-    def can_reach(self, recipient: Any) -> bool:
+    def can_reach(self, recipient: Any, using: str) -> bool:
         """Whether this user has an address at all."""
 
     @abstractmethod
     def send(self, message: Message) -> None:
         """Send it, or raise. No transaction is open.
 
-        Raises `Refused` or `Away`. Anything else is a failure that may pass: the delivery is sent
-        again later, although nobody knows whether it was sent now.
+        Raises `Refused`, `Unreachable` or `Away`. Anything else is a failure that may pass: the
+        delivery is sent again later, although nobody knows whether it was sent now.
         """
+
+    def take_back(self, messages: Sequence[Message]) -> bool:
+        """Have what one person was sent disappear, and return whether any did.
+
+        An address from which a message has disappeared, or cannot, leaves its `reached`. Raises as
+        `send` does if there are others.
+        """
+        return False
 
     @abstractmethod
     def close(self) -> None:

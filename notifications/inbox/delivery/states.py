@@ -1,6 +1,6 @@
 """What can have become of a delivery, and why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 
@@ -16,6 +16,13 @@ class DeliveryState(IntegerChoices):
     SENT = 2
     SUPPRESSED = 3
     FAILED = 4
+    CLOSING = 5
+    """It was sent, and is to disappear where it is shown: the person has seen it elsewhere."""
+    CLOSED = 6
+
+
+LEASED = (DeliveryState.WAITING, DeliveryState.CLOSING)
+"""The states of a delivery with which there is something to do."""
 
 
 class Reason(StrEnum):
@@ -34,6 +41,7 @@ class Reason(StrEnum):
     """The kind does not ask for this channel any more."""
     INACTIVE = "inactive"
     NO_ADDRESS = "no-address"
+    """The user has no e-mail address, or no device that takes push messages."""
     NOTHING_NEW = "nothing-new"
     """A digest of nothing: all of it was suppressed."""
     QUIET_HOURS = "quiet-hours"
@@ -55,3 +63,25 @@ class Outcome:
     reason: Reason | None
     detail: str
     ended_at: datetime
+
+
+@dataclass(slots=True)
+class Delivered:
+    """How many deliveries were sent, suppressed, postponed (into a digest, too), and failed.
+
+    And how many push messages were closed, because their person had seen it elsewhere.
+    """
+
+    sent: int = 0
+    suppressed: int = 0
+    postponed: int = 0
+    failed: int = 0
+    closed: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(getattr(self, each.name) for each in fields(self))
+
+    def __add__(self, other: "Delivered") -> "Delivered":
+        names = [each.name for each in fields(self)]
+        return Delivered(*(getattr(self, name) + getattr(other, name) for name in names))

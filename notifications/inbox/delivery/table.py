@@ -4,15 +4,18 @@ import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.apps import apps
 from django.db import connections, transaction
 from django.db.models import Q
+from django.utils import timezone
 
-from notifications.inbox.delivery.states import DeliveryState, Outcome, Reason
-from notifications.inbox.kinds import Kind, delays
+from notifications.inbox.channels import Channel
+from notifications.inbox.delivery.states import LEASED, DeliveryState, Outcome, Reason
+from notifications.inbox.kinds import Kind, delays, is_asked_for
 from notifications.inbox.preferences.times import aware, stored
 from notifications.inbox.table import APP_LABEL, BATCH_ROWS
 from notifications.publishing.outbox.clock import Now
@@ -21,7 +24,7 @@ from notifications.publishing.outbox.table import MAX_COUNTED
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-    from notifications.inbox.models import Delivery
+    from notifications.inbox.models import Delivery, Device
 
 WINDOWS = (1, 4, 16)
 """How many times the wanted number of due rows are looked at, while others take them away."""
@@ -35,6 +38,15 @@ def delivery_rows(using: str) -> "QuerySet[Delivery]":
     return deliveries().objects.using(using)
 
 
+def reachable(channel: Channel, recipients: Collection[Any], using: str) -> Collection[Any]:
+    """Those for whom it is worth a row: few people have devices, and nearly all an address."""
+    if channel is not Channel.PUSH:
+        return recipients
+    devices: type[Device] = apps.get_model(APP_LABEL, "Device")
+    found = devices.objects.using(using).filter(recipient_id__in=recipients)
+    return set(found.values_list("recipient_id", flat=True))
+
+
 def write_deliveries(
     kind: Kind, written: Mapping[Any, UUID], *, created_at: datetime, using: str
 ) -> None:
@@ -42,6 +54,7 @@ def write_deliveries(
     asked_for = delays(kind)
     if not asked_for:
         return
+    reached = {channel: reachable(channel, written, using) for channel in asked_for}
     rows = [
         deliveries()(
             recipient_id=recipient,
@@ -53,6 +66,7 @@ def write_deliveries(
         )
         for channel, delay in asked_for.items()
         for recipient, id in written.items()
+        if recipient in reached[channel]
     ]
     delivery_rows(using).bulk_create(rows, batch_size=BATCH_ROWS)
 
@@ -62,7 +76,7 @@ def write_deliveries(
 
 def _free() -> Q:
     expired = Q(leased_until=None) | Q(leased_until__lte=Now())
-    return Q(state=DeliveryState.WAITING) & expired
+    return Q(state__in=LEASED) & expired
 
 
 def due(using: str, now: datetime) -> "QuerySet[Delivery]":
@@ -71,11 +85,18 @@ def due(using: str, now: datetime) -> "QuerySet[Delivery]":
 
 
 def lease(
-    using: str, now: datetime, *, holder: str, seconds: float, count: int
+    using: str,
+    now: datetime,
+    *,
+    channels: Collection[Channel] = tuple(Channel),
+    holder: str,
+    seconds: float,
+    count: int,
 ) -> "Sequence[Delivery]":
     """Lease rows that are due, at most `count`. Nobody waits for another's transaction."""
+    found = due(using, now).filter(channel__in=channels)
     for window in WINDOWS:
-        ids = list(due(using, now).values_list("pk", flat=True)[: count * window])
+        ids = list(found.values_list("pk", flat=True)[: count * window])
         if not ids:
             return ()
         some = random.sample(ids, min(count, len(ids))) if window > 1 else ids
@@ -98,13 +119,13 @@ def _lease_some(
         until = Now() + timedelta(seconds=seconds)
         free = delivery_rows(using).filter(_free(), pk__in=ids)
         free.update(holder=holder, leased_until=until)
-    ours = delivery_rows(using).filter(pk__in=ids, holder=holder, state=DeliveryState.WAITING)
+    ours = delivery_rows(using).filter(pk__in=ids, holder=holder, state__in=LEASED)
     return list(ours.order_by("due_at", "pk"))
 
 
 def renew(row: "Delivery", using: str, *, holder: str, seconds: float) -> bool:
     """Renew the lease of a row, unless it has expired and somebody else has the row."""
-    ours = delivery_rows(using).filter(pk=row.pk, holder=holder, state=DeliveryState.WAITING)
+    ours = delivery_rows(using).filter(pk=row.pk, holder=holder, state__in=LEASED)
     return bool(ours.update(leased_until=Now() + timedelta(seconds=seconds)))
 
 
@@ -124,13 +145,18 @@ def postpone(
     row: "Delivery", using: str, *, until: datetime, reason: Reason, detail: str = ""
 ) -> None:
     delivery_rows(using).filter(pk=row.pk).update(
-        due_at=stored(until), reason=reason, detail=detail, attempts=row.attempts, **_RELEASED
+        due_at=stored(until),
+        reason=reason,
+        detail=detail,
+        attempts=row.attempts,
+        reached=row.reached,
+        **_RELEASED,
     )
 
 
 def end(row: "Delivery", using: str, outcome: Outcome) -> None:
     """Note what became of a row, whoever has its lease by now: it has happened."""
-    delivery_rows(using).filter(pk=row.pk).update(**ended(outcome))
+    delivery_rows(using).filter(pk=row.pk).update(reached=row.reached, **ended(outcome))
 
 
 def ended(outcome: Outcome) -> dict[str, Any]:
@@ -142,6 +168,39 @@ def ended(outcome: Outcome) -> dict[str, Any]:
         "ended_at": stored(outcome.ended_at),
         **_RELEASED,
     }
+
+
+def close_pushes(notifications: Collection[UUID], using: str) -> None:
+    """Have the push messages about these notifications disappear from the devices.
+
+    Call it after it is committed that they are not unseen any more: what is only being sent is
+    closed by who sends it, and looks at the notification for that.
+    """
+    if not notifications or not is_asked_for(Channel.PUSH):
+        return
+    now = stored(timezone.now())
+    for some in batched(notifications, BATCH_ROWS):
+        pushes = delivery_rows(using).filter(notification__in=some, channel=Channel.PUSH)
+        sent = pushes.filter(state=DeliveryState.SENT)
+        sent.update(state=DeliveryState.CLOSING, due_at=now, attempts=0)
+        # These have perhaps reached some of the devices, and end at the next look.
+        pushes.filter(state=DeliveryState.WAITING, attempts__gt=0).update(due_at=now)
+
+
+def closing(recipient_id: Any, using: str, *, count: int) -> "Sequence[Delivery]":
+    """The messages of one person that are to disappear, whoever has leased them."""
+    found = delivery_rows(using).filter(recipient_id=recipient_id, state=DeliveryState.CLOSING)
+    return list(found.order_by("due_at", "pk")[:count])
+
+
+def end_closing(
+    closed: "Iterable[Delivery]", using: str, state: DeliveryState, now: datetime | None = None
+) -> None:
+    """Note that these have disappeared `now`, that they need not (`SENT`), or that they cannot."""
+    ids = [row.pk for row in closed]
+    closing = delivery_rows(using).filter(pk__in=ids, state=DeliveryState.CLOSING)
+    at = None if now is None else stored(now)
+    closing.update(state=state, closed_at=at, reason="", detail="", **_RELEASED)
 
 
 def delete_of(notifications: Collection[UUID], using: str) -> None:
@@ -184,7 +243,7 @@ def waiting(using: str, now: datetime, *, max_counted: int = MAX_COUNTED) -> Wai
     rows = delivery_rows(using)
     oldest = due(using, now).values_list("due_at", flat=True).first()
     return Waiting(
-        waiting=rows.filter(state=DeliveryState.WAITING)[:max_counted].count(),
+        waiting=rows.filter(state__in=LEASED)[:max_counted].count(),
         late=0.0 if oldest is None else (aware(now) - aware(oldest)).total_seconds(),
         failed=rows.filter(state=DeliveryState.FAILED)[:max_counted].count(),
     )

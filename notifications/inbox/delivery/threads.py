@@ -1,7 +1,8 @@
-"""The deliverer of a process, in a thread: `carillon relay` runs it beside its relays."""
+"""The deliverers of a process, in threads: `carillon relay` runs them beside its relays."""
 
 import random
 import threading
+from collections.abc import Sequence
 
 from django.conf import settings as django_settings
 from django.db import Error as DatabaseError
@@ -9,9 +10,10 @@ from django.db import connections
 from django.urls import set_script_prefix
 
 from notifications.conf import Settings
+from notifications.inbox.channels import Channel
 from notifications.inbox.delivery.deliverer import Deliverer
 from notifications.inbox.delivery.senders import Away
-from notifications.inbox.kinds import delays, kinds
+from notifications.inbox.kinds import is_asked_for
 from notifications.telemetry.logs import logger
 
 POLL_SECONDS = 5.0
@@ -21,21 +23,31 @@ STOP_SECONDS = 10.0
 """How long stopping waits, at most, for the message that is being sent."""
 
 
-def is_anything_asked_for() -> bool:
-    """Whether any kind asks for another channel than the inbox."""
-    return any(map(delays, kinds()))
+def delivery_threads(using: str, settings: Settings) -> "list[DeliveryThread]":
+    """One for each channel that any kind asks for, so that a server that is slow delays no other's.
+
+    The first has the other channels, too: what was to be sent by them is suppressed.
+    """
+    asked_for = [channel for channel in Channel if is_asked_for(channel)]
+    others = [channel for channel in Channel if channel not in asked_for]
+    return [
+        DeliveryThread(using, settings, [channel, *([] if number else others)])
+        for number, channel in enumerate(asked_for)
+    ]
 
 
 class DeliveryThread:
     """Delivers from `start` to `stop`, also after failures of the database and of servers."""
 
-    def __init__(self, using: str, settings: Settings) -> None:
+    def __init__(self, using: str, settings: Settings, channels: Sequence[Channel]) -> None:
         self.using = using
-        self._deliverer = Deliverer(using, lease_seconds=settings.INBOX_DELIVERY_LEASE)
+        self._deliverer = Deliverer(
+            using, lease_seconds=settings.INBOX_DELIVERY_LEASE, channels=channels
+        )
         self._woken = threading.Event()
         self._failures = 0
         self._thread = threading.Thread(
-            target=self._run, name=f"carillon-delivery-{using}", daemon=True
+            target=self._run, name=f"carillon-{channels[0]}-{using}", daemon=True
         )
 
     def start(self) -> None:

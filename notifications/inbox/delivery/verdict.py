@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, tzinfo
 from typing import TYPE_CHECKING
 
-from notifications.inbox.channels import Digest
+from notifications.inbox.channels import Channel, Digest
 from notifications.inbox.delivery.states import Reason
 from notifications.inbox.preferences.times import aware, end_of_quiet, next_digest, zone_of
 from notifications.inbox.states import Priority, State
@@ -61,6 +61,7 @@ class Times:
 class Facts:
     """All that decides about a delivery of one notification. Times are aware."""
 
+    channel: Channel
     state: State
     priority: Priority
     expires_at: datetime | None
@@ -98,12 +99,15 @@ type Verdict = Send | Suppress | Postpone | Gather
 
 
 def decide(facts: Facts, times: Times, now: datetime) -> Verdict:
-    """What is of high priority waits for no digest and for the end of no quiet hours."""
+    """What is of high priority waits for no digest and for the end of no quiet hours.
+
+    Digests are e-mails: a push message about what is old is none.
+    """
     if reason := reason_to_suppress(facts, now):
         return Suppress(reason)
     if facts.priority == Priority.HIGH:
         return Send()
-    if digest_at := times.digest_after(now):
+    if facts.channel is Channel.EMAIL and (digest_at := times.digest_after(now)):
         return Gather(digest_at)
     if end := times.quiet_until(now):
         return Postpone(end)

@@ -11,8 +11,8 @@ from notifications.inbox.delivery.senders import Away
 from notifications.management.carillon.subcommand import inbox_database
 
 HELP = (
-    "Sends the e-mails of the inbox that are due, and exits. For a timer, once a minute or so, "
-    "where no 'carillon relay' runs, and for each tenant of a site that has some."
+    "Sends the e-mails and push messages of the inbox that are due, and exits. For a timer, once a "
+    "minute or so, where no 'carillon relay' runs, and for each tenant of a site that has some."
 )
 
 
@@ -30,5 +30,5 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
             raise CommandError(str(error)) from None
     command.stdout.write(
         f"Sent: {done.sent}. Suppressed: {done.suppressed}. Postponed: {done.postponed}. "
-        f"Failed: {done.failed}."
+        f"Failed: {done.failed}. Closed: {done.closed}."
     )

@@ -15,6 +15,8 @@ from notifications.inbox import retention
 from notifications.inbox.importing import SOURCES, NothingToImport, import_rows
 from notifications.inbox.languages import languages_of
 from notifications.inbox.objects import load_objects
+from notifications.inbox.preferences.person import read_preferences
+from notifications.inbox.push.devices import describe, devices
 from notifications.inbox.rendering import Renderer
 from notifications.inbox.table import BATCH_ROWS, rows
 from notifications.management.carillon.subcommand import inbox_database
@@ -24,9 +26,12 @@ HELP = "Exports or erases the notifications of one person, or imports those of a
 
 def add_arguments(parser: ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
-    export_help = "Prints what is stored of a user's notifications, and their text: JSON lines."
+    export_help = (
+        "Prints what is stored of a user, as JSON lines: preferences and devices, then "
+        "notifications with their text."
+    )
     export = actions.add_parser("export", help=export_help, description=export_help)
-    erase_help = "Deletes all notifications of a user."
+    erase_help = "Deletes all notifications and devices of a user."
     erase = actions.add_parser("erase", help=erase_help, description=erase_help)
     erase.add_argument(
         "--as-actor",
@@ -67,6 +72,8 @@ def _user(name: str, using: str) -> Model:
 
 
 def _export(command: BaseCommand, user: Model, using: str, _: dict[str, Any]) -> None:
+    chosen = {"preferences": read_preferences(user), "devices": describe(user, using)}
+    command.stdout.write(compact_json(chosen))
     stored = rows(using).filter(recipient_id=user.pk).select_related("actor_type", "target_type")
     stored = stored.order_by("created_at", "pk")
     for some in batched(stored.iterator(chunk_size=BATCH_ROWS), BATCH_ROWS):
@@ -82,6 +89,7 @@ def _export(command: BaseCommand, user: Model, using: str, _: dict[str, Any]) ->
 
 def _erase(command: BaseCommand, user: Model, using: str, options: dict[str, Any]) -> None:
     erased = retention.erase(user, using=using)
+    devices(using).filter(recipient_id=user.pk).delete()
     command.stdout.write(f"Erased: {erased}.")
     if options["as_actor"]:
         others = retention.erase_as_actor(user, using=using)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from notifications.conf import get_settings
 from notifications.conf import namespace as namespaces
 from notifications.inbox.delivery.table import retry_failed, waiting
-from notifications.inbox.delivery.threads import DeliveryThread, is_anything_asked_for
+from notifications.inbox.delivery.threads import delivery_threads
 from notifications.inbox.table import notifications
 from notifications.management.carillon import launch
 from notifications.management.carillon.subcommand import print_table
@@ -22,8 +22,9 @@ from notifications.publishing import outbox
 from notifications.publishing.outbox import Relay, RelayThreads
 
 HELP = (
-    "Relays the outbox, and sends the e-mails of the inbox, until Ctrl-C or SIGTERM. One relay of "
-    "a database is active, and any number of others stand by; all of them send e-mails."
+    "Relays the outbox, and sends the e-mails and push messages of the inbox, until Ctrl-C or "
+    "SIGTERM. One relay of a database is active, and any number of others stand by; all of them "
+    "send."
 )
 
 
@@ -86,8 +87,11 @@ def _relay(command: BaseCommand, databases: Sequence[str]) -> None:
             "CARILLON['REDIS_URL'], or relay in the process that serves ('OUTBOX': 'in-process')."
         )
     relays = RelayThreads(Relay(using, settings) for using in databases)
-    inboxes = _with_deliveries(databases) if is_anything_asked_for() else ()
-    deliveries = [DeliveryThread(using, settings) for using in inboxes]
+    deliveries = [
+        thread
+        for using in _with_deliveries(databases)
+        for thread in delivery_threads(using, settings)
+    ]
     with launch.until_interrupted():
         for using in databases:
             outbox.backlog(using)  # raises `DatabaseError` if the outbox cannot be read

@@ -55,6 +55,11 @@ export class Rows {
     notifications.forEach((row) => this.#merge(row));
   }
 
+  /** With what the person did; undefined for what is not loaded. */
+  stateOf(id) {
+    return this.#withActs().find((row) => row.id === id)?.state;
+  }
+
   /** Fetches the next page by `load(url)`, unless a snapshot comes meanwhile. */
   async more(load) {
     const before = this.#snapshots;

@@ -172,15 +172,15 @@ time { margin-top: 0.125rem; color: var(--muted); font-size: 0.8125rem; font-wei
   background: color-mix(in srgb, var(--badge) 10%, var(--surface));
 }
 [part="error"] button { color: inherit; text-decoration: underline; text-underline-offset: 0.2em; }
+[part="footer"] { display: flex; flex: none; flex-direction: column; border-top: 1px solid var(--line); text-align: center; }
+[part~="push"] { padding: 0.75rem; border-radius: 0; }
 [part="all"] {
-  flex: none;
   padding: 0.75rem;
-  border-top: 1px solid var(--line);
   color: var(--accent);
   font-weight: 550;
-  text-align: center;
   text-decoration: none;
 }
+[part~="push"]:not([hidden]) + [part="all"] { border-top: 1px solid var(--line); }
 [part="all"]:hover, [part="more"]:hover { background: var(--hover); }
 
 #toasts {

@@ -16,6 +16,7 @@ export class View {
   #scroll;
   #more;
   #empty;
+  #push;
   #said = element("p", { class: "visually-hidden", role: "status" });
   #texts;
   #acts;
@@ -24,7 +25,7 @@ export class View {
   #isStopped = false;
   #following = null; // what moves the panel with the bell
 
-  /** `acts` has the address of the plain `page`, and what to do when `opened`, for `more`, and to `readAll`. */
+  /** `acts` has the address of the plain `page`, and what to do when `opened`, for `more`, to `readAll`, and to switch `push` messages. */
   constructor(root, texts, acts) {
     this.#texts = texts;
     this.#acts = acts;
@@ -72,6 +73,12 @@ export class View {
     this.#showError();
   }
 
+  pushed({ isOffered, isOn, isBlocked }) {
+    this.#hide(this.#push, !isOffered);
+    const text = isOn ? "pushOff" : isBlocked ? "pushBlocked" : "pushOn";
+    write(this.#push, this.#texts.get(text));
+  }
+
   announce(text) {
     this.#said.textContent = text;
   }
@@ -83,6 +90,7 @@ export class View {
     this.#error = element("span");
     this.#retry = button("action retry", "retry", () => this.#tryAgain());
     this.#more = button("more", "more", () => this.#loadMore());
+    this.#push = button("action push", "pushOn", () => this.#acts.push());
     this.#empty = element("p", { part: "empty" });
     this.#scroll = element("div", { id: "scroll" }, this.list, this.#empty, this.#more);
     const title = element("h2", { id: "title", part: "title" }, texts.get("title"));
@@ -96,7 +104,7 @@ export class View {
       element("div", { part: "header" }, title, this.#readAll),
       element("div", { part: "error", role: "alert", hidden: "" }, this.#error, this.#retry),
       this.#scroll,
-      ...(page ? [element("a", { part: "all", href: page }, texts.get("all"))] : []),
+      element("div", { part: "footer" }, this.#push, ...(page ? [element("a", { part: "all", href: page }, texts.get("all"))] : [])),
     ];
     return element(
       "div",

@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from notifications.conf import Settings
-from notifications.inbox import Choice, kinds
+from notifications.inbox import Choice, Push, kinds
 from notifications.inbox.channels import Channel
 from notifications.inbox.delivery import email
 from notifications.inbox.delivery.states import DeliveryState, Reason
+from notifications.inbox.push.keys import make_key
 from tests.harness.servers import ROOT
 from tests.unit.inbox.shop import no_kinds
 
@@ -41,8 +43,19 @@ def test_the_kinds_ask_for_what_the_page_explains() -> None:
     } == {
         "order.new": timedelta(hours=1),
         "order.refused": timedelta(minutes=5),
+        "parcel.sent": timedelta(hours=1),
+        "parcel.here": timedelta(hours=1),
         "login.new": None,
     }
+    pushes = {name: kinds.push_of(kind) for name, kind in kinds._kinds.items()}
+    assert {name: push.ttl for name, push in pushes.items() if push} == {
+        "parcel.sent": timedelta(days=1),
+        "parcel.here": timedelta(hours=4),
+    }
+    explained = PAGE.partition("| of `Push(…)` | |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", explained, re.MULTILINE) == [
+        field.name for field in fields(Push)
+    ]
 
 
 @pytest.mark.usefixtures("declared")
@@ -56,11 +69,17 @@ def test_the_categories_leave_the_choices_of_the_table() -> None:
     assert offers.choice(Channel.EMAIL) is Choice.OFF
 
 
-def test_the_settings_are_valid() -> None:
-    [block] = blocks_of("settings.py")
-    names: dict[str, Any] = {}
-    exec(compile(block, "docs/reach.md", "exec"), names)
-    assert Settings.model_validate(names["CARILLON"]).SITE_URL == "https://shop.example"
+def test_the_settings_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = make_key()
+    monkeypatch.setenv("CARILLON_PUSH_KEY", key)
+    keys = []
+    for block in blocks_of("settings.py"):
+        names: dict[str, Any] = {}
+        exec(compile(block, "docs/reach.md", "exec"), names)
+        settings = Settings.model_validate(names["CARILLON"])
+        assert settings.SITE_URL == "https://shop.example"
+        keys.append(settings.PUSH_KEY)
+    assert keys == [None, key]
 
 
 def test_every_reason_and_every_variable_of_a_template_is_explained() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from django.contrib.auth.models import User
@@ -16,7 +17,7 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications import notify
 from notifications.inbox import State, category, kind, kinds, locking, mark, withdraw
-from notifications.inbox.models import Notification
+from notifications.inbox.models import Device, Notification
 from notifications.inbox.retention import tidy
 from notifications.models import OutboxEvent
 from tests.unit.inbox.inboxes import Client, Inboxes
@@ -215,7 +216,10 @@ def test_an_export_has_every_column_and_the_text(
     inboxes.relay()
     mark(inboxes.ada, "read", up_to=2**62)
     notify(inboxes.ada, "message", {"text": "waits"})
-    first, second = map(json.loads, carillon("inbox", "export", "ada").splitlines())
+    Device.objects.create(recipient=inboxes.ada, endpoint="https://push.example/1")
+    chosen, first, second = map(json.loads, carillon("inbox", "export", "ada").splitlines())
+    assert chosen["preferences"]["digest"] == "off"
+    assert chosen["devices"] == [{"push_service": "push.example", "confirmed_at": ANY}]
     assert first.keys() >= {"id", "number", "created_at", "read_at", "group", "replaces", "params"}
     assert first["text"] == "<first>"
     assert first["html"] == "&lt;first&gt;"
@@ -234,7 +238,9 @@ def test_erasing_deletes_all_of_one_person_also_on_open_pages(inboxes: Inboxes) 
     inboxes.relay()
     withdraw(inboxes.ada, kind="message")
     notify(inboxes.ada, "message", {"text": "not published yet"})
+    Device.objects.create(recipient=inboxes.ada, endpoint="https://push.example/1")
     printed = carillon("inbox", "erase", "ada").splitlines()
+    assert not Device.objects.exists()
     assert printed[:2] == [
         "Erased: 3.",
         "1 of other people have this user as their actor: --as-actor erases them too.",

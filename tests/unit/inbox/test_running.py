@@ -17,10 +17,11 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications import notify
 from notifications.conf import get_settings
+from notifications.inbox import Push, kind
 from notifications.inbox.delivery import threads
 from notifications.inbox.delivery.deliverer import Deliverer
 from notifications.inbox.delivery.states import DeliveryState
-from notifications.inbox.delivery.threads import DeliveryThread, is_anything_asked_for
+from notifications.inbox.delivery.threads import DeliveryThread, delivery_threads
 from notifications.inbox.models import Delivery
 from tests.unit.inbox.inboxes import Inboxes
 from tests.unit.inbox.mailing import HOUR, START, Backend, reasons
@@ -37,7 +38,7 @@ def make_due() -> None:
 @contextmanager
 def delivering(inboxes: Inboxes, monkeypatch: pytest.MonkeyPatch) -> Iterator[DeliveryThread]:
     monkeypatch.setattr(threads, "POLL_SECONDS", 0.05)
-    thread = DeliveryThread(inboxes.alias, get_settings())
+    [thread] = delivery_threads(inboxes.alias, get_settings())
     thread.start()
     try:
         yield thread
@@ -114,7 +115,7 @@ def test_a_command_delivers_once_and_another_shows_what_waits(inboxes: Inboxes) 
         raise smtplib.SMTPDataError(554, b"no")
 
     Backend.fault = refuse
-    assert run("deliver") == "Sent: 1. Suppressed: 0. Postponed: 0. Failed: 1.\n"
+    assert run("deliver") == "Sent: 1. Suppressed: 0. Postponed: 0. Failed: 1. Closed: 0.\n"
     assert run("relay", "--status").splitlines()[3].split() == [inboxes.alias, "0", "-", "1"]
     assert "Tried again: 1" in run("relay", "--retry-refused")
     assert run("deliver").startswith("Sent: 1.")
@@ -145,10 +146,12 @@ def test_a_digest_that_failed_is_tried_again_in_the_next_one(inboxes: Inboxes) -
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_a_site_whose_kinds_ask_for_nothing_has_no_thread(inboxes: Inboxes) -> None:
-    assert is_anything_asked_for()
+def test_each_channel_that_a_kind_asks_for_has_a_thread(inboxes: Inboxes) -> None:
+    assert len(delivery_threads(inboxes.alias, get_settings())) == 1
+    kind("pushed", text="Pushed", push=Push())
+    assert len(delivery_threads(inboxes.alias, get_settings())) == 2
     with no_kinds():
-        assert not is_anything_asked_for()
+        assert delivery_threads(inboxes.alias, get_settings()) == []
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -45,6 +45,7 @@ SENT_AT_ONCE = Times(UTC, None, Digest.OFF, time(8), 1)
 
 def facts(**changes: object) -> Facts:
     fields: dict[str, object] = {
+        "channel": Channel.EMAIL,
         "state": State.UNSEEN,
         "priority": Priority.NORMAL,
         "expires_at": None,

@@ -123,7 +123,7 @@ def test_the_document_names_the_urls_of_this_project() -> None:
     urls |= {f"/health/{check}" for check in ("live", "ready", "publish", "outbox")}
     urls |= {f"/events/history.{format_name}" for format_name in ("csv", "ndjson", "json")}
     urls |= {f"/inbox/{action}" for action in ("", "seen", "read", "unread", "archive")}
-    urls.add("/inbox/preferences")
+    urls |= {f"/inbox/{name}" for name in ("preferences", "push", "push/forget")}
     assert set(document()["paths"]) == urls
 
 
@@ -136,6 +136,7 @@ def test_urls_that_a_project_does_not_serve_are_left_out(settings: DjangoSetting
         *("/live/events/history.ndjson", "/live/events/history.json"),
         *("/live/inbox/", "/live/inbox/seen", "/live/inbox/read", "/live/inbox/unread"),
         *("/live/inbox/archive", "/live/inbox/preferences"),
+        *("/live/inbox/push", "/live/inbox/push/forget"),
     }
 
 
