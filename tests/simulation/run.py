@@ -84,6 +84,8 @@ def _run_site(site: Site) -> Result:
         sum(len(browser.received) for browser in site.browsers),
     )
     site.world.end()
+    for thread in site.outbox.threads:
+        thread.end()
     return result
 
 
