@@ -73,7 +73,7 @@ def ctrl_c_is_not_ignored() -> Iterator[None]:
 def session_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """One Redis for all tests."""
     folder: Path = tmp_path_factory.mktemp("redis")
-    with redis_server(folder, options=("--appendfsync", "no")) as server:
+    with redis_server(folder) as server:
         yield server
 
 

@@ -81,7 +81,7 @@ def site(
     command = COMMANDS[request.param]
     folder: Path = tmp_path_factory.mktemp("history")
     with (
-        redis_server(folder / "redis", options=("--appendfsync", "no")) as redis,
+        redis_server(folder / "redis") as redis,
         web_server(
             command, redis_url=redis.url, folder=folder, send_buffer=BUFFER_BYTES, fresh=True
         ) as server,

@@ -20,7 +20,14 @@ from pytest_django import Settings as DjangoSettings
 from notifications.inbox.models import Delivery
 from tests.harness.mail_server import MailServer, mail_server
 from tests.harness.manage import carillon_process
-from tests.harness.servers import ROOT, RedisServer, environment, manage, migrate
+from tests.harness.servers import (
+    ROOT,
+    START_DEADLINE_SECONDS,
+    RedisServer,
+    environment,
+    manage,
+    migrate,
+)
 from tests.unit.inbox.mailing import Backend
 from tests.unit.inbox.shop import shop
 from tests.unit.publishing.outbox.reading import wait_until
@@ -73,7 +80,7 @@ def notified(redis: RedisServer, tmp_path: Path, variables: dict[str, str]) -> P
 
 
 def check(server: MailServer) -> None:
-    wait_until(lambda: len(server.contents) == 1)
+    wait_until(lambda: len(server.contents) == 1, deadline=START_DEADLINE_SECONDS)
     [message] = server.messages
     assert (message["To"], message["Subject"]) == ("ada@example.com", "Order 7 was paid")
     parts = [part.get_content_type() for part in message.iter_parts()]

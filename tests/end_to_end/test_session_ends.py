@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.harness.servers import (
     environment,
     manage,
     redis_server,
+    wait_until_ready,
 )
 from tests.harness.warm import python_process
 
@@ -141,9 +142,7 @@ def site(
         )
         stack.callback(popen.kill)
         for server in servers:  # start them before the deadline of a test begins
-            with suppress(TimeoutError):  # two servers and a shell start at once
-                server.get("/health/live")
-            server.get("/health/live")
+            wait_until_ready(server.port)
         made = SessionSite(redis, servers, Shell(popen))
         made.engine = request.param
         yield made
@@ -189,7 +188,7 @@ async def go_on(site: SessionSite, streams: list[Stream], pk: int) -> None:
     await asyncio.to_thread(site.servers[0].publish, {"topic": topic, "data": "still"})
     for stream in streams:
         assert (await stream.next_event()).data == "still"
-    more = [asyncio.ensure_future(stream.next()) for stream in streams]
+    more = [asyncio.ensure_future(stream.next_event()) for stream in streams]
     done, waiting = await asyncio.wait(more, timeout=PROMISED_SECONDS)
     for task in waiting:
         task.cancel()

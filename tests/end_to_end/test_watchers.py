@@ -20,7 +20,13 @@ import pytest
 
 from tests.harness.collector import Collector, collector
 from tests.harness.event_source import Stream, events_path
-from tests.harness.servers import NO_REDIS, WebServer, migrate, web_server
+from tests.harness.servers import (
+    NO_REDIS,
+    START_DEADLINE_SECONDS,
+    WebServer,
+    migrate,
+    web_server,
+)
 from tests.harness.watched_site import documented
 
 SITE = "tests.harness.watched_site.asgi:application"
@@ -122,7 +128,7 @@ PREFIX = {
 
 def wait_until_running(site: Watched) -> None:
     """Without a request that the watcher would see."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + START_DEADLINE_SECONDS
     while not site.report()["ready"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -28,7 +28,8 @@ SITE = """
 
 def wait_until_up(port: int) -> None:
     """Wait until a server answers on this port."""
-    with httpx.Client(transport=httpx.HTTPTransport(retries=6)) as client:
+    # After eight pauses, each twice as long as the one before, more than a minute is over.
+    with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:
         client.get(f"http://{ADDRESS}:{port}/nowhere", timeout=30)
 
 

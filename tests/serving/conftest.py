@@ -14,7 +14,7 @@ __all__ = ["loop_without_debug"]
 @pytest.fixture(scope="package")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     folder = tmp_path_factory.mktemp("redis")
-    with redis_server(folder, options=("--appendfsync", "no")) as server:
+    with redis_server(folder) as server:
         yield server
 
 

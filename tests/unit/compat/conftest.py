@@ -14,7 +14,7 @@ _numbers = count(1)
 
 @pytest.fixture(scope="package")
 def chat_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(tmp_path_factory.mktemp("redis"), options=("--appendfsync", "no")) as server:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 
