@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from html import unescape
@@ -14,7 +15,13 @@ from tests.end_to_end.shell import running_shell
 from tests.end_to_end.test_ending import Site
 from tests.harness.event_source import Stream
 from tests.harness.promises import within
-from tests.harness.servers import SERVERS, migrate, redis_server
+from tests.harness.servers import (
+    SERVERS,
+    START_DEADLINE_SECONDS,
+    migrate,
+    redis_server,
+    wait_until_ready,
+)
 
 PAGE = "/admin/carillon/livestream/"
 TOKEN = "t" * 32
@@ -23,8 +30,23 @@ TOKEN = "t" * 32
 class Operated(Site):
     operator: str
 
-    def page(self, **asked: str) -> str:
-        """Its text, without tags and with single spaces."""
+    def page(
+        self, *, silent: int = 0, seconds: float = START_DEADLINE_SECONDS, **asked: str
+    ) -> str:
+        """The text of a page on which so many processes are silent, and which came in time.
+
+        On a busy machine a process may answer too late for one page, and in time for the next.
+        """
+        deadline = time.monotonic() + START_DEADLINE_SECONDS
+        while True:
+            with within(seconds):
+                text = self._text(**asked)
+            if text.count("does not answer") == silent:
+                return text
+            assert time.monotonic() < deadline, text
+
+    def _text(self, **asked: str) -> str:
+        """Without tags and with single spaces."""
         url = f"{PAGE}?{urlencode(asked)}"
         status, _, body = self.servers[0].request("GET", url, headers={"Cookie": self.operator})
         assert status == 200, body
@@ -59,7 +81,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
         made = Operated(redis, servers, shell)
         _, made.operator = made.user(is_staff=True, is_superuser=True)
         for server in servers:  # a runtime starts with the first stream, at the latest
-            server.get("/health/ready")
+            wait_until_ready(server.port)
         yield made
 
 
@@ -89,7 +111,6 @@ async def test_it_shows_the_streams_of_all_processes_and_ends_those_of_a_user(
     page = site.page(user="ada")
     assert "8 streams in 4 processes" in page
     assert len(re.findall(rf"user\.{pk} \d+ s –", page)) == 4
-    assert "does not answer" not in page
     assert re.search(r"ada 4\b", page)
     assert re.search(r"demo\.page 4\b", page)
     assert site.post(user=str(pk)) == 302
@@ -113,10 +134,7 @@ async def test_a_process_that_is_stuck_is_shown_within_a_second(
     stuck = site.servers[-1]
     stuck.pause()
     try:
-        with within(1.5):
-            page = site.page()
-        assert page.count("does not answer") == 1
-        assert "in 4 processes" in page
+        assert "in 4 processes" in site.page(silent=1, seconds=1.5)
     finally:
         stuck.resume()
-    assert "does not answer" not in site.page()
+    assert "in 4 processes" in site.page(silent=0)

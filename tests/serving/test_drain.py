@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from notifications.sse import ServerSentEvent
 from tests.harness.event_source import Stream, subscribe
 from tests.harness.manage import DEADLINE_SECONDS, CarillonProcess, carillon_process
+from tests.harness.promises import allowed_seconds
 from tests.harness.servers import PUBLISH_KEY, RedisServer, wait_until_ready
 
 DRAIN_SECONDS = 2.0
@@ -36,6 +37,7 @@ class Shutdown:
 
     status: int
     seconds: float
+    allowed_seconds: float
     output: str
     last_events: list[tuple[float, ServerSentEvent]]
     """The last event of each stream, and its time in seconds after the signal."""
@@ -80,13 +82,25 @@ async def _observe(serve: CarillonProcess) -> Shutdown:
         status = await asyncio.to_thread(serve.wait)
         seconds = time.monotonic() - signalled_at
     return Shutdown(
-        status, seconds, serve.output, last_events, ready, live, published, late_events, closed
+        status,
+        seconds,
+        DRAIN_SECONDS + allowed_seconds(7),
+        serve.output,
+        last_events,
+        ready,
+        live,
+        published,
+        late_events,
+        closed,
     )
 
 
 def _client(port: int) -> httpx.AsyncClient:
     url = f"http://127.0.0.1:{port}"
-    return httpx.AsyncClient(base_url=url, headers=AUTHORIZED, timeout=DEADLINE_SECONDS)
+    # Certificates, which need not be read without TLS, would keep this loop from its other clients.
+    return httpx.AsyncClient(
+        base_url=url, headers=AUTHORIZED, timeout=DEADLINE_SECONDS, verify=False
+    )
 
 
 async def _fill(client: httpx.AsyncClient, topic: str) -> None:
@@ -184,8 +198,8 @@ def test_a_websocket_gets_one_closing_message_and_is_closed(shutdown: Shutdown) 
 
 def test_a_stalled_stream_and_half_a_request_do_not_delay_the_shutdown(shutdown: Shutdown) -> None:
     assert f"drain.finished streams={STREAMS + 3} cut=1" in shutdown.output
-    # The drain, a moment for the stalled stream, and slow exits on a busy machine.
-    assert shutdown.seconds < DRAIN_SECONDS + 7
+    # The drain, a moment for the stalled stream, and the exit.
+    assert shutdown.seconds < shutdown.allowed_seconds
 
 
 @pytest.mark.parametrize("server", ["daphne", "uvicorn"])

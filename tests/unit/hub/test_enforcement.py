@@ -16,6 +16,7 @@ from notifications.log.cursors import Cursor, make_position
 from notifications.log.entries import EVERYONE, ControlAction, ControlEntry, Retention
 from notifications.transport.base import Payload
 from tests.harness.fakes import EPOCH, FakeTransport, batch
+from tests.harness.promises import allowed_seconds
 
 DEADLINE = 30.0
 NOW_MS = 1_000_000_000_000
@@ -218,7 +219,7 @@ async def test_a_grant_with_an_end_in_time_ends_then(make: Make) -> None:
     _, transport = scene.join(granted(until=start + 0.2))
     await transport.over.wait()
     assert transport.reason == '{"reason":"expired"}'
-    assert 0.2 <= time.time() - start < 1.2
+    assert 0.2 <= time.time() - start < 0.2 + allowed_seconds(1)
 
 
 async def test_every_grant_is_rechecked_when_it_is_old(make: Make) -> None:
@@ -237,7 +238,7 @@ async def test_every_grant_is_rechecked_when_it_is_old(make: Make) -> None:
 async def test_a_grant_that_cannot_be_confirmed_ends_after_twice_its_maximum_age(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene = make(max_age=0.1)
+    scene = make(max_age=0.5)  # on a busy machine too, twice that leaves time for two rechecks
     renewal = Renewal(OSError("the database is away"))
     _, transport = scene.join(granted(renew=renewal))
     await transport.over.wait()
