@@ -29,7 +29,6 @@ def webs(url: str, folder: Path) -> Iterator[tuple[WebServer, WebServer]]:
                 serve(
                     url,
                     folder / serve.__name__,
-                    DJANGO_SETTINGS_MODULE="tests.faults.short_timeout_settings",
                     CARILLON_KEEPALIVE=str(KEEPALIVE_SECONDS),
                 )
             )

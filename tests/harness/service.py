@@ -20,7 +20,6 @@ from tests.harness.warm import python_process
 DEADLINE_SECONDS = 90.0
 POLL_SECONDS = 0.02
 SETTINGS = {
-    "DJANGO_SETTINGS_MODULE": "tests.faults.short_timeout_settings",
     "CARILLON_KEEPALIVE": "0.5",
     "CARILLON_DRAIN_SECONDS": "0.5",
 }

@@ -239,7 +239,7 @@ def test_a_redis_that_dies_during_an_append_and_is_back_in_time_resolves_it(tmp_
 def test_an_outcome_that_cannot_be_found_out_in_time_is_unknown(
     network: Relay, redis: RedisServer
 ) -> None:
-    with closing(sync_log_at(network.url, timeout=0.5)) as sync_log:
+    with closing(sync_log_at(network.url, timeout=1)) as sync_log:
         sync_log.append(drafts("before"))
         network.cuts = b"append"
         with pytest.raises(Unavailable) as caught:
@@ -252,7 +252,7 @@ def test_an_append_that_the_network_delays_is_unknown_and_kept_once_when_it_arri
     network: Relay, redis: RedisServer
 ) -> None:
     draft = Draft(Event(topics=("t",), data="a"), "key", "f" * 32)
-    with closing(sync_log_at(network.url, timeout=0.5)) as sync_log:
+    with closing(sync_log_at(network.url, timeout=1)) as sync_log:
         sync_log.append(drafts("before"))
         network.hold()
         with pytest.raises(Unavailable) as caught:

@@ -27,7 +27,9 @@ from tests.harness.servers import RedisServer, redis_server
 DEADLINE_SECONDS = 30.0
 KEYS = script.Keys("test")
 RETENTION = Retention(events=1000, bytes=10**7, age=3600, idempotency_age=60)
-TIMEOUT_SECONDS = 0.5
+TIMEOUT_SECONDS = 5.0
+UNKNOWN_SECONDS = 0.5
+"""The timeout of a test that waits for it to pass."""
 OLD = "older than 6.2"
 
 
@@ -95,7 +97,7 @@ async def logs_of(server: RedisServer) -> AsyncIterator[LogsOf]:
         client.flushall()
     opened: list[Logs] = []
 
-    def make(*denied: str, replicas: int = 0) -> Logs:
+    def make(*denied: str, replicas: int = 0, timeout: float = TIMEOUT_SECONDS) -> Logs:
         user = ""
         if denied:
             with client_of(server) as client:
@@ -106,7 +108,7 @@ async def logs_of(server: RedisServer) -> AsyncIterator[LogsOf]:
             user = "some:some@"
         url = f"redis://{user}127.0.0.1:{server.port}/0"
         options: dict[str, Any] = {"prefix": "test", "retention": RETENTION}
-        options |= {"timeout": TIMEOUT_SECONDS, "replicas": replicas}
+        options |= {"timeout": timeout, "replicas": replicas}
         marks = HighWaterMarks()
         logs = Logs(
             server,
@@ -212,7 +214,7 @@ async def test_where_nobody_can_ask_a_failure_midway_is_unknown_and_comes_once(
 ) -> None:
     await logs_of().log.state()
     before = len(logs_of().kinds())
-    logs = logs_of(command)
+    logs = logs_of(command, timeout=UNKNOWN_SECONDS)
     assert await logs.append() == "unknown"
     # One event of each form of the log, whose repetitions found it.
     assert len(logs.kinds()) == before + 2
@@ -244,7 +246,7 @@ async def test_a_key_of_another_type_is_refused_before_anything_is_kept(
 async def test_an_event_that_no_replica_may_confirm_is_unknown_and_comes_once(
     logs_of: LogsOf,
 ) -> None:
-    logs = logs_of("wait", replicas=1)
+    logs = logs_of("wait", replicas=1, timeout=UNKNOWN_SECONDS)
     assert await logs.append() == "unknown"
     assert logs.kinds() == [b"epoch", b"event", b"event"]
 
@@ -282,7 +284,7 @@ async def test_one_that_fails_midway_is_unknown_and_those_before_and_after_it_ar
     logs_of: LogsOf,
 ) -> None:
     await logs_of().log.state()
-    logs = logs_of("set")
+    logs = logs_of("set", timeout=UNKNOWN_SECONDS)
     appends = [drafts("1"), drafts("2"), drafts("midway", key="k"), drafts("4")]
     assert await _outcomes(logs.log, *appends) == [None, None, "unknown", "not_sent"]
     assert logs.kinds() == [b"epoch", *[b"event"] * 3]

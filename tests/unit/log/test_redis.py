@@ -250,7 +250,7 @@ async def test_a_stopped_redis_leaves_the_outcome_unknown_and_a_repetition_safe(
     tmp_path: Path, log_at: LogAt
 ) -> None:
     with redis_server(tmp_path) as server:
-        async with log_at(server, timeout=0.5) as log:
+        async with log_at(server, timeout=1) as log:
             await log.append(drafts("a"))
             server.pause()
             draft = Draft(Event(topics=("t",), data="b"), "key", "f" * 32)

@@ -132,6 +132,6 @@ def test_of_two_relays_one_is_active_and_the_other_takes_over(
             thread.join(DEADLINE_SECONDS)
         assert published.until(written) == [str(number) for number in range(written)]
         wait_until(lambda: not database.waiting)
-        assert database.relayed
+        wait_until(lambda: database.relayed)  # a lease that was renewed too late is renewed soon
         assert first.end() == 0
         assert not database.relayed

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.db.models import F
+from pytest_django import Settings as DjangoSettings
 
 from notifications import publish_outbox
 from notifications.models import OutboxLease
@@ -98,8 +99,10 @@ def test_after_too_long_without_a_relay_possible_repetitions_are_reported(
 
 
 def test_a_relay_stands_by_while_another_one_is_active(
-    database: Database, published: Published
+    database: Database, published: Published, settings: DjangoSettings
 ) -> None:
+    # The first one has to renew its lease in time, also on a busy machine.
+    settings.CARILLON = {**settings.CARILLON, "OUTBOX_LEASE": 60}
     with relaying(database.alias):
         wait_until(lambda: database.relayed)
         with relaying(database.alias) as second:

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections import defaultdict
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from notifications.publishing import outbox
 from notifications.publishing.outbox import table
 from notifications.telemetry.counters import process_counters
 from tests.harness.databases import Database
-from tests.harness.servers import RedisServer, free_port, redis_server
+from tests.harness.servers import RedisServer, redis_server
 from tests.unit.publishing.outbox.reading import (
     DEADLINE_SECONDS,
     Published,
@@ -145,21 +146,20 @@ def test_while_redis_is_away_the_relay_waits_and_then_goes_on(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    port = free_port()
-    settings.CARILLON |= {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
-    settings.CARILLON = dict(settings.CARILLON)
     write(database.alias, "t", "0")
-    with relaying(database.alias):
-        with redis_server(tmp_path, port=port) as redis:
-            assert published.until(1) == ["0"]
-            wait_until(lambda: not database.waiting)
-            redis.kill()
+    with ExitStack() as stack:
+        redis = stack.enter_context(redis_server(tmp_path))
+        settings.CARILLON = {**settings.CARILLON, "REDIS_URL": redis.url}
+        stack.enter_context(relaying(database.alias))
+        assert published.until(1) == ["0"]
+        wait_until(lambda: not database.waiting)
+        redis.kill()
         caplog.clear()
         write(database.alias, "t", "1", "2")
         wait_until(lambda: "relay.log_away" in caplog.text)
         assert (database.waiting, database.refused) == (2, 0)
         assert outbox.backlog(database.alias).age > 0
-        with redis_server(tmp_path, port=port):
+        with redis_server(tmp_path, port=redis.port):
             assert published.until(3) == ["0", "1", "2"]
             wait_until(lambda: not database.waiting)
     assert outbox.backlog(database.alias).age == 0
