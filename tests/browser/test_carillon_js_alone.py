@@ -18,6 +18,7 @@ from tests.browser.test_carillon_js import (
     shop,
     until,
 )
+from tests.harness.servers import wait_until_ready
 
 __all__ = ["shop"]
 pytestmark = pytest.mark.browser
@@ -174,6 +175,7 @@ async def test_a_deploy_shows_nothing_and_all_streams_and_frames_of_a_page_are_r
         await shop.until_streams(1)
         # The process drains, and another one serves already.
         old, shop.server = shop.server, await asyncio.to_thread(shop.start)
+        await asyncio.to_thread(wait_until_ready, shop.server.port)
         proxy.upstream = shop.server.port
         await asyncio.to_thread(old.stop)
         await shop.until_streams(1)

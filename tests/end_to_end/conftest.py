@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.servers import SERVERS, WebServer, redis_server
+from tests.harness.servers import SERVERS, WebServer, redis_server, wait_until_ready
 from tests.harness.tokens import AUDIENCE, ISSUER, SECRET
 
 ALLOWED_ORIGIN = "https://pages.example"
@@ -55,7 +55,7 @@ def _pair(kind: str, folder: Path, stack: ExitStack) -> Pair:
         for name in ("one", "other")
     )
     for server in one, other:  # start them before the deadline of a test begins
-        server.get("/health/live")
+        wait_until_ready(server.port)
     return Pair(kind, one, other)
 
 

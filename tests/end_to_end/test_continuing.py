@@ -14,7 +14,7 @@ from notifications.log.cursors import Cursor, parse_position
 from tests.end_to_end.shell import running_shell
 from tests.end_to_end.test_ending import Site, log_out
 from tests.harness.event_source import Stream
-from tests.harness.servers import SERVERS, WebServer, migrate, redis_server
+from tests.harness.servers import SERVERS, WebServer, migrate, redis_server, wait_until_ready
 
 DEADLINE_SECONDS = 30.0
 HEADER = "X-Queries"  # of `tests.harness.counting_site`, whose import changes settings
@@ -59,7 +59,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counted]:
         made = Counted(redis, servers, shell)
         made.folder, made.start = folder, start
         for server in servers:
-            server.get("/health/live")
+            wait_until_ready(server.port)
         yield made
 
 
@@ -193,6 +193,7 @@ GRANTS = {
 }
 
 
+@pytest.mark.timeout(400)
 async def test_whatever_ends_a_permission_is_not_outrun(site: Counted) -> None:
     fresh = site.start("daphne", "fresh-too")
     for name, (grant, change, status) in ENDS.items():

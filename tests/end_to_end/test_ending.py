@@ -19,6 +19,7 @@ from tests.harness.servers import (
     WebServer,
     migrate,
     redis_server,
+    wait_until_ready,
 )
 
 PROMISED_SECONDS = 1.0
@@ -56,6 +57,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             for kind in sorted(SERVERS)
         ]
         shell = stack.enter_context(running_shell(redis.url, folder / "shell", shared))
+        for server in servers:  # start them before the deadline of a test begins
+            wait_until_ready(server.port)
         yield Site(redis, servers, shell)
 
 

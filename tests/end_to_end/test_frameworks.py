@@ -22,6 +22,7 @@ from tests.harness.servers import (
     manage,
     redis_server,
     uvicorn,
+    wait_until_ready,
 )
 
 FORMATS = ("drf/orders", "ninja/sync", "ninja/async")
@@ -66,7 +67,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrameworkSite]:
         redis = stack.enter_context(redis_server(folder / "redis"))
         server = stack.enter_context(uvicorn(redis.url, folder / "web", port=0, **settings))
         shell = stack.enter_context(running_shell(redis.url, folder, settings))
-        server.get("/health/ready")
+        wait_until_ready(server.port)
         yield FrameworkSite(server, shell)
 
 
@@ -256,7 +257,7 @@ async def test_a_stream_of_knox_ends_when_its_user_logs_out(site: FrameworkSite)
 async def test_a_stream_ends_when_the_token_of_another_package_expires(
     site: FrameworkSite,
 ) -> None:
-    pk, tokens = new_tokens(site, seconds=4)
+    pk, tokens = new_tokens(site, seconds=8)  # long enough to open three streams
     bearer = {"Authorization": f"Bearer {tokens['access']}"}
     async with AsyncExitStack() as stack:
         streams = [

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.event_source import subscribe
-from tests.harness.servers import SERVERS, RedisServer
+from tests.harness.servers import SERVERS, RedisServer, wait_until_ready
 
 HISTORY = 20
 
@@ -18,6 +18,7 @@ async def test_a_subscriber_of_a_quiet_topic_comes_back_without_a_reset(
     with SERVERS[kind](
         redis.url, tmp_path, CARILLON_HISTORY_EVENTS=str(HISTORY), CARILLON_KEEPALIVE="1"
     ) as web:
+        await asyncio.to_thread(wait_until_ready, web.port)
         async with subscribe(web.port, "demo.quiet") as stream:
             opening = await stream.next()
             noise = [{"topic": "demo.noise", "data": "…"}] * (10 * HISTORY)

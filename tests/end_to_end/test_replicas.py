@@ -15,7 +15,7 @@ from tests.end_to_end.test_ending import Site, log_out, opened, reasons, refused
 from tests.end_to_end.test_websocket import Client, connected
 from tests.harness.event_source import Stream
 from tests.harness.postgresql import replicated_postgresql, wait_for_standby
-from tests.harness.servers import SERVERS, manage, migrate, redis_server
+from tests.harness.servers import SERVERS, manage, migrate, redis_server, wait_until_ready
 
 LAG_SECONDS = 2.0
 TABLES = ("auth_user_groups", "auth_user_user_permissions", "django_session", "carillon_apikey")
@@ -60,6 +60,8 @@ def _site(kind: str, folder: Path, stack: ExitStack) -> Replicated:
     # The shell is a process that reads and writes the primary alone.
     alone = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings"}
     shell = stack.enter_context(running_shell(redis.url, folder / "shell", alone))
+    for server in servers:  # start them before the deadline of a test begins
+        wait_until_ready(server.port)
     site = Replicated(redis, servers, shell)
     site.catch_up, site.rows = catch_up, rows
     return site

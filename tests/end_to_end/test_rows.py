@@ -9,7 +9,7 @@ import pytest
 from notifications.log import script
 from tests.end_to_end.shell import running_shell
 from tests.end_to_end.test_ending import Site, opened, reasons, refused
-from tests.harness.servers import SERVERS, manage, redis_server
+from tests.harness.servers import SERVERS, manage, redis_server, wait_until_ready
 
 SETTINGS = "tests.harness.row_settings"
 KEYS = script.Keys("carillon")
@@ -52,6 +52,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         ]
         shell = stack.enter_context(running_shell(redis.url, folder / "shell", shared))
         shell(CLASSES)
+        for server in servers:  # start them before the deadline of a test begins
+            wait_until_ready(server.port)
         yield Site(redis, servers, shell)
 
 

@@ -8,12 +8,15 @@ import pytest
 from tests.harness.manage import DEADLINE_SECONDS, CarillonProcess
 from tests.harness.servers import (
     DATABASE,
+    START_DEADLINE_SECONDS,
     RedisServer,
     environment,
     manage,
     uvicorn,
+    wait_until_ready,
 )
 from tests.harness.warm import run_python
+from tests.unit.publishing.outbox.reading import wait_until
 
 EVENT = {"topic": "demo.hello", "data": 1}
 TABLES = "carillon_apikey, django_session, auth_user, carillon_inbox_"
@@ -85,12 +88,17 @@ def test_a_process_is_not_ready_until_its_tables_are_there(
 ) -> None:
     with uvicorn(redis.url, tmp_path) as web:
         (tmp_path / DATABASE).unlink()
-        status, problem = web.get("/health/ready")
-        assert (status, problem["type"]) == (503, "urn:carillon:problem:not-ready")
-        assert "run `python manage.py migrate` first" in problem["detail"]
+
+        def lacks_tables() -> bool:
+            status, problem = web.get("/health/ready")
+            assert (status, problem["type"]) == (503, "urn:carillon:problem:not-ready")
+            return "run `python manage.py migrate` first" in problem["detail"]
+
+        # Until the window of the log is loaded, that is the reason.
+        wait_until(lacks_tables, deadline=START_DEADLINE_SECONDS)
         assert web.get("/health/live")[0] == 200
         manage("migrate", "-v0", redis_url=redis.url, folder=tmp_path)
-        assert web.get("/health/ready")[0] == 200
+        wait_until_ready(web.port)
         (tmp_path / DATABASE).unlink()  # an outage from now on, which ends no stream
         assert web.get("/health/ready")[0] == 200
         assert web.publish(EVENT)[0] == 201

@@ -12,7 +12,7 @@ from typing import Any
 from notifications.log.script import Keys
 from notifications.sse import ServerSentEvent
 from tests.harness.event_source import Stream
-from tests.harness.servers import RedisServer, WebServer, daphne, redis_server
+from tests.harness.servers import RedisServer, WebServer, daphne, redis_server, wait_until_ready
 
 KEYS = Keys("carillon")
 KEEPALIVE_SECONDS = 0.5
@@ -40,6 +40,8 @@ def running_site(folder: Path) -> Iterator[Site]:
         daphne(redis.url, folder / "one", CARILLON_KEEPALIVE=str(KEEPALIVE_SECONDS)) as one,
         daphne(redis.url, folder / "other", CARILLON_KEEPALIVE=str(KEEPALIVE_SECONDS)) as other,
     ):
+        for web in one, other:
+            wait_until_ready(web.port)
         yield Site(redis, one, other)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from tests.harness.event_source import DEADLINE_SECONDS, Stream, subscribe
-from tests.harness.servers import COMMANDS, RedisServer, WebServer, web_server
+from tests.harness.servers import COMMANDS, RedisServer, WebServer, wait_until_ready, web_server
 
 MIB = 1024 * 1024
 KEEPALIVE_SECONDS = 1.0
@@ -38,6 +38,7 @@ def server_of_kind(
     with web_server(
         COMMANDS[kind], redis_url=redis.url, folder=folder, settings=settings, fresh=fresh
     ) as server:
+        wait_until_ready(server.port)
         yield server
 
 

@@ -12,7 +12,15 @@ from notifications.log.cursors import Cursor
 from tests.harness.event_source import DEADLINE_SECONDS, Stream, subscribe
 from tests.harness.promises import allowed_seconds
 from tests.harness.publisher import HttpSender, Publisher
-from tests.harness.servers import SERVERS, RedisServer, WebServer, daphne, free_port, redis_server
+from tests.harness.servers import (
+    SERVERS,
+    RedisServer,
+    WebServer,
+    daphne,
+    free_port,
+    redis_server,
+    wait_until_ready,
+)
 
 RECONNECT_SECONDS = 4.0  # the tail connects several times, after pauses of up to 1.5 s
 READ_TIMEOUT_SECONDS = 8.0  # longer than the 5 s after which a read that blocks 2 s is given up
@@ -59,6 +67,8 @@ async def test_an_outage_of_redis_ends_no_stream_and_loses_nothing(
             )
             for name in ("one", "other")
         ]
+        for web in one, other:
+            await asyncio.to_thread(wait_until_ready, web.port)
         first, second, idle = [
             await stack.enter_async_context(subscribe(web.port, subscribed))
             for web, subscribed in ((one, topic), (other, topic), (one, f"{topic}.idle"))
