@@ -192,6 +192,8 @@ class Inbox[T]:
         self.items.append(item)
         self._changes.notify()
 
-    async def until(self, condition: Callable[[list[T]], bool]) -> None:
-        async with asyncio.timeout(DEADLINE_SECONDS):
+    async def until(
+        self, condition: Callable[[list[T]], bool], *, seconds: float = DEADLINE_SECONDS
+    ) -> None:
+        async with asyncio.timeout(seconds):
             await self._changes.until(lambda: condition(self.items))

@@ -1,6 +1,5 @@
 """The recipes of docs/clients.md, as they stand there: each event arrives once, in order."""
 
-import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tests.browser.recipes import (
     write_project,
 )
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 FIRST_EVENTS: list[Received] = [
     ("message", "two\nlines"),
@@ -52,8 +51,9 @@ async def wait_for(inboxes: dict[str, Inbox[Received]], *expected: Received) -> 
     """Wait until every client has received this, and nothing else."""
     for client, inbox in inboxes.items():
         try:
-            async with asyncio.timeout(2 * DEADLINE_SECONDS):
-                await inbox.until(lambda items: len(items) >= len(expected))
+            await inbox.until(
+                lambda items: len(items) >= len(expected), seconds=2 * DEADLINE_SECONDS
+            )
         except TimeoutError:
             pytest.fail(f"{client} received only {inbox.items}")
         assert inbox.items == list(expected), client

@@ -13,6 +13,8 @@ from tests.browser.conftest import Site
 
 pytestmark = pytest.mark.browser
 
+LONG = " a" * 200
+"""The end of a question. The answer repeats each word, and so it lasts until a test has looked."""
 PAGES = ["", "streaming/", "astreaming/", "chat/", "chat/?question=stop", "loader/"]
 
 
@@ -33,12 +35,12 @@ async def test_the_chat_answers_word_by_word_beside_a_form_for_the_next_question
     quiet: Page, site: Site
 ) -> None:
     await open_page(quiet, site, "chat/")
-    markup = "<img src=x onerror=alert(1)> stop"
+    markup = "<img src=x onerror=alert(1)> stop" + LONG[:120]
     question, log = quiet.get_by_label("Your question"), quiet.get_by_role("log")
     await question.fill(markup)
     await question.press("Enter")
-    await expect(log).to_contain_text(f"You asked: “{markup}”")
     await expect(quiet.get_by_text("Answering…")).to_be_visible()
+    await expect(log).to_contain_text(f"You asked: “{markup}”")
     await expect(question).to_be_focused()
     await question.fill("and the next")
     await expect(quiet.get_by_text("That was the answer.")).to_be_visible()
@@ -50,7 +52,7 @@ async def test_the_chat_answers_word_by_word_beside_a_form_for_the_next_question
 
 
 async def test_the_chat_can_be_stopped(quiet: Page, site: Site) -> None:
-    await open_page(quiet, site, "chat/?question=how")
+    await open_page(quiet, site, f"chat/?question=how{LONG}")
     await quiet.get_by_role("link", name="Stop").click(no_wait_after=True)
     await expect(quiet).to_have_url(f"{site.url}/examples/chat/")
     await expect(quiet.get_by_role("log")).to_have_count(0)
@@ -59,14 +61,14 @@ async def test_the_chat_can_be_stopped(quiet: Page, site: Site) -> None:
 async def test_the_loader_shows_its_shell_at_once_and_parts_as_they_come(
     quiet: Page, site: Site
 ) -> None:
-    await open_page(quiet, site, "loader/")
-    loading, peal = quiet.get_by_text("Loading 4 parts…"), quiet.get_by_text("The peal")
+    await open_page(quiet, site, "slow-loader/")
+    loading, peal = quiet.get_by_text("Loading 5 parts…"), quiet.get_by_text("The peal")
     await expect(loading).to_be_visible()
     await expect(quiet.get_by_role("heading", name="The ringers")).to_be_visible()
     await expect(peal).to_be_visible()
     await expect(quiet.get_by_text("Everything is here.")).to_be_visible()
     await expect(loading).to_be_hidden()
-    for name in ("The peal", "The hour", "The ringers", "The clock"):
+    for name in ("The peal", "The hour", "The ringers", "The clock", "The rest"):
         await expect(quiet.get_by_role("heading", name=name)).to_be_visible()
     order = await quiet.get_by_role("heading", level=2).all_text_contents()
     assert order.index("The hour") < order.index("The peal")
@@ -98,7 +100,7 @@ async def test_axe_finds_nothing(
 
     await asyncio.gather(*map(check, PAGES))
     page = await context.new_page()
-    await open_page(page, site, "chat/?question=how")
+    await open_page(page, site, f"chat/?question=how{LONG}")
     await expect(page.get_by_text("Answering…")).to_be_visible()
     result = await Axe().run(page)
     assert result.violations_count == 0, result.generate_report()

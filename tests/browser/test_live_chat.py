@@ -41,7 +41,8 @@ async def test_all_readers_have_the_whole_answer_once(
 
 
 async def test_a_reader_stops_it_for_all(page: Page, site: Site) -> None:
-    await ask(page, site, "And if I stop you?")
+    # The answer begins with the question, and has to last until Stop is clicked.
+    await ask(page, site, "And if I stop you?" + " a" * 240)
     await page.get_by_role("button", name="Stop").click()
     await expect(page.locator("#state")).to_have_text("Stopped.")
     text = await page.locator("#answer").inner_text()

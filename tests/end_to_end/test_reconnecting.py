@@ -22,7 +22,7 @@ EVENTS, TOPICS, SUBSCRIBERS, PUBLISHERS = 10_000, 50, 200, 8
 DEADLINE_SECONDS = 60.0
 END = "end"
 
-pytestmark = pytest.mark.usefixtures("loop_without_debug")
+pytestmark = [pytest.mark.usefixtures("loop_without_debug"), pytest.mark.timeout(400)]
 
 
 class Progress:

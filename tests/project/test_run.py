@@ -12,6 +12,8 @@ import pytest
 from tests.harness.servers import ROOT, binary
 
 PYTHON = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+DEADLINE_SECONDS = 110.0
+"""A little less than a test has."""
 TOOLS = ["bash", "cat", "cksum", "dirname", "env", "flock", "mkdir", "rm", "rmdir"]
 
 MANAGE = "import os, sys; print('manage', *sys.argv[1:], 'DEBUG=' + os.environ['DEBUG'])"
@@ -76,7 +78,7 @@ class Machine:
     def run(self, *arguments: str, **variables: str) -> tuple[int, str, str]:
         """The exit status, stdout and stderr."""
         process = self.start(*arguments, **variables)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=DEADLINE_SECONDS)
         return process.returncode, out, err
 
     def syncs(self) -> list[str]:
@@ -239,7 +241,7 @@ def test_an_interrupted_installation_starts_again_from_nothing(usual: Machine) -
 
 def test_starts_at_the_same_time_install_once(usual: Machine) -> None:
     together = [usual.start() for _ in range(4)]
-    outputs = [process.communicate(timeout=60)[0] for process in together]
+    outputs = [process.communicate(timeout=DEADLINE_SECONDS)[0] for process in together]
     assert outputs == ["manage carillon dev DEBUG=1\n"] * 4
     assert len(usual.syncs()) == 1
 

@@ -41,7 +41,7 @@ def held(port: int, worker: psutil.Process) -> dict[str, int]:
         time.sleep(POLL_SECONDS)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("server", ["daphne", "uvicorn"])
 def test_memory_comes_back_when_streams_end(server: str, project: dict[str, str]) -> None:
     environment = {**project, "DJANGO_SETTINGS_MODULE": "tests.harness.held_settings"}

@@ -37,6 +37,7 @@ def test_a_seed_has_one_story(hash_seed: str) -> None:
     assert run(plan_of(3)).digest in ended.stdout.splitlines()[-1], ended.stderr
 
 
+@pytest.mark.timeout(400)
 def test_a_failure_becomes_a_short_story() -> None:
     with planted([FAILING]):
         seed = SEED_OF[FAILING]
