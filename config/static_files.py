@@ -26,11 +26,12 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
             # Before `collectstatic` the files are served from where they are.
             warnings.filterwarnings("ignore", message="No directory at")
             super().__init__(get_response)
-        if iscoroutinefunction(get_response):
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        if not iscoroutinefunction(self):
+        if not self._is_async:
             response: HttpResponseBase = super().__call__(request)
             return response
         if request.path_info.startswith(self.static_prefix):
