@@ -13,9 +13,10 @@ from notifications.log.entries import ResetReason
 async def verify_cursor(
     log: Log, hub: Hub, subscriber: Subscriber, *, pause: Callable[[], Awaitable[None]]
 ) -> None:
-    """Send a reset if the log has not reached the subscriber's position.
+    """Send a reset if the log has not reached the subscriber's position, or does not have it.
 
-    `pause` is awaited where the log cannot be reached, before it is asked again.
+    `pause` is awaited where the log cannot be reached, or this process has not read so far, before
+    either is asked again.
     """
     cursor = Cursor(hub.head.epoch, subscriber.position)
     while subscriber.open and hub.head.epoch == cursor.epoch:
@@ -24,6 +25,11 @@ async def verify_cursor(
         except Unavailable:
             await pause()
             continue
-        if state.epoch == cursor.epoch and state.position < cursor.position:
+        if state.epoch != cursor.epoch:
+            return
+        if state.position >= cursor.position > hub.head.position:
+            await pause()
+            continue
+        if state.position < cursor.position or not hub.window.holds(cursor.position):
             hub.reset(subscriber, ResetReason.UNKNOWN)
         return

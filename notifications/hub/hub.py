@@ -81,7 +81,7 @@ class Hub:
         first = {topic: make_position(ms) for topic, ms in since.items()} if since else {}
         lost: Collection[str] = topics
         if start.cursors:
-            position, later, lost = resolve_topic_starts(start.cursors, self.head, window.floor)
+            position, later, lost = resolve_topic_starts(start.cursors, self.head, window)
             first |= {topic: max(at, first.get(topic, at)) for topic, at in later.items()}
             reset = ResetReason.UNKNOWN if lost else None
         audience = self._audiences.of(topics, encoder)

@@ -36,11 +36,13 @@ def resolve_start(
         return head, ResetReason.LOG_LOST
     if cursor.position < window.floor:
         return head, ResetReason.TRIMMED
+    if not window.holds(cursor.position):
+        return head, ResetReason.UNKNOWN
     return cursor.position, None
 
 
 def resolve_topic_starts(
-    cursors: Mapping[str, Cursor | None], head: Cursor, floor: Position
+    cursors: Mapping[str, Cursor | None], head: Cursor, window: Window
 ) -> tuple[Position, dict[str, Position], list[str]]:
     """As `resolve_start`, for a stream that has a cursor for each topic.
 
@@ -58,7 +60,8 @@ def resolve_topic_starts(
         for topic, cursor in cursors.items()
         if cursor is not None
         and cursor.epoch == head.epoch
-        and cursor.position >= floor
+        and cursor.position >= window.floor
+        and window.holds(cursor.position)
         and (same_for_all or cursor.position <= head.position)
     }
     lost = [topic for topic in cursors if topic not in known]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from operator import attrgetter
 
+from notifications.hub.positions import OtherPositions
 from notifications.log.cursors import START, Position, make_position, position_ms
 from notifications.log.entries import Batch, Entry, Retention
 
@@ -41,6 +42,7 @@ class Window:
         self._base = 0  # the number of self._entries[0]
         self._first = 0  # the index of the oldest entry in self._entries
         self._topics: dict[str, array[int]] = {}
+        self._others = OtherPositions()
 
     def __len__(self) -> int:
         return len(self._entries) - self._first
@@ -74,6 +76,7 @@ class Window:
         self.size = size
         self._entries += batch.entries
         self.head = batch.last
+        self._others.add(batch)
         self.trim(now_ms=position_ms(self.head), most=REMOVED_PER_STEP + 2 * len(batch.entries))
 
     def trim(self, *, now_ms: int, most: int = REMOVED_PER_STEP) -> bool:
@@ -98,13 +101,11 @@ class Window:
             del self._entries[: self._first]
             self._base += self._first
             self._first = 0
+        self._others.forget(self.floor)
         return more
 
     def dismantle(self) -> bool:
-        """Free a part of a window that is no longer in use. Returns whether more is left.
-
-        To free the whole of a long history at once would hold the event loop for too long.
-        """
+        """Free a part, since all at once would take too long, and return whether more is left."""
         del self._entries[-REMOVED_PER_STEP:]
         for _ in range(min(REMOVED_PER_STEP, len(self._topics))):
             self._topics.popitem()
@@ -125,6 +126,13 @@ class Window:
 
     # What it answers
 
+    def holds(self, position: Position) -> bool:
+        """Whether the log has or had an entry there: any, outside of the window."""
+        index = self._index_after(position)
+        is_event = index > self._first and self._entries[index - 1].position == position
+        is_inside = self.floor < position < self.head
+        return is_event or not is_inside or self._others.has(position)
+
     def position_before(self, ms: int) -> Position:
         """The position after which the events from `ms` on follow.
 
@@ -136,10 +144,7 @@ class Window:
         return self._entries[index - 1].position
 
     def position_before_last(self, count: int, topics: Iterable[str]) -> Position:
-        """The position after which the last `count` events of these topics follow.
-
-        It is the head if the window has no event of theirs.
-        """
+        """The position after which the last `count` events of these topics follow; or the head."""
         oldest = self._base + self._first
         newest_first = merge(
             *(reversed(self._topics[topic]) for topic in topics if topic in self._topics),
@@ -175,11 +180,7 @@ class Window:
                 yield self._entries[number - self._base]
 
     def estimate_following(self, topics: Iterable[str], after: Position) -> int:
-        """An upper bound of what `following` yields.
-
-        An event is counted once for each of these topics that it has.
-        The exact number would need the merge that `following` does.
-        """
+        """An upper bound of what `following` yields: an event counts for each of its topics."""
         start = self._base + self._index_after(after)
         indexes = [self._topics[topic] for topic in topics if topic in self._topics]
         return sum(len(index) - bisect_left(index, start) for index in indexes)

@@ -276,14 +276,17 @@ class RedisCalls[Connection: Addressed](ABC):
         """Check a server each time that a connection to it is made.
 
         It must be the master, and must not lack an acknowledged entry: if it does, the script ends
-        the epoch.
+        the epoch. One that is back is ended, too: who has a cursor of it may have missed its end.
         """
         if self._discovery is not None and self._discovery.is_sentinel:
             with suppress(ResponseError):  # Redis may not allow this user to run ROLE.
                 role = await self._exchange(connection, ["ROLE"], self._options.timeout)
                 self._discovery.check_role(role)
         if (mark := self._options.marks.mark(self._identity)) is not None:
-            await self._roundtrip(connection, script.state(self._keys, mark))
+            reply = await self._roundtrip(connection, script.state(self._keys, mark))
+            epoch = script.read_state(reply).epoch
+            if self._options.marks.has_gone_back(self._identity, epoch):
+                await self._roundtrip(connection, script.end(self._keys, epoch))
 
 
 def run[T](call: Coroutine[Any, Any, T]) -> T:

@@ -53,7 +53,12 @@ def position_before(head: Position, clock_ms: int, seconds: float) -> Position:
     seconds or before.
     """
     ago_ms = int(seconds * 1000 * (1 + _CLOCK_DRIFT)) + _CLOCK_SLACK_MS
-    return min(head, make_position(max(0, clock_ms - ago_ms)))
+    return min(head, Position(max(0, make_position(max(0, clock_ms - ago_ms)) - 1)))
+
+
+def is_of_time(position: Position) -> bool:
+    """Whether `position_before` made this of a time: no entry has such a counter."""
+    return position & _COUNTER_MASK == _COUNTER_MASK
 
 
 def format_time(ms: int) -> str:

@@ -13,10 +13,7 @@ class ResetReason(StrEnum):
     """Why the log cannot say which events follow a cursor."""
 
     UNKNOWN = "unknown"
-    """The cursor cannot be read, or it is ahead of the log.
-
-    Also the reason for a stream with a cursor for each topic, whatever happened to its cursors.
-    """
+    """The cursor cannot be read, or is of no entry; or a stream has a cursor for each topic."""
     TRIMMED = "trimmed"
     """Retention has removed events that followed the cursor."""
     LOG_LOST = "log_lost"
@@ -106,6 +103,7 @@ class Batch:
     last: Position
     entries: Sequence[Entry]
     controls: Sequence[ControlEntry] = ()
+    others: Sequence[tuple[Position, Position]] = ()  # ranges of what is no event
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,10 +184,12 @@ class MemoryStore:
             more = first + READ_COUNT < len(self.entries)
             last = entries[-1].position if more else max(position, self.last)
             controls = [entry for entry in self.controls if position < entry.position <= last]
+            others = [(entry.position, entry.position) for entry in controls]
             if position < (dropped := min(self._last_dropped_control, last)):
                 everyone = ControlEntry(ControlAction.RECHECK, (EVERYONE,), "", dropped)
                 controls.insert(0, everyone)
-            return Batch(position, last, entries, controls)
+                others = [(Position(position + 1), dropped), *others]
+            return Batch(position, last, entries, controls, others)
 
     def read(self, after: Position, until: Position) -> Iterator[Batch]:
         position = max(after, self.floor)
@@ -200,7 +202,7 @@ class MemoryStore:
                 return
             entries = [entry for entry in batch.entries if entry.position <= until]
             controls = [entry for entry in batch.controls if entry.position <= until]
-            yield Batch(batch.prev, min(batch.last, until), entries, controls)
+            yield Batch(batch.prev, min(batch.last, until), entries, controls, batch.others)
             position = batch.last
 
     def clear(self) -> None:

@@ -41,10 +41,9 @@ class Reader:
         belongs to its batch, but is neither an event nor a control entry. Entries that others wrote
         (no `prev`) are skipped.
         """
-        prev = last = after
-        before = b""
-        entries: list[Entry] = []
-        controls: list[ControlEntry] = []
+        prev, last, before = after, after, b""
+        entries, controls = list[Entry](), list[ControlEntry]()
+        others = list[tuple[Position, Position]]()
         for name, pairs in raw:
             fields = pairs if pairs[:END:2] == NAMES else _in_order(pairs)
             predecessor = fields[PREV]
@@ -54,10 +53,11 @@ class Reader:
                 named = parse_position(predecessor)
                 if _only_controls_are_missing(fields[EVENTS], last, named):
                     controls.append(ControlEntry(ControlAction.RECHECK, (EVERYONE,), "", named))
+                    others.append((Position(last + 1), named))
                 else:
                     if before:
-                        yield Batch(prev, last, entries, controls)
-                    prev, entries, controls = named, [], []
+                        yield Batch(prev, last, entries, controls, others)
+                    prev, entries, controls, others = named, [], [], []
             before, last = name, parse_position(name)
             if fields[KIND] == b"event":
                 entry = self._entry(last, fields)
@@ -66,10 +66,12 @@ class Reader:
                     entry.trace = _optional(pairs, b"trace")
                     entry.swap = _optional(pairs, b"swap")
                 entries.append(entry)
-            elif fields[KIND] == b"control":
+                continue
+            others.append((last, last))
+            if fields[KIND] == b"control":
                 controls.append(_control(last, pairs))
         if before:
-            yield Batch(prev, last, entries, controls)
+            yield Batch(prev, last, entries, controls, others)
 
     def _entry(self, position: Position, fields: Sequence[Any]) -> Entry:
         topics, type_, retry = fields[TOPICS], fields[TYPE], fields[RETRY]

@@ -105,10 +105,13 @@ def _lost(site: Site, browser: Browser, relevant: list[Published]) -> Iterator[V
     """Acknowledged, and passed over without a reset.
 
     What Redis lost is passed over until a process that knew of it reaches Redis again: then comes a
-    reset, and not at all later than at the end.
+    reset, and not at all later than at the end. Whoever may not come back has no end.
     """
+    is_denied = browser.user in site.permissions.denied
     for each in relevant:
         if each.cursor is None or _nobody_can_miss(site, each):
+            continue
+        if is_denied and _is_lost(site, each.cursor):
             continue
         stretches = browser.observation.stretches
         for stretch in stretches[-1:] if _is_lost(site, each.cursor) else stretches:

@@ -3,15 +3,17 @@
 import asyncio
 
 from notifications.hub.hub import Hub
-from notifications.hub.resume import resolve_topic_starts
+from notifications.hub.resume import resolve_start, resolve_topic_starts
 from notifications.hub.subscribers import Start
 from notifications.hub.window import Window
 from notifications.log.cursors import Cursor, Position, make_position
-from notifications.log.entries import Retention
+from notifications.log.entries import ResetReason, Retention
 from tests.harness.fakes import EPOCH, FakeTransport, batch, entry
 
 HEAD = Cursor(EPOCH, make_position(9))
-FLOOR = make_position(2)
+WINDOW = Window(Retention(100, 10**9, 10**6))
+WINDOW.restart(make_position(2))
+WINDOW.append(batch(2, *(entry(ms, "a") for ms in (3, 5, 7, 9))))
 
 
 def cursor(ms: int) -> Cursor:
@@ -19,7 +21,7 @@ def cursor(ms: int) -> Cursor:
 
 
 def test_topics_with_the_same_cursor_have_one_position() -> None:
-    assert resolve_topic_starts({"a": cursor(5), "b": cursor(5)}, HEAD, FLOOR) == (
+    assert resolve_topic_starts({"a": cursor(5), "b": cursor(5)}, HEAD, WINDOW) == (
         make_position(5),
         {},
         [],
@@ -27,26 +29,33 @@ def test_topics_with_the_same_cursor_have_one_position() -> None:
 
 
 def test_a_topic_that_was_further_starts_after_its_own_cursor() -> None:
-    starts = resolve_topic_starts({"a": cursor(5), "b": cursor(7)}, HEAD, FLOOR)
+    starts = resolve_topic_starts({"a": cursor(5), "b": cursor(7)}, HEAD, WINDOW)
     assert starts == (make_position(5), {"b": Position(make_position(7) + 1)}, [])
 
 
 def test_a_topic_whose_next_events_are_not_known_starts_at_the_head_and_is_lost() -> None:
     foreign = Cursor("ba9876543210", make_position(5))
     starts = resolve_topic_starts(
-        {"a": cursor(5), "b": None, "c": foreign, "d": cursor(1)}, HEAD, FLOOR
+        {"a": cursor(5), "b": None, "c": foreign, "d": cursor(1)}, HEAD, WINDOW
     )
     later = Position(make_position(9) + 1)
     assert starts == (make_position(5), dict.fromkeys("bcd", later), ["b", "c", "d"])
 
 
+def test_a_cursor_of_no_entry_is_lost_with_and_without_one_for_each_topic() -> None:
+    reset = make_position(9), ResetReason.UNKNOWN
+    assert resolve_start(Start(cursor=cursor(6)), ["a"], WINDOW, EPOCH) == reset
+    assert resolve_start(Start(cursor=cursor(7)), ["a"], WINDOW, EPOCH) == (make_position(7), None)
+    assert resolve_topic_starts({"a": cursor(7), "b": cursor(6)}, HEAD, WINDOW)[2] == ["b"]
+
+
 def test_a_cursor_ahead_of_the_process_is_accepted_only_for_all_topics() -> None:
-    assert resolve_topic_starts({"a": cursor(12), "b": cursor(12)}, HEAD, FLOOR) == (
+    assert resolve_topic_starts({"a": cursor(12), "b": cursor(12)}, HEAD, WINDOW) == (
         make_position(12),
         {},
         [],
     )
-    position, later, lost = resolve_topic_starts({"a": cursor(12), "b": cursor(5)}, HEAD, FLOOR)
+    position, later, lost = resolve_topic_starts({"a": cursor(12), "b": cursor(5)}, HEAD, WINDOW)
     assert (position, lost) == (make_position(5), ["a"])
     assert later == {"a": Position(make_position(9) + 1)}
 

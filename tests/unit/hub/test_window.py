@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from notifications.hub.window import Window
-from notifications.log.cursors import START, Position, make_position, position_ms
+from notifications.log.cursors import START, Position, make_position, position_before, position_ms
 from notifications.log.entries import Batch, Entry, Retention
 from notifications.log.reader import Raw, Reader
 
@@ -27,7 +27,8 @@ def batch(prev: int, *entries: Entry, last: int | None = None) -> Batch:
 def window_of(*entries: Entry, retention: Retention = PLENTY, prev: int = 0) -> Window:
     window = Window(retention)
     window.restart(make_position(prev))
-    window.append(batch(prev, *entries))
+    if entries:
+        window.append(batch(prev, *entries))
     return window
 
 
@@ -51,6 +52,35 @@ def test_a_batch_of_no_events_moves_the_head() -> None:
     window = window_of(entry(1))
     window.append(batch(1, last=9))
     assert window.head == make_position(9)
+
+
+def test_it_knows_which_positions_were_given_to_entries() -> None:
+    window = window_of(entry(5), entry(9), prev=3)
+    window.append(batch(9, last=12))  # control entries, say
+    window.append(
+        Batch(
+            make_position(12), make_position(40), [entry(40)], (), [range_of(13, 20), range_of(30)]
+        )
+    )
+    held = [ms for ms in range(50) if window.holds(make_position(ms))]
+    assert held == [0, 1, 2, 3, 5, 9, 12, *range(13, 21), 30, *range(40, 50)]
+    # Of a time, as pages have it: no entry has such a position.
+    assert window.holds(position_before(window.head, 25_000, 1))
+    assert position_before(window.head, 25_000, 1) < make_position(24_000)
+
+
+def test_what_falls_off_the_window_is_not_asked_for() -> None:
+    window = window_of(retention=Retention(events=2, bytes=10**9, age=10**6))
+    for ms in range(1, 100, 2):
+        window.append(batch(ms - 1, entry(ms)))
+        window.append(Batch(make_position(ms), make_position(ms + 1), [], (), [range_of(ms + 1)]))
+    assert window.holds(make_position(96))
+    assert not window.holds(Position(make_position(96) + 1))
+    assert len(window._others) <= 4
+
+
+def range_of(first: int, last: int | None = None) -> tuple[Position, Position]:
+    return make_position(first), make_position(first if last is None else last)
 
 
 def test_a_batch_that_does_not_follow_the_head_restarts_the_window() -> None:

@@ -292,6 +292,23 @@ def test_a_publisher_that_reconnects_to_a_log_without_its_event_ends_the_epoch(
         assert after.cursor.epoch != before.cursor.epoch
 
 
+def test_a_log_that_goes_back_to_an_epoch_that_ended_ends_it_again(
+    network: Relay, redis: RedisServer, tmp_path: Path
+) -> None:
+    """Whoever has a cursor of that epoch may not know that it has lost something."""
+    with closing(sync_log_at(network.url)) as sync_log, redis.client() as client:
+        [before] = sync_log.append(drafts("before"))
+        old_copy = {key: client.dump(key) for key in client.keys("*")}
+        client.execute_command(*script.end(KEYS, before.cursor.epoch))
+        [between] = append_after_reset(sync_log, network)
+        assert between.cursor.epoch != before.cursor.epoch
+        client.flushall()
+        for key, content in old_copy.items():
+            client.restore(key, 0, content)
+        [after] = append_after_reset(sync_log, network)
+        assert after.cursor.epoch not in (before.cursor.epoch, between.cursor.epoch)
+
+
 @pytest.mark.parametrize("cut", [1, 0], ids=["all but the last", "all"])
 def test_an_acknowledged_event_that_was_trimmed_is_not_lost(
     network: Relay, redis: RedisServer, cut: int
