@@ -262,7 +262,7 @@ def test_loading_users_costs_hardly_more_than_before() -> None:
     try:
         for attempt in range(60):
             # The best of many, and more of them where the machine has other work.
-            if attempt >= 15 and best["ours"] < best["django's"] * 1.10:
+            if attempt >= 15 and best["ours"] < best["django's"] * 1.15:
                 break
             for name, method in (("ours", ours), ("django's", vars(Model)["from_db"])):
                 User.from_db = method  # type: ignore[method-assign]
@@ -271,4 +271,4 @@ def test_loading_users_costs_hardly_more_than_before() -> None:
                 best[name] = min(best[name], time.process_time() - began)
     finally:
         User.from_db = ours  # type: ignore[method-assign]
-    assert best["ours"] < best["django's"] * 1.10
+    assert best["ours"] < best["django's"] * 1.15
