@@ -22,6 +22,8 @@ class Channel(StrEnum):
 
 
 MAX_CHANNEL_CHARACTERS = 10
+MAX_ENDPOINT_CHARACTERS = 2_000
+"""Of the address of a device at its push service."""
 
 
 class Choice(StrEnum):

@@ -12,7 +12,12 @@ from django.db import models
 from django.utils import timezone
 
 from notifications.events import compact_json
-from notifications.inbox.channels import MAX_CHANNEL_CHARACTERS, Channel, Digest
+from notifications.inbox.channels import (
+    MAX_CHANNEL_CHARACTERS,
+    MAX_ENDPOINT_CHARACTERS,
+    Channel,
+    Digest,
+)
 from notifications.inbox.delivery.states import MAX_REASON_CHARACTERS, DeliveryState
 from notifications.inbox.states import (
     MAX_CATEGORY_CHARACTERS,
@@ -25,7 +30,6 @@ from notifications.models import JsonTextField
 MAX_KEY_CHARACTERS = 190
 """Of `group` and `replaces`: an index of MariaDB takes 191 characters beside a primary key."""
 MAX_URL_CHARACTERS = 2_000
-MAX_ENDPOINT_CHARACTERS = 2_000
 
 
 def _words(options: type[StrEnum]) -> list[tuple[str, str]]:

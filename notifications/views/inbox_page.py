@@ -1,6 +1,8 @@
 """The page `/inbox/page/`: a person's notifications without a script, as a list with forms."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate
 from urllib.parse import urlencode, urlsplit
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -22,6 +24,8 @@ from notifications.telemetry.logs import logger
 from notifications.views.problems import CONTENT_TYPE, problem, problem_or_page
 from notifications.views.security_headers import protect
 
+type PersonView[**P] = Callable[Concatenate[HttpRequest, AbstractBaseUser, P], HttpResponseBase]
+
 SAFE_METHODS = ("GET", "HEAD")
 MAX_NUMBER = 2**63 - 1
 FILTERS = {
@@ -31,24 +35,47 @@ FILTERS = {
 }
 
 
-@never_cache
-@csrf_exempt  # it changes nothing, so a wrong method is refused as one
-def inbox_page(request: HttpRequest) -> HttpResponseBase:
+def page_of_person[**P](
+    *, otherwise: str, away: str
+) -> Callable[[PersonView[P]], Callable[Concatenate[HttpRequest, P], HttpResponseBase]]:
+    """Makes a view of a page that is read by a GET, and is that of the person who is logged in.
+
+    `otherwise` is the detail of a 405, and `away` that of the 503 without a database.
+    """
+
+    def decorate(
+        view: PersonView[P],
+    ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
+        @never_cache
+        @csrf_exempt  # so a wrong method is refused as one
+        @wraps(view)
+        def page_view(
+            request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
+        ) -> HttpResponseBase:
+            if request.method not in SAFE_METHODS:
+                return problem_or_page(request, MethodNotAllowed(otherwise, allowed=SAFE_METHODS))
+            user = getattr(request, "user", None)
+            if not isinstance(user, AbstractBaseUser) or not user.is_authenticated:
+                return log_in(request)
+            try:
+                return view(request, user, *args, **kwargs)
+            except BadRequest as error:
+                return problem_or_page(request, error)
+            except DatabaseError:
+                logger.exception("inbox.database_away")
+                return problem_or_page(request, DatabaseAway(away))
+
+        return page_view
+
+    return decorate
+
+
+@page_of_person(
+    otherwise="The page is read by a GET.", away="The inbox cannot be reached now: try again."
+)
+def inbox_page(request: HttpRequest, user: AbstractBaseUser) -> HttpResponseBase:
     """The newest notifications, or those of `?state=`, which are older than `?before=`."""
-    if request.method not in SAFE_METHODS:
-        error = MethodNotAllowed("The page is read by a GET.", allowed=SAFE_METHODS)
-        return problem_or_page(request, error)
-    user = getattr(request, "user", None)
-    if not isinstance(user, AbstractBaseUser) or not user.is_authenticated:
-        return log_in(request)
-    try:
-        return protect(render(request, "carillon/inbox.html", _context(request, user)))
-    except BadRequest as error:
-        return problem_or_page(request, error)
-    except DatabaseError:
-        logger.exception("inbox.database_away")
-        error_503 = DatabaseAway("The inbox cannot be reached now: try again.")
-        return problem_or_page(request, error_503)
+    return protect(render(request, "carillon/inbox.html", _context(request, user)))
 
 
 def log_in(request: HttpRequest) -> HttpResponse:

@@ -8,27 +8,23 @@ from typing import Annotated, Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.dates import WEEKDAYS
 from django.utils.translation import gettext_lazy
-from django.views.decorators.cache import never_cache
-from django.views.decorators.csrf import csrf_exempt
 from pydantic import ConfigDict, Field, StrictBool, StringConstraints
 
 from notifications.access.identities.base import Identity
 from notifications.conf.namespace import enter
-from notifications.errors import BadRequest, DatabaseAway, Invalid, MethodNotAllowed
+from notifications.errors import BadRequest, Invalid
 from notifications.inbox.channels import Channel, Digest
 from notifications.inbox.preferences.person import Changes, change_preferences, read_preferences
 from notifications.inbox.preferences.times import zone_names, zone_of
 from notifications.inbox.push import devices
-from notifications.telemetry.logs import logger
 from notifications.views.bodies import FORM_TYPES
-from notifications.views.inbox_page import SAFE_METHODS, log_in
+from notifications.views.inbox_page import page_of_person
 from notifications.views.inbox_requests import (
     Parameters,
     answer,
@@ -38,7 +34,7 @@ from notifications.views.inbox_requests import (
     parsed,
     user_of,
 )
-from notifications.views.problems import check_method, problem_or_page, problem_responses
+from notifications.views.problems import check_method, problem_responses
 from notifications.views.security_headers import protect
 
 SAVED = "saved"
@@ -155,22 +151,12 @@ def _form(request: HttpRequest) -> dict[str, Any]:
 # The page
 
 
-@never_cache
-@csrf_exempt  # it changes nothing, so a wrong method is refused as one
-def preferences_page(request: HttpRequest) -> HttpResponseBase:
+@page_of_person(
+    otherwise="The page is read by a GET.", away="The preferences cannot be reached now: try again."
+)
+def preferences_page(request: HttpRequest, user: AbstractBaseUser) -> HttpResponseBase:
     """The form with everything that the person may choose."""
-    if request.method not in SAFE_METHODS:
-        error = MethodNotAllowed("The page is read by a GET.", allowed=SAFE_METHODS)
-        return problem_or_page(request, error)
-    user = getattr(request, "user", None)
-    if not isinstance(user, AbstractBaseUser) or not user.is_authenticated:
-        return log_in(request)
-    try:
-        context = _context(request, read_preferences(user), devices.count(user))
-    except DatabaseError:
-        logger.exception("inbox.database_away")
-        away = DatabaseAway("The preferences cannot be reached now: try again.")
-        return problem_or_page(request, away)
+    context = _context(request, read_preferences(user), devices.count(user))
     return protect(render(request, "carillon/preferences.html", context))
 
 

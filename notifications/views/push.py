@@ -12,26 +12,24 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
-from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import Field
 
 from notifications.access.identities.base import Identity, Kind
 from notifications.asgi.marker import judges_itself
 from notifications.conf.namespace import enter
-from notifications.errors import BadRequest, DatabaseAway, Invalid, MethodNotAllowed, NotFound
+from notifications.errors import BadRequest, Invalid, MethodNotAllowed, NotFound
 from notifications.inbox.changes import Action, mark
+from notifications.inbox.channels import MAX_ENDPOINT_CHARACTERS
 from notifications.inbox.push.devices import subscribe, unsubscribe
 from notifications.inbox.push.offer import browser_key
 from notifications.inbox.push.sessions import remember
 from notifications.inbox.table import rows
-from notifications.telemetry.logs import logger
 from notifications.views.bodies import FORM_TYPES
-from notifications.views.inbox_page import SAFE_METHODS, log_in
+from notifications.views.inbox_page import SAFE_METHODS, page_of_person
 from notifications.views.inbox_requests import (
     Parameters,
     answer,
@@ -43,7 +41,6 @@ from notifications.views.inbox_requests import (
 )
 from notifications.views.problems import check_method, problem_or_page, problem_responses
 
-MAX_ENDPOINT_CHARACTERS = 2_000
 WORKER = Path(__file__).parents[1] / "static/carillon/worker.js"
 EXAMPLE = '{"endpoint": "https://…", "keys": {"p256dh": "…", "auth": "…"}}'
 
@@ -157,24 +154,15 @@ def worker(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-@never_cache
-@csrf_exempt
-def follow(request: HttpRequest, id: UUID) -> HttpResponseBase:
+@page_of_person(
+    otherwise="A notification is followed by a GET.",
+    away="The inbox cannot be reached now: try again.",
+)
+def follow(request: HttpRequest, user: AbstractBaseUser, id: UUID) -> HttpResponseBase:
     """Where a click on a push message leads: to the notification's address, and it is read then."""
-    if request.method not in SAFE_METHODS:
-        error = MethodNotAllowed("A notification is followed by a GET.", allowed=SAFE_METHODS)
-        return problem_or_page(request, error)
-    user = getattr(request, "user", None)
-    if not isinstance(user, AbstractBaseUser) or not user.is_authenticated:
-        return log_in(request)
-    try:
-        row = rows().filter(pk=id, recipient_id=user.pk).first()
-        if row is not None and request.method == "GET":
-            mark(user, Action.READ, ids=[id])
-    except DatabaseError:
-        logger.exception("inbox.database_away")
-        away = DatabaseAway("The inbox cannot be reached now: try again.")
-        return problem_or_page(request, away)
+    row = rows().filter(pk=id, recipient_id=user.pk).first()
+    if row is not None and request.method == "GET":
+        mark(user, Action.READ, ids=[id])
     return HttpResponseRedirect(_address(row.url if row is not None else ""))
 
 

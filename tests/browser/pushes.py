@@ -5,12 +5,18 @@ got is delivered to the service worker by the developer protocol.
 """
 
 import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from playwright.async_api import BrowserContext, CDPSession, Page
 
+from notifications.inbox.push.keys import make_key
+from tests.browser.bells import Bells
 from tests.browser.test_carillon_js import until
-from tests.harness.push_service import PushedDevice
+from tests.harness.mail_server import MailServer, mail_server
+from tests.harness.push_service import PushedDevice, PushService, push_service
 
 SCOPE = "/inbox/"
 _SUBSCRIBE = """
@@ -41,6 +47,29 @@ navigator.serviceWorker.getRegistration({SCOPE!r})
   .then((worker) => worker.getNotifications())
   .then((shown) => shown.map(({{ title, body, lang, data }}) => [title, body, lang, data.navigate]))
 """
+
+
+@dataclass
+class PushingShop:
+    """A site that sends push messages and e-mails, and where it sends them."""
+
+    site: Bells
+    pushes: PushService
+    mail: MailServer
+
+    async def deliver(self, after: float = 0) -> dict[str, int]:
+        done: dict[str, int] = (await self.site.ask("deliver", after=after)).json()
+        return {name: number for name, number in done.items() if number}
+
+    @classmethod
+    def open(cls, folder: Path, stack: ExitStack) -> Self:
+        pushes, mail = stack.enter_context(push_service()), stack.enter_context(mail_server())
+        settings = {
+            "CARILLON_PUSH_KEY": make_key(),
+            "CARILLON_PUSH_SERVICES": pushes.origin,
+            "MAIL_PORT": str(mail.port),
+        }
+        return cls(Bells(folder, stack, **settings), pushes, mail)
 
 
 async def subscribe_at(context: BrowserContext, device: PushedDevice) -> None:

@@ -13,13 +13,10 @@ from typing import Any
 
 from playwright.async_api import Browser, FloatRect, Page, async_playwright, expect
 
-from notifications.inbox.push.keys import make_key
-from tests.browser.bells import Bells, badge, bell, device, open_tab
+from tests.browser.bells import badge, bell, device, open_tab
 from tests.browser.conftest import ARGUMENTS
-from tests.browser.pushes import subscribe_at
+from tests.browser.pushes import PushingShop, subscribe_at
 from tests.browser.test_push import switch_on
-from tests.harness.mail_server import MailServer, mail_server
-from tests.harness.push_service import PushService, push_service
 from tests.harness.servers import ROOT
 
 NAME = "ada"
@@ -58,9 +55,8 @@ async def of_top(page: Page) -> bytes:
     return await page.screenshot(clip=LOW)
 
 
-async def story(
-    browser: Browser, site: Bells, pushes: PushService, mail: MailServer
-) -> list[dict[str, str]]:
+async def story(browser: Browser, shop: PushingShop) -> list[dict[str, str]]:
+    site = shop.site
     options: dict[str, Any] = {
         "viewport": {"width": 390, "height": 560},
         "device_scale_factor": 2,
@@ -71,7 +67,7 @@ async def story(
         device(browser, site, NAME, **options) as on_desk,
         device(browser, site, NAME, **options) as in_pocket,
     ):
-        on_phone = pushes.device()
+        on_phone = shop.pushes.device()
         await subscribe_at(in_pocket, on_phone)
         phone = await open_tab(in_pocket, site)
         await switch_on(phone)
@@ -79,12 +75,12 @@ async def story(
         laptop = await open_tab(on_desk, site)
         await site.notify(NAME, "7", kind="try.parcel", url="/try/?parcel=7")
         await expect(badge(laptop)).to_have_text("1")
-        await site.ask("deliver")
+        await shop.deliver()
         [message] = on_phone.messages
         card = CARD.format_map(message["notification"])
         notified = await of_top(laptop)
-        await site.ask("deliver", after=3_601)
-        [sent] = mail.messages
+        await shop.deliver(after=3_601)
+        [sent] = shop.mail.messages
         html = sent.get_body(("html",))
         assert html
         mailbox = await on_desk.new_page()
@@ -96,7 +92,7 @@ async def story(
         await expect(badge(phone)).to_be_hidden()
         read = await phone.screenshot(clip=HIGH)
         await expect(badge(laptop)).to_be_hidden()
-        await site.ask("deliver")
+        await shop.deliver()
         assert on_phone.shown == []
         gone = await of_top(laptop)
     return [
@@ -127,12 +123,12 @@ async def story(
     ]
 
 
-async def draw(site: Bells, pushes: PushService, mail: MailServer, path: Path) -> None:
+async def draw(shop: PushingShop, path: Path) -> None:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=ARGUMENTS
         )
-        steps = await story(browser, site, pushes, mail)
+        steps = await story(browser, shop)
         page = await browser.new_page(viewport={"width": 1280, "height": 400})
         await page.set_content(PAGE.format(steps="".join(map(STEP.format_map, steps))))
         await page.screenshot(path=path, full_page=True)
@@ -141,14 +137,8 @@ async def draw(site: Bells, pushes: PushService, mail: MailServer, path: Path) -
 
 def main() -> None:
     with TemporaryDirectory() as folder, ExitStack() as stack:
-        pushes, mail = stack.enter_context(push_service()), stack.enter_context(mail_server())
-        settings = {
-            "CARILLON_PUSH_KEY": make_key(),
-            "CARILLON_PUSH_SERVICES": pushes.origin,
-            "MAIL_PORT": str(mail.port),
-        }
-        site = Bells(Path(folder), stack, **settings)
-        asyncio.run(draw(site, pushes, mail, ROOT / "docs" / "phone.png"))
+        shop = PushingShop.open(Path(folder), stack)
+        asyncio.run(draw(shop, ROOT / "docs" / "phone.png"))
 
 
 if __name__ == "__main__":

@@ -2,19 +2,16 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from notifications.inbox.push.keys import make_key
-from tests.browser.bells import Bells, badge, bell, device, open_tab
-from tests.browser.pushes import Browsed, shown, subscribe_at
+from tests.browser.bells import badge, bell, device, open_tab
+from tests.browser.pushes import Browsed, PushingShop, shown, subscribe_at
 from tests.browser.test_carillon_js import until
-from tests.harness.mail_server import MailServer, mail_server
-from tests.harness.push_service import PushedDevice, PushService, push_service
+from tests.harness.push_service import PushedDevice
 
 pytestmark = pytest.mark.browser
 ON, OFF = "Notify me on this device", "Stop notifying this device"
@@ -25,30 +22,10 @@ SUBSCRIBED = """navigator.serviceWorker.getRegistration("/inbox/")
 _numbers = count(1)
 
 
-@dataclass
-class Shop:
-    """A site that sends push messages and e-mails, and where it sends them."""
-
-    site: Bells
-    pushes: PushService
-    mail: MailServer
-
-    async def deliver(self, after: float = 0) -> dict[str, int]:
-        done: dict[str, int] = (await self.site.ask("deliver", after=after)).json()
-        return {name: number for name, number in done.items() if number}
-
-
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PushingShop]:
     with ExitStack() as stack:
-        pushes, mail = stack.enter_context(push_service()), stack.enter_context(mail_server())
-        settings = {
-            "CARILLON_PUSH_KEY": make_key(),
-            "CARILLON_PUSH_SERVICES": pushes.origin,
-            "MAIL_PORT": str(mail.port),
-        }
-        site = Bells(tmp_path_factory.mktemp("pushes"), stack, **settings)
-        yield Shop(site, pushes, mail)
+        yield PushingShop.open(tmp_path_factory.mktemp("pushes"), stack)
 
 
 @pytest.fixture
@@ -58,7 +35,7 @@ def name() -> str:
 
 @asynccontextmanager
 async def subscriber(
-    browser: Browser, shop: Shop, name: str, **options: Any
+    browser: Browser, shop: PushingShop, name: str, **options: Any
 ) -> AsyncIterator[tuple[BrowserContext, PushedDevice]]:
     """The browser of this person, whose pages subscribe at the push service of the test."""
     allowed = ["notifications"]
@@ -70,7 +47,7 @@ async def subscriber(
 
 @asynccontextmanager
 async def phone(
-    browser: Browser, shop: Shop, name: str
+    browser: Browser, shop: PushingShop, name: str
 ) -> AsyncIterator[tuple[BrowserContext, PushedDevice]]:
     # What other tests have left is sent by now, and counts in none of this one.
     await shop.deliver(after=1_000 * AFTER_AN_HOUR)
@@ -96,7 +73,7 @@ async def expect_shown(tab: Page, *texts: str) -> None:
 
 
 async def test_it_is_switched_on_in_the_bell_and_off_again(
-    browser: Browser, shop: Shop, name: str
+    browser: Browser, shop: PushingShop, name: str
 ) -> None:
     async with phone(browser, shop, name) as (context, pushed):
         tab = await open_tab(context, shop.site)
@@ -123,7 +100,7 @@ async def test_it_is_switched_on_in_the_bell_and_off_again(
 
 
 async def test_what_is_seen_on_this_page_is_closed_and_what_is_news_stays(
-    browser: Browser, shop: Shop, name: str
+    browser: Browser, shop: PushingShop, name: str
 ) -> None:
     async with phone(browser, shop, name) as (context, pushed):
         tab = await open_tab(context, shop.site)
@@ -141,7 +118,7 @@ async def test_what_is_seen_on_this_page_is_closed_and_what_is_news_stays(
 
 
 async def test_another_person_at_the_same_browser_gets_none_of_them(
-    browser: Browser, shop: Shop, name: str
+    browser: Browser, shop: PushingShop, name: str
 ) -> None:
     async with phone(browser, shop, name) as (context, pushed):
         await switch_on(await open_tab(context, shop.site))
@@ -156,7 +133,7 @@ async def test_another_person_at_the_same_browser_gets_none_of_them(
 
 
 async def test_who_logs_in_again_in_the_same_tab_gets_them_again(
-    browser: Browser, shop: Shop, name: str
+    browser: Browser, shop: PushingShop, name: str
 ) -> None:
     async with phone(browser, shop, name) as (context, pushed):
         tab = await open_tab(context, shop.site)
@@ -181,7 +158,7 @@ async def test_who_logs_in_again_in_the_same_tab_gets_them_again(
 
 
 async def test_the_button_shows_that_the_browser_forbids_it(
-    browser: Browser, shop: Shop, name: str
+    browser: Browser, shop: PushingShop, name: str
 ) -> None:
     async with device(browser, shop.site, name) as context:
         await context.add_init_script("Notification.requestPermission = async () => 'denied'")
@@ -192,7 +169,7 @@ async def test_the_button_shows_that_the_browser_forbids_it(
 
 
 async def test_the_person_with_the_phone_in_the_pocket(
-    browser: Browser, shop: Shop, name: str
+    browser: Browser, shop: PushingShop, name: str
 ) -> None:
     """Notified, unseen, mailed, read on the phone: then it is gone everywhere."""
     async with phone(browser, shop, name) as (context, on_phone):

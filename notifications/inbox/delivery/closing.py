@@ -28,14 +28,14 @@ def to_close(recipient_id: Any, using: str) -> "list[tuple[Delivery, Notificatio
     closing = table.closing(recipient_id, using, count=MAX_CLOSED)
     about = [row.notification_id for row in closing if row.notification_id is not None]
     found = rows(using).select_related("recipient").in_bulk(about)
+    # What was deleted has no deliveries any more, either.
+    table.delete_of([id for id in about if id not in found], using)
     over, unseen = [], []
     for row in closing:
         notification = None if row.notification_id is None else found.get(row.notification_id)
-        if notification is None:  # it was deleted, and its deliveries are going to be
-            table.delete_of([id for id in about if id not in found], using)
-        elif notification.state in UNSEEN:
+        if notification is not None and notification.state in UNSEEN:
             unseen.append(row)
-        else:
+        elif notification is not None:
             over.append((row, notification))
     # What is unseen again has another message, which takes the place of the one that is shown.
     table.end_closing(unseen, using, DeliveryState.SENT)
