@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -147,14 +147,16 @@ class LoopPool(Pool[AsyncConnection]):
         released = asyncio.get_running_loop().create_future()
         self._waiting.append(released)
         try:
-            async with asyncio.timeout(seconds):
-                await released
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await released
         except BaseException:
-            if released in self._waiting:
-                self._waiting.remove(released)
-            elif not released.cancelled():
+            if released.done() and not released.cancelled():
                 self._wake()
             raise
+        finally:
+            if released in self._waiting:
+                self._waiting.remove(released)
 
     def _wake(self) -> None:
         while self._waiting:
@@ -189,8 +191,7 @@ class ThreadsPool(Pool[SyncConnection]):
         connection.disconnect()
 
     async def _wait(self, seconds: float) -> None:
-        if seconds <= 0 or not self._changed.wait(seconds):
-            raise TimeoutError
+        self._changed.wait(seconds)
 
     def _wake(self) -> None:
         self._changed.notify()

@@ -8,6 +8,7 @@ gets one that others are done with. Surplus connections are closed once they hav
 Written once for event loops and for threads, as `calls.py`.
 """
 
+import math
 import os
 import time
 from abc import ABC, abstractmethod
@@ -22,7 +23,7 @@ from notifications.log.outcomes import UNAVAILABLE_ERRORS
 IDLE_SECONDS = 10.0
 """How long a connection idles before it is closed; the last one that idles stays."""
 REFUSED_PAUSE_SECONDS = 0.5
-"""For how long no further connection is tried after one failed, if there are others to wait for."""
+"""How often one connection is tried after one failed, if there are others to wait for meanwhile."""
 
 NONE_FREE = "no connection is free: raise CARILLON_REDIS_CONNECTIONS"
 
@@ -68,7 +69,7 @@ class Pool[Connection: Pooled](ABC):
 
     @abstractmethod
     async def _wait(self, seconds: float) -> None:
-        """Wait for `_wake`. Raises `TimeoutError`. The lock is held, but not while this waits."""
+        """Wait for `_wake`, at most so long. The lock is held, but not while this waits."""
 
     @abstractmethod
     def _wake(self) -> None:
@@ -88,6 +89,7 @@ class Pool[Connection: Pooled](ABC):
         failure: Exception | None = None
         while True:
             connection = await self._reserve(deadline, failure)
+            is_new = not connection.is_connected
             try:
                 await self._connect(connection)
             except UNAVAILABLE_ERRORS as error:
@@ -98,6 +100,8 @@ class Pool[Connection: Pooled](ABC):
                 await self._discard(connection)
                 raise
             else:
+                if is_new:
+                    self._refused_until = 0.0
                 if lasting:
                     self._lasting.add(connection)
                 return connection
@@ -108,27 +112,34 @@ class Pool[Connection: Pooled](ABC):
         `failure`: why the one before it, if any, did not connect.
         """
         with self._lock:
-            while True:
-                if failure is not None and not self._others:
-                    raise failure
-                if (connection := self._take()) is not None:
-                    return connection
-                try:
-                    await self._wait(deadline - self._clock())
-                except TimeoutError:
-                    raise failure or ConnectionFailed(NONE_FREE) from None
+            if failure is not None and not self._others:
+                raise failure
+            while (connection := self._take()) is None:
+                now = self._clock()
+                if now >= deadline:
+                    raise failure or ConnectionFailed(NONE_FREE)
+                await self._wait(min(deadline, self._next_try) - now)
+            return connection
 
     @property
     def _others(self) -> bool:
         """Whether there are connections that idle, or will be released."""
         return len(self._open) > len(self._lasting)
 
+    @property
+    def _next_try(self) -> float:
+        """When there may be a new connection although none has been released."""
+        return math.inf if len(self._open) >= self._limit else self._refused_until
+
     def _take(self) -> Connection | None:
         """An idle connection, or a new one if there may be more."""
         if self._idle:
             return self._idle.pop()[0]
-        if len(self._open) >= self._limit or (self._others and self._clock() < self._refused_until):
+        now = self._clock()
+        if len(self._open) >= self._limit or (self._others and now < self._refused_until):
             return None
+        if self._refused_until:
+            self._refused_until = now + REFUSED_PAUSE_SECONDS  # the others wait for how this ends
         connection = self._make()
         self._open.add(connection)
         return connection

@@ -22,6 +22,8 @@ from tests.harness.failover import execute, wait_until
 from tests.harness.secured_redis import PASSWORD, PASSWORDS, LockedLog, alone, clustered, watched
 
 DEADLINE_SECONDS = 30.0
+TIMEOUT_SECONDS = 12.0
+"""A quarter of it is for a question to a Sentinel, which a busy machine and TLS make long."""
 RETENTION = Retention(events=1000, bytes=10**7, age=3600)
 FORMS = {"server": alone, "cluster": clustered, "sentinel": watched}
 
@@ -43,11 +45,11 @@ def behind(
 
 
 def log_at(url: str) -> RedisLog:
-    return RedisLog(url, prefix="carillon", retention=RETENTION, timeout=3)
+    return RedisLog(url, prefix="carillon", retention=RETENTION, timeout=TIMEOUT_SECONDS)
 
 
 def appender_at(url: str) -> RedisSyncLog:
-    return RedisSyncLog(url, prefix="carillon", retention=RETENTION, timeout=3)
+    return RedisSyncLog(url, prefix="carillon", retention=RETENTION, timeout=TIMEOUT_SECONDS)
 
 
 def drafts(data: str) -> list[Draft]:

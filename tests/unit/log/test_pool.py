@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 from redis import Redis, RedisError
+from redis.exceptions import ConnectionError as ConnectionFailed
 
 from notifications.errors import Unavailable
 from notifications.events import Event
 from notifications.log import pool
+from notifications.log.connections import LoopPool
 from notifications.log.entries import Batch, Draft, Retention
+from notifications.log.pool import REFUSED_PAUSE_SECONDS
 from notifications.log.redis import RedisLog
 from notifications.log.redis_sync import RedisSyncLog
 from tests.harness.servers import RedisServer, redis_server
@@ -196,3 +199,77 @@ async def test_a_call_waits_for_a_connection_where_all_are_in_use(url: str, admi
         assert len(ours(admin)) == 2
         tail.cancel()
         await asyncio.wait([tail])
+
+
+class FakeConnection:
+    """One of a server that accepts, refuses, or lets `hold` decide when it answers."""
+
+    def __init__(self, server: "FakeServer") -> None:
+        self._server = server
+        self.is_connected = False
+
+    async def connect(self) -> None:
+        if not self.is_connected:
+            await self._server.answer()
+            self.is_connected = True
+
+    async def can_read(self) -> bool:
+        return False
+
+    async def disconnect(self) -> None:
+        self.is_connected = False
+
+
+class FakeServer:
+    def __init__(self) -> None:
+        self.accepts = True
+        self.hold: asyncio.Event | None = None
+        self.attempts = 0
+
+    async def answer(self) -> None:
+        self.attempts += 1
+        if self.hold:
+            await self.hold.wait()
+        if not self.accepts:
+            raise ConnectionFailed("refused")
+
+    def pool(self) -> LoopPool:
+        def make() -> Any:
+            return FakeConnection(self)
+
+        return LoopPool(make, limit=MAX_CLIENTS)
+
+
+async def test_who_waits_for_a_connection_that_its_caller_keeps_makes_one() -> None:
+    """The first connection after a failover may be that of the tail, which nobody gets back."""
+    server = FakeServer()
+    pool = server.pool()
+    server.hold = asyncio.Event()
+    tail = asyncio.create_task(pool.acquire(DEADLINE_SECONDS, lasting=True))
+    await asyncio.sleep(0)
+    tail_answer, server.hold = server.hold, None
+    server.accepts = False
+    call = asyncio.create_task(pool.acquire(DEADLINE_SECONDS))
+    await until(lambda: server.attempts == 2)
+    await asyncio.sleep(0)
+    server.accepts = True
+    tail_answer.set()
+    await tail
+    async with asyncio.timeout(DEADLINE_SECONDS / 4):
+        assert (await call).is_connected
+
+
+async def test_a_server_that_accepts_again_is_found_though_nobody_is_done() -> None:
+    server = FakeServer()
+    pool = server.pool()
+    await pool.acquire(DEADLINE_SECONDS)
+    server.accepts = False
+    calls = [asyncio.create_task(pool.acquire(DEADLINE_SECONDS)) for _ in range(MAX_CLIENTS - 1)]
+    await until(lambda: server.attempts == 2)
+    began = time.monotonic()
+    await until(lambda: server.attempts == 4)
+    # They do not all try, but one of them after each pause.
+    assert time.monotonic() - began > REFUSED_PAUSE_SECONDS
+    server.accepts = True
+    async with asyncio.timeout(DEADLINE_SECONDS / 4):
+        await asyncio.gather(*calls)
