@@ -5,7 +5,8 @@ how many of them are unseen. So two transactions at once need not know of each o
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -16,6 +17,7 @@ from django.utils import translation
 from notifications.events import compact_json
 from notifications.inbox.delivery.table import close_pushes
 from notifications.inbox.events import Written
+from notifications.inbox.keys import IsAmong
 from notifications.inbox.kinds import find_kind
 from notifications.inbox.languages import languages_of
 from notifications.inbox.lists import content_entry, counts_of, short_entry
@@ -37,25 +39,26 @@ def complete(using: str, data: Sequence[Mapping[str, Any]]) -> list[Any]:
     transaction would delay everybody's events.
     """
     events = [Written.parse(each) for each in data]
-    alike = {id: event.alike for event in events for id in event.new}
-    numbered = give_numbers(list(alike), using)
-    found = _load(alike, numbered, _ids_changed(events), using)
-    postponed = {id for id in alike if (row := found.get(id)) and row.pk == id and row.pending}
-    close_pushes([id for id in _ids_changed(events) if not _is_unseen(found.get(id))], using)
-    recipients = {text: _primary_key(text) for text in {event.recipient for event in events}}
+    numbered = give_numbers(list(dict.fromkeys(id for event in events for id in event.new)), using)
+    found = _load(events, numbered, using)
+    close_pushes([id for id in _ids_changed(events) if not _is_unseen(found.rows.get(id))], using)
+    to_python = get_user_model()._meta.pk.to_python  # noqa: SLF001 - documented
+    recipients = {text: to_python(text) for text in {event.recipient for event in events}}
     counts = counts_of(recipients.values(), using)
-    entries = _whole_entries(alike, found, numbered, using)
+    pairs = [pair for event in events for pair in found.new(event)]
+    entries = iter(_whole_entries(pairs, using))
+    all_new = [
+        [entry or _gone(id) for id, entry in zip(event.new, entries, strict=False)]
+        for event in events
+    ]
     return [
         POSTPONED
-        if not postponed.isdisjoint(event.new)
+        if found.is_pending(event)
         else {
-            "notifications": [
-                *(entries.get(id) or _gone(id) for id in event.new),
-                *(_short(found, id) for id in event.changed),
-            ],
+            "notifications": [*new, *(_short(found.rows.get(id), id) for id in event.changed)],
             "counts": counts[recipients[event.recipient]],
         }
-        for event in events
+        for event, new in zip(events, all_new, strict=True)
     ]
 
 
@@ -67,12 +70,7 @@ def _is_unseen(row: "Notification | None") -> bool:
     return row is not None and row.state == State.UNSEEN
 
 
-def _primary_key(text: str) -> Any:
-    return get_user_model()._meta.pk.to_python(text)  # noqa: SLF001 - documented
-
-
-def _short(found: "Mapping[UUID, Notification]", id: UUID) -> dict[str, Any]:
-    row = found.get(id)
+def _short(row: "Notification | None", id: UUID) -> dict[str, Any]:
     return _gone(id) if row is None else short_entry(row)
 
 
@@ -83,57 +81,82 @@ def _gone(id: UUID) -> dict[str, Any]:
 # Rows
 
 
-def _load(
-    alike: Mapping[UUID, str],
-    numbered: Mapping[UUID, Numbered],
-    changed: Collection[UUID],
-    using: str,
-) -> "dict[UUID, Notification]":
-    """The rows by their ids. Of those that are alike, one is loaded and stands for all."""
-    models = dict[str, UUID]()
-    stood_for = {id: models.setdefault(alike[id], id) for id in numbered if alike[id]}
-    loaded = _read({*models.values(), *changed, *(alike.keys() - stood_for.keys())}, using)
-    unlike = {id for id in models.values() if not _can_stand_for_others(loaded.get(id))}
-    if unlike:
-        each = {id for id, model in stood_for.items() if model in unlike}
+type Pair = "tuple[Notification | Numbered, Notification]"
+"""What has become of a notification, and the row that has its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows by their ids, those that stand for all that are alike, and what has got a number."""
+
+    rows: "Mapping[UUID, Notification]"
+    models: "Mapping[str, Notification]"
+    numbered: Mapping[UUID, Numbered]
+
+    def new(self, event: Written) -> Iterator[Pair | None]:
+        """For each notification that is new: None if it is gone."""
+        model = self.models.get(event.alike)
+        for id in event.new:
+            if row := self.rows.get(id):
+                yield row, row
+            elif model and (head := self.numbered.get(id)):
+                yield head, model
+            else:
+                yield None
+
+    def is_pending(self, event: Written) -> bool:
+        """Whether a notification has no number yet, because somebody has locked its row."""
+        return any((row := self.rows.get(id)) and row.pending for id in event.new)
+
+
+def _load(events: Sequence[Written], numbered: Mapping[UUID, Numbered], using: str) -> Found:
+    """Of the rows that are alike, one is loaded."""
+    first, others = dict[str, UUID](), _ids_changed(events)
+    for event in events:
+        for id in event.new:
+            if event.alike and id in numbered:
+                first.setdefault(event.alike, id)
+            else:
+                others.add(id)
+    loaded = _read({*first.values(), *others}, using)
+    models = {
+        alike: row
+        for alike, id in first.items()
+        if (row := loaded.get(id)) and _can_stand_for_others(row)
+    }
+    if unlike := first.keys() - models.keys():
+        each = {id for event in events if event.alike in unlike for id in event.new}
         loaded |= _read(each - loaded.keys(), using)
-    for id, model in stood_for.items():
-        if id not in loaded and model not in unlike:
-            loaded[id] = loaded[model]
-    return loaded
+    return Found(loaded, models, numbered)
 
 
-def _can_stand_for_others(row: "Notification | None") -> bool:
-    """Not if it was deleted meanwhile, or if a function of its kind looks at each."""
-    kind = find_kind(row.kind) if row is not None else None
-    return row is not None and (kind is None or kind.make_context is None)
+def _can_stand_for_others(row: "Notification") -> bool:
+    """Not if a function of its kind looks at each."""
+    kind = find_kind(row.kind)
+    return kind is None or kind.make_context is None
 
 
 def _read(ids: Iterable[UUID], using: str) -> "dict[UUID, Notification]":
     return {
-        row.pk: row for some in batched(ids, BATCH_ROWS) for row in rows(using).filter(pk__in=some)
+        row.pk: row
+        for some in batched(ids, BATCH_ROWS)
+        for row in rows(using).filter(IsAmong("pk", some))
     }
 
 
 # Content
 
 
-def _whole_entries(
-    new: Iterable[UUID],
-    found: "Mapping[UUID, Notification]",
-    numbered: Mapping[UUID, Numbered],
-    using: str,
-) -> dict[UUID, dict[str, Any]]:
+def _whole_entries(new: Sequence[Pair | None], using: str) -> list[dict[str, Any] | None]:
     """Each with its text, in the language of its recipient."""
-    shown = {id: row for id in new if (row := found.get(id))}
-    heads = [row if row.pk == id else numbered[id] for id, row in shown.items()]
-    languages = languages_of([head.recipient_id for head in heads], using)
-    load_objects(list({row.pk: row for row in shown.values()}.values()))
+    pairs = [pair for pair in new if pair]
+    languages = iter(languages_of([head.recipient_id for head, _ in pairs], using))
+    load_objects(list({id(row): row for _, row in pairs}.values()))
     contents = _Contents()
-    return {
-        id: {**short_entry(head), **contents.of(row, language)}
-        for (id, row), head, language in zip(shown.items(), heads, languages, strict=True)
-    }
+    return [
+        {**short_entry(pair[0]), **contents.of(pair[1], next(languages))} if pair else None
+        for pair in new
+    ]
 
 
 class _Contents:
@@ -141,10 +164,10 @@ class _Contents:
 
     def __init__(self) -> None:
         self._renderers: dict[str, Renderer] = {}
-        self._known: dict[tuple[UUID, str], dict[str, Any]] = {}
+        self._known: dict[tuple[int, str], dict[str, Any]] = {}
 
     def of(self, row: "Notification", language: str) -> dict[str, Any]:
-        key = (row.pk, language)
+        key = (id(row), language)  # hashing the primary key of each would take longer
         if key not in self._known:
             renderer = self._renderers.setdefault(language, Renderer())
             with translation.override(language):

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db.models import Count, Model
 from django.utils.translation import get_language
 
+from notifications.inbox.keys import IsAmong
 from notifications.inbox.objects import load_objects
 from notifications.inbox.rendering import Content, Renderer
 from notifications.inbox.states import LISTED, UNREAD, Priority, State
@@ -79,7 +80,7 @@ def counts_of(
     """The counts of each of these users, by one query."""
     counted = (
         rows(using)
-        .filter(recipient_id__in=recipient_ids, state__in=UNREAD, number__isnull=False)
+        .filter(IsAmong("recipient", recipient_ids), state__in=UNREAD, number__isnull=False)
         .order_by()
         .values_list("recipient_id", "category", "state")
         .annotate(count=Count("pk"))

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db.models import BooleanField, ExpressionWrapper, Q
 
+from notifications.inbox.keys import IsAmong
 from notifications.inbox.table import BATCH_ROWS, rows, unlocked
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def lock(
     Without `wait`, rows that somebody has locked are left out, if the database can do that.
     """
     still = ExpressionWrapper(meant, output_field=BooleanField())
-    found = rows(using).filter(pk__in=ids).order_by("pk")
+    found = rows(using).filter(IsAmong("pk", ids)).order_by("pk")
     locked = found.select_for_update() if wait else unlocked(found, using)
     values = locked.annotate(still_meant=still).values_list(*columns, "still_meant")
     return [tuple(each) for *each, still_meant in values if still_meant]

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from notifications.inbox.keys import IsAmong
 from notifications.inbox.table import last_numbers, rows, unlocked
 
 ONLY_ROW = 1
@@ -36,14 +37,14 @@ def give_numbers(ids: Sequence[UUID], using: str) -> dict[UUID, Numbered]:
         return {}
     columns = ("pk", "recipient_id", "version", "state")
     with transaction.atomic(using=using):
-        pending = unlocked(rows(using).filter(pending=True, pk__in=ids), using)
+        pending = unlocked(rows(using).filter(IsAmong("pk", ids), pending=True), using)
         found = pending.order_by("pk").values_list(*columns)
         numbered = {values[0]: Numbered(*values) for values in found}
         rounds = _rounds(row for id in ids if (row := numbered.get(id)))
         first = _reserve(len(rounds), using) if rounds else 0
         for number, some in enumerate(rounds, start=first):
             round_ids = [row.pk for row in some]
-            rows(using).filter(pk__in=round_ids).update(number=number, pending=False)
+            rows(using).filter(IsAmong("pk", round_ids)).update(number=number, pending=False)
             for row in some:
                 row.number = number
     return numbered

@@ -51,16 +51,18 @@ class BatchSize:
     def cut(self, events_of_rows: Iterable[Sequence[WaitingEvent]]) -> list[WaitingEvent]:
         """The events of as many whole rows as fit, or the first events of the first row.
 
-        It asks for no more rows than it needs.
+        It asks for no more rows than it needs, since reading the events of one takes time.
         """
         fitting: list[WaitingEvent] = []
-        for number, events in enumerate(events_of_rows):
-            if fitting and len(fitting) + len(events) > self.events:
-                self.rows, self._is_full = 2 * number, True
-                return fitting
-            fitting += events
-        self.rows, self._is_full = self.events, len(fitting) >= self.events
-        return fitting[: self.events]
+        for number, events in enumerate(events_of_rows, start=1):
+            fits = not fitting or len(fitting) + len(events) <= self.events
+            if fits:
+                fitting += events
+            if not fits or len(fitting) >= self.events:
+                self.rows, self._is_full = min(self.events, 2 * number), True
+                return fitting[: self.events]
+        self.rows, self._is_full = self.events, False
+        return fitting
 
     def published(self, drafts: Sequence[Draft]) -> None:
         size = sum(len(draft.event.encoded) for draft in drafts)

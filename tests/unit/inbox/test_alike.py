@@ -85,7 +85,7 @@ def test_one_that_is_deleted_meanwhile_takes_no_other_along(
 
     def give_and_delete(ids: Sequence[UUID], using: str) -> dict[UUID, Numbered]:
         numbered = give_numbers(ids, using)
-        Notification.objects.filter(pk=next(iter(numbered))).delete()
+        Notification.objects.filter(pk=ids[0]).delete()
         return numbered
 
     monkeypatch.setattr(completion, "give_numbers", give_and_delete)
