@@ -102,7 +102,7 @@ def _application() -> Any:
 
 
 def tune_garbage_collector() -> None:
-    """Collect cyclic garbage rarely: many streams are a million objects, and in no cycles.
+    """Collect cyclic garbage rarely: streams and events are many objects, and in no cycles.
 
     The objects that exist by now, all of Django among them, are never scanned again.
     """

@@ -99,6 +99,7 @@ def _relay(command: BaseCommand, databases: Sequence[str]) -> None:
             f"Relaying from {', '.join(databases)} into {launch.log_description()}"
         )
         command.stdout.flush()
+        launch.tune_garbage_collector()
         relays.start()
         for delivery in deliveries:
             delivery.start()

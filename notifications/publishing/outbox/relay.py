@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 
 from django.db import Error as DatabaseError
@@ -14,6 +14,7 @@ from notifications.errors import Conflict, Unavailable
 from notifications.log.entries import ControlAction, ControlEntry, Draft
 from notifications.log.factory import open_relay_log
 from notifications.publishing.outbox import completion, table
+from notifications.publishing.outbox.batch_size import BatchSize
 from notifications.publishing.outbox.lease import Lease
 from notifications.publishing.outbox.rows import Row, WaitingEvent
 from notifications.telemetry.counters import process_counters
@@ -30,49 +31,6 @@ it may still publish that row."""
 MAX_EVENT_FAILURES = 5
 PROBE = ControlEntry(ControlAction.RECHECK, (), "")
 """A control entry that concerns no stream: it only shows whether the log takes entries at all."""
-
-FIRST_BATCH_EVENTS, MAX_BATCH_EVENTS = 100, 500
-MAX_BATCH_BYTES = 2 * 1024 * 1024
-
-
-class BatchSize:
-    """How many events the relay publishes at once.
-
-    It grows up to a limit in bytes while batches succeed, so that a backlog shrinks fast. It
-    shrinks when the log takes no batch: the batch may be too large for the log, or one event of it.
-    """
-
-    def __init__(self) -> None:
-        self.events = FIRST_BATCH_EVENTS
-        self.rows = FIRST_BATCH_EVENTS
-        """How many rows are read: fewer, once it is known that they have many events."""
-        self._is_full = False
-
-    def cut(self, events_of_rows: Iterable[Sequence[WaitingEvent]]) -> list[WaitingEvent]:
-        """The events of as many whole rows as fit, or the first events of the first row.
-
-        It asks for no more rows than it needs, since reading the events of one takes time.
-        """
-        fitting: list[WaitingEvent] = []
-        for number, events in enumerate(events_of_rows, start=1):
-            fits = not fitting or len(fitting) + len(events) <= self.events
-            if fits:
-                fitting += events
-            if not fits or len(fitting) >= self.events:
-                self.rows, self._is_full = min(self.events, 2 * number), True
-                return fitting[: self.events]
-        self.rows, self._is_full = self.events, False
-        return fitting
-
-    def published(self, drafts: Sequence[Draft]) -> None:
-        size = sum(len(draft.event.encoded) for draft in drafts)
-        if size > MAX_BATCH_BYTES:
-            self.events = max(1, self.events * MAX_BATCH_BYTES // size)
-        elif self._is_full and size * 2 <= MAX_BATCH_BYTES:
-            self.events = min(MAX_BATCH_EVENTS, self.events * 2)
-
-    def failed(self, count: int) -> None:
-        self.events = max(1, count // 2)
 
 
 class Relay:
@@ -182,21 +140,26 @@ class Relay:
         )
         return self.is_active
 
-    def publish(self, batch: list[Row]) -> int:
-        """Publish the events of rows, as many as go together, and remove them from the rows.
+    def publish(self, rows: list[Row]) -> int:
+        """Publish the events of rows, a few batches at most, and remove each from the rows.
 
-        Returns how many. Raises `Unavailable`, and what the database raises.
+        Returns how many events. Raises `Unavailable`, and what the database raises.
         """
-        waiting = self.batch_size.cut(self._waiting(batch))
-        events, drafts = self._drafts(waiting)
-        if not events or not self._append(events, drafts):
-            return 0
+        events, drafts = self._drafts(self.batch_size.cut(self._waiting(rows)))
+        size = self.batch_size.events
+        for first in range(0, len(events), size):
+            batch = slice(first, first + size)
+            if not self._append(events[batch], drafts[batch]):
+                return first
+            self._remove(events[batch])
+            self.batch_size.published(drafts[batch])
+        return len(events)
+
+    def _remove(self, events: list[WaitingEvent]) -> None:
         removed = table.remove(events, using=self.using)
         with suppress(Unavailable):  # then the log remembers the keys for longer
             keys = [event.idempotency_key for event in removed]
             self._log.release(keys, seconds=RELEASED_KEY_SECONDS)
-        self.batch_size.published(drafts)
-        return len(events)
 
     def _waiting(self, batch: list[Row]) -> Iterator[list[WaitingEvent]]:
         for row in batch:

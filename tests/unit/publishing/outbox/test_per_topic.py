@@ -80,20 +80,20 @@ def test_a_relay_that_ends_before_it_shortens_a_row_repeats_nothing(
 def test_a_relay_that_reads_a_row_before_another_shortens_it_brings_nothing_back(
     database: Database, published: Published, redis: RedisServer
 ) -> None:
-    write_numbers(database, 350)
+    write_numbers(database, 900)
     slow, fast = Relay(database.alias, get_settings()), Relay(database.alias, get_settings())
     batch = table.oldest(database.alias, 10)
     fast.publish(table.oldest(database.alias, 10))
     slow.batch_size.events = 200
-    slow.publish(batch)  # the same hundred as the other did first, and one more
+    slow.publish(batch)  # the same four hundred as the other did first, and as many more
     [row] = table.oldest(database.alias, 10)
     waiting = [event.number for event in row.events()]
-    assert waiting == list(range(100, 350))
+    assert waiting == list(range(400, 900))
     with redis.client() as client:  # so they must stay known
         age = client.ttl(f"{{carillon}}:once:{row.events()[0].idempotency_key}")
     assert age > RELEASED_KEY_SECONDS
-    assert publish(database) == 250
-    assert published.data() == numbers(350)
+    assert publish(database) == 500
+    assert published.data() == numbers(900)
 
 
 def test_postponed_events_stay_in_the_row_and_keep_their_keys(
