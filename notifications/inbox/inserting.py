@@ -1,12 +1,11 @@
-"""Inserting notifications that are alike, at a fraction of what `bulk_create` costs.
+"""Inserting rows that are alike, at a fraction of what `bulk_create` costs.
 
 What is null stays out of the statement, and no model is made for a row.
 """
 
 from collections.abc import Collection, Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -15,23 +14,19 @@ from django.db.models.sql import InsertQuery
 
 from notifications.inbox.keys import array_of
 
-if TYPE_CHECKING:
-    from notifications.inbox.models import Notification
 
-
-def insert_alike(ids: Mapping[Any, UUID], alike: "Notification", using: str) -> None:
-    """Insert a notification for each recipient, with its id, and else as this one."""
+def insert_alike(alike: Model, varying: Mapping[str, Collection[Any]], *, using: str) -> None:
+    """Insert as many rows as each of these columns has values, which are else as this one."""
     meta = type(alike)._meta  # noqa: SLF001 - documented
-    varying: Varying = {meta.get_field("id"): ids.values(), meta.get_field("recipient"): ids.keys()}
-    all_values = {column: getattr(alike, column.attname) for column in meta.concrete_fields}
+    values = {meta.get_field(name): each for name, each in varying.items()}
     same = {
         column: value
-        for column, value in all_values.items()
-        if value is not None and column not in varying
+        for column in meta.concrete_fields
+        if column not in values and (value := getattr(alike, column.attname)) is not None
     }
     connection = connections[using]
     insert = _insert_arrays if connection.vendor == "postgresql" else _insert_rows
-    insert(varying, same, type(alike), connection)
+    insert(values, same, type(alike), connection)
 
 
 type Varying = Mapping[Any, Collection[Any]]

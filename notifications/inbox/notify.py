@@ -209,7 +209,9 @@ def _members(group_keys: Any, using: str) -> Iterator[Any]:
 
 def _add(recipient_ids: Iterable[Any], fields: Mapping[str, Any], using: str) -> dict[Any, UUID]:
     ids = {recipient: uuid4() for recipient in recipient_ids}
-    insert_alike(ids, notifications()(**fields), using)
+    insert_alike(
+        notifications()(**fields), {"id": ids.values(), "recipient": ids.keys()}, using=using
+    )
     return ids
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.apps import apps
 from django.db import connections, transaction
@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from notifications.inbox.channels import Channel
 from notifications.inbox.delivery.states import LEASED, DeliveryState, Outcome, Reason
+from notifications.inbox.inserting import insert_alike
 from notifications.inbox.kinds import Kind, delays, is_asked_for
 from notifications.inbox.preferences.times import aware, stored
 from notifications.inbox.table import APP_LABEL, BATCH_ROWS
@@ -54,21 +55,19 @@ def write_deliveries(
     asked_for = delays(kind)
     if not asked_for:
         return
-    reached = {channel: reachable(channel, written, using) for channel in asked_for}
-    rows = [
-        deliveries()(
-            recipient_id=recipient,
-            notification_id=id,
-            channel=channel,
-            about=created_at,
-            created_at=created_at,
-            due_at=created_at + delay,
-        )
-        for channel, delay in asked_for.items()
-        for recipient, id in written.items()
-        if recipient in reached[channel]
-    ]
-    delivery_rows(using).bulk_create(rows, batch_size=BATCH_ROWS)
+    for channel, delay in asked_for.items():
+        reached = reachable(channel, written, using)
+        addressed = {recipient: id for recipient, id in written.items() if recipient in reached}
+        if addressed:
+            alike = deliveries()(
+                channel=channel, about=created_at, created_at=created_at, due_at=created_at + delay
+            )
+            varying = {
+                "id": [uuid4() for _ in addressed],
+                "recipient": addressed.keys(),
+                "notification": addressed.values(),
+            }
+            insert_alike(alike, varying, using=using)
 
 
 # Leases, whose times are those of the database's clock
