@@ -164,9 +164,9 @@ class RedisCalls[Connection: Addressed](ABC):
     def _known_head(self) -> Cursor | None:
         """A cursor that the log has reached."""
         reached, mark = self._reached, self._options.marks.mark(self._identity)
-        if reached is None or mark is None:
-            return reached or mark
-        return reached if reached.position > mark.position else mark
+        if mark is None or (reached is not None and reached.position > mark.cursor.position):
+            return reached
+        return mark.cursor
 
     async def append_control(self, control: ControlEntry) -> Cursor:
         options = self._options

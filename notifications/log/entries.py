@@ -83,7 +83,8 @@ class ControlEntry:
     Subjects are names such as `user:5`, `key:3` or `topic:news`. `reason` is the close reason that
     the ended streams give to their clients. With `topics`, the entry concerns only streams that
     subscribe to at least one of them. It concerns only streams of its `namespace`; but everyone
-    without a namespace is everyone. By its `id` the log knows an entry that was sent again.
+    without a namespace is everyone. By its `id` the log knows an entry that was sent again. `event`
+    is the position of the last event before it, if the log says so.
     """
 
     action: ControlAction
@@ -93,6 +94,7 @@ class ControlEntry:
     topics: tuple[str, ...] = ()
     namespace: str = ""
     id: str = field(default_factory=lambda: token_hex(8), compare=False)
+    event: Position = field(default=START, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,13 @@ class Batch:
     entries: Sequence[Entry]
     controls: Sequence[ControlEntry] = ()
     others: Sequence[tuple[Position, Position]] = ()  # ranges of what is no event
+
+    @property
+    def last_event(self) -> Position:
+        """The position of the last event up to `last`; `START`, if the batch does not say so."""
+        if self.entries:
+            return self.entries[-1].position
+        return self.controls[-1].event if self.controls else START
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,14 @@ class CanaryArguments(NamedTuple):
 
 
 class StateArguments(NamedTuple):
-    """The epoch and the position of the acknowledged cursor.
+    """The epoch and the position of the known entry, and the position of the last known event.
 
-    Both are empty texts if nothing was acknowledged.
+    All are empty texts if nothing is known.
     """
 
     epoch: str
     position: str
+    event: str
 
 
 class EndArguments(NamedTuple):

@@ -5,10 +5,22 @@ local function ask_and_begin()
   begin_first_epoch()
 end
 
--- Whether an acknowledged entry is gone although it was not trimmed.
-local function is_lost(position)
+-- Whether the log may have deleted a control entry at this position, where it has no entry: the entry
+-- after it does not name an earlier one as its predecessor.
+local function may_be_deleted(position)
+  local following = redis.call('XRANGE', stream, '(' .. position, '+', 'COUNT', 1)[1]
+  if not following then return false end
+  local prev = field(following, FIELD_PREV)
+  return not (prev and is_after(position, prev))
+end
+
+-- Whether a known entry is gone although it was not removed. `event` is the last event that is known up
+-- to there. If it is earlier, the known entry is a control entry, which may be deleted because there
+-- are too many; then the event shows whether this is still the log in which it was.
+local function is_lost(position, event)
   if is_after(position, last) then return true end
   if #redis.call('XRANGE', stream, position, position) > 0 then return false end
+  if is_after(position, event) and may_be_deleted(position) then return is_lost(event, event) end
   local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   if not oldest then return false end
   local prev = field(oldest, FIELD_PREV)
@@ -38,11 +50,11 @@ local function refuse_on_replica()
   if refusal and string.find(refusal, 'READONLY') then error(reply) end
 end
 
--- state: returns the epoch, the head and the clock. An epoch that has lost the given entry ends first.
+-- state: returns the epoch, the head and the clock. An epoch that has lost the given entries ends first.
 function operations.state()
   if not epoch or not may then ask_and_begin() end
   refuse_on_replica()
-  if ARGV[STATE_EPOCH] == epoch and is_lost(ARGV[STATE_POSITION]) then
+  if ARGV[STATE_EPOCH] == epoch and is_lost(ARGV[STATE_POSITION], ARGV[STATE_EVENT]) then
     ask()
     begin_epoch()
   end

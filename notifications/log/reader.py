@@ -69,7 +69,7 @@ class Reader:
                 continue
             others.append((last, last))
             if fields[KIND] == b"control":
-                controls.append(_control(last, pairs))
+                controls.append(_control(last, pairs, fields[EVENTS]))
         if before:
             yield Batch(prev, last, entries, controls, others)
 
@@ -98,9 +98,12 @@ def _only_controls_are_missing(events: bytes | None, last: Position, named: Posi
 
     That entry names its predecessor and, in `events`, the last event before it.
     """
-    if events is None or not last < named:
-        return False
-    return parse_position(events.split()[1]) <= last
+    return events is not None and last < named and _last_event(events) <= last
+
+
+def _last_event(events: bytes | None) -> Position:
+    """The last event before an entry, which names it in `events`."""
+    return START if events is None else parse_position(events.split()[1])
 
 
 def _in_order(pairs: Sequence[bytes]) -> list[Any]:
@@ -120,7 +123,7 @@ def _optional(pairs: Sequence[bytes], name: bytes) -> bytes:
     return pairs[2 * names.index(name) + 1] if name in names else b""
 
 
-def _control(position: Position, pairs: Sequence[bytes]) -> ControlEntry:
+def _control(position: Position, pairs: Sequence[bytes], events: bytes | None) -> ControlEntry:
     """An entry that this version cannot read is treated as an order to recheck everyone."""
     try:
         body = json.loads(pairs[pairs.index(b"body") + 1])
@@ -131,8 +134,9 @@ def _control(position: Position, pairs: Sequence[bytes]) -> ControlEntry:
             position,
             tuple(map(str, body.get("topics", ()))),
             str(body.get("namespace", "")),
+            event=_last_event(events),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError):
         return ControlEntry(ControlAction.RECHECK, (EVERYONE,), "", position)
 
 

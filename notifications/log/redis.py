@@ -105,7 +105,7 @@ class RedisLog(RedisCalls[AsyncConnection], Log):
                             if isinstance(batch, Gap):
                                 return
                             self._reached = cursor = Cursor(cursor.epoch, batch.last)
-                            self._options.marks.reach(self._identity, cursor)
+                            self._options.marks.reach(self._identity, cursor, batch.last_event)
                 finally:
                     await self._release(connection)
             except UNAVAILABLE_ERRORS as error:
@@ -167,7 +167,7 @@ class RedisLog(RedisCalls[AsyncConnection], Log):
         prev: Position | None = None,
         read: str | None = None,
     ) -> Gap | None:
-        """Check that the log still has the entry at `cursor`, and every acknowledged entry.
+        """Check that the log still has the entry at `cursor`, and every entry that is known.
 
         If the log lost any of them, this ends its epoch, since cursors of that epoch have lost
         their meaning. `prev` is the predecessor that the next entry names. `read` is the position

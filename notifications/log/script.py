@@ -13,6 +13,7 @@ from typing import Any
 
 from notifications.conf.namespace import log_subjects
 from notifications.errors import Unavailable
+from notifications.log.acks import Mark
 from notifications.log.cursors import Cursor, format_position, parse_position
 from notifications.log.entries import ControlEntry, Retention
 from notifications.log.layout import (
@@ -115,10 +116,12 @@ def as_eval(command: Command) -> list[Any]:
     return ["EVAL", _TEXTS[sha], *rest]
 
 
-def state(keys: Keys, acknowledged: Cursor | None = None) -> list[Any]:
-    """Ask for the state. A log that lost the acknowledged entry ends its epoch first."""
-    cursor = ("", "") if acknowledged is None else split_cursor(acknowledged)
-    return evalsha(keys, [], StateArguments(*cursor))
+def state(keys: Keys, known: Mark | None = None) -> list[Any]:
+    """Ask for the state. A log that lost the known entries ends its epoch first."""
+    if known is None:
+        return evalsha(keys, [], StateArguments("", "", ""))
+    arguments = StateArguments(*split_cursor(known.cursor), format_position(known.event))
+    return evalsha(keys, [], arguments)
 
 
 def canary(keys: Keys, token: str) -> list[Any]:

@@ -15,7 +15,8 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from notifications.events import Event
 from notifications.log import ended, script, sections
-from notifications.log.cursors import Cursor, make_position
+from notifications.log.acks import Mark
+from notifications.log.cursors import START, Cursor, make_position
 from notifications.log.ended import EndedStream
 from notifications.log.entries import ControlAction, ControlEntry, Draft, Retention
 from notifications.log.script import Command, Keys, Slack
@@ -211,7 +212,8 @@ class LogCommands:
                     ]
                 )
             case _:
-                return script.state(keys, random.choice([None, cursor]))
+                event = random.choice([position, START])
+                return script.state(keys, random.choice([None, Mark(cursor, event)]))
 
     def _section(self) -> sections.Section:
         random = self.random

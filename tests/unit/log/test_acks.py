@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, aclosing, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,16 @@ from redis import Redis
 from notifications.errors import Conflict, Unavailable
 from notifications.events import Event
 from notifications.log import script, sections
-from notifications.log.acks import HighWaterMarks
-from notifications.log.cursors import Cursor, format_position
-from notifications.log.entries import Draft, Receipt, Retention
+from notifications.log.acks import HighWaterMarks, Mark
+from notifications.log.cursors import Cursor, format_position, make_position, position_ms
+from notifications.log.entries import (
+    Batch,
+    ControlAction,
+    ControlEntry,
+    Draft,
+    Receipt,
+    Retention,
+)
 from notifications.log.redis import RedisLog
 from notifications.log.redis_sync import RedisSyncLog
 from tests.harness.relay import Relay, relay
@@ -319,3 +326,124 @@ def test_an_acknowledged_event_that_was_trimmed_is_not_lost(
         client.xtrim(KEYS.stream, maxlen=cut, approximate=False)
         [after] = append_after_reset(sync_log, network)
         assert after.cursor.epoch == before.cursor.epoch
+
+
+# Control entries: the log deletes the oldest of too many from among its events
+
+MAX_CONTROLS = 2
+CONTROLS = ("control",) * (2 * MAX_CONTROLS)
+
+
+def log_of(redis: RedisServer, marks: HighWaterMarks) -> RedisLog:
+    """A log with few control entries, in the process that has these marks."""
+    slack = script.Slack(controls=MAX_CONTROLS)
+    options: dict[str, Any] = {"prefix": PREFIX, "retention": RETENTION, "timeout": TIMEOUT}
+    return RedisLog(redis.url, **options, slack=slack, marks=marks)
+
+
+async def append_elsewhere(redis: RedisServer, *kinds: str) -> Cursor:
+    """Append events and control entries in a process that knows of no others; return the head."""
+    async with log_of(redis, HighWaterMarks()) as log:
+        for kind in kinds:
+            if kind == "control":
+                await log.append_control(ControlEntry(ControlAction.RECHECK, ("user:1",), ""))
+            else:
+                await log.append(drafts(kind))
+        return await log.state()
+
+
+async def read_until(
+    redis: RedisServer, marks: HighWaterMarks, after: Cursor, head: Cursor
+) -> None:
+    async with log_of(redis, marks) as log, aclosing(log.tail(after)) as tail:
+        while True:
+            batch = await anext(tail)
+            assert isinstance(batch, Batch)
+            if batch.last == head.position:
+                break
+        # The process knows what it has read as soon as its tail goes on.
+        reading = asyncio.ensure_future(anext(tail))
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading])
+
+
+async def epoch_after_reconnect(redis: RedisServer, marks: HighWaterMarks) -> str:
+    async with asyncio.timeout(TIMEOUT), log_of(redis, marks) as log:
+        return (await log.state()).epoch
+
+
+@pytest.mark.parametrize("read", [("control",), ("event", "control"), CONTROLS])
+async def test_a_control_entry_that_was_read_and_then_deleted_is_not_lost(
+    redis: RedisServer, read: tuple[str, ...]
+) -> None:
+    marks = HighWaterMarks()
+    before = await append_elsewhere(redis, "event")
+    await read_until(redis, marks, before, await append_elsewhere(redis, *read))
+    for since in (CONTROLS, ("event",), CONTROLS):
+        await append_elsewhere(redis, *since)
+        assert await epoch_after_reconnect(redis, marks) == before.epoch
+
+
+@pytest.mark.parametrize(
+    ("loaded", "read", "since"),
+    [
+        ((), ("event", "control"), CONTROLS),
+        ((), ("event", "control"), ("event", *CONTROLS)),
+        (("event",), ("control",), CONTROLS),
+        ((), ("control",), ("event", *CONTROLS)),
+        ((), ("control",), ("control",)),
+    ],
+)
+async def test_a_lost_control_entry_is_missed_or_else_a_lost_event_before_it(
+    redis: RedisServer, loaded: tuple[str, ...], read: tuple[str, ...], since: tuple[str, ...]
+) -> None:
+    """`loaded`: what a process has loaded before its tail begins."""
+    marks = HighWaterMarks()
+    before = await append_elsewhere(redis, "event", "event")
+    with redis.client() as client:
+        replica = {key: client.dump(key) for key in client.keys("*")}
+        start = await append_elsewhere(redis, *loaded)
+        head = await append_elsewhere(redis, *read)
+        await read_until(redis, marks, start, head)
+        client.flushall()
+        for key, content in replica.items():
+            client.restore(key, 0, content)
+        while clock_ms(client) <= position_ms(head.position):
+            pass  # no position is given out again
+    await append_elsewhere(redis, *since)
+    assert await epoch_after_reconnect(redis, marks) != before.epoch
+
+
+def clock_ms(client: Redis) -> int:
+    seconds, microseconds = client.time()
+    return seconds * 1000 + microseconds // 1000
+
+
+# The marks themselves
+
+
+def receipt(epoch: str, ms: int, *, duplicate: bool = False) -> Receipt:
+    return Receipt("", str(Cursor(epoch, make_position(ms))), duplicate)
+
+
+def mark(epoch: str, ms: int, event_ms: int) -> Mark:
+    return Mark(Cursor(epoch, make_position(ms)), make_position(event_ms))
+
+
+def test_a_mark_has_what_was_acknowledged_or_read_last_and_the_last_event() -> None:
+    marks = HighWaterMarks()
+    first, second = "0" * 8, "1" * 8
+    marks.reach("log", Cursor(first, make_position(3)), make_position(1))
+    assert marks.mark("log") == mark(first, 3, 1)
+    marks.note("log", [receipt(first, 2, duplicate=True)])
+    assert marks.mark("log") == mark(first, 3, 2)
+    marks.note("log", [receipt(first, 4), receipt(first, 5)])
+    assert marks.mark("log") == mark(first, 5, 5)
+    marks.reach("log", Cursor(first, make_position(4)), make_position(4))
+    assert marks.mark("log") == mark(first, 5, 5)
+    marks.reach("log", Cursor(first, make_position(6)), make_position(0))
+    assert marks.mark("log") == mark(first, 6, 5)
+    marks.reach("log", Cursor(second, make_position(7)), make_position(0))
+    assert marks.mark("log") == mark(second, 7, 0)
+    assert marks.mark("another") is None
