@@ -271,9 +271,17 @@ class Site:
     def _restore(self, data: Data) -> None:
         before = self._cursors()
         self.redis.restore(data)
-        lost = before - self._cursors()
+        lost = (before | self._acknowledged_since(data)) - self._cursors()
         self.losses.append(Loss(self.world.now, lost))
         self.note(f"Redis lost {len(lost)} entries, its last one is {self._head()}")
+
+    def _acknowledged_since(self, data: Data) -> frozenset[Cursor]:
+        """Where publications are that these data lack, also if retention has removed them since."""
+        stream = data.values.get(STREAM_KEY)
+        last = stream.last if isinstance(stream, Stream) else (0, 0)
+        head = parse_position(b"%d-%d" % last)
+        cursors = (each.cursor for each in self.published)
+        return frozenset(cursor for cursor in cursors if cursor and cursor.position > head)
 
     def _stream(self) -> tuple[str, Stream]:
         data = self.redis.model.data
