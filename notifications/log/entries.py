@@ -107,20 +107,10 @@ class Batch:
     controls: Sequence[ControlEntry] = ()
     others: Sequence[tuple[Position, Position]] = ()  # ranges of what is no event
 
-    @property
-    def last_event(self) -> Position:
-        """The position of the last event up to `last`; `START`, if the batch does not say so."""
-        if self.entries:
-            return self.entries[-1].position
-        return self.controls[-1].event if self.controls else START
-
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The log cannot say for certain what follows.
-
-    The tail ends here; its reader has to load the log again.
-    """
+    """The end of a tail: the log cannot say what follows, and its reader has to load it again."""
 
     reason: ResetReason
 

@@ -93,15 +93,22 @@ class Reader:
         return topics
 
 
+def last_event(batch: Batch) -> Position:
+    """The position of the last event up to the end of a batch; `START`, if it does not say so."""
+    if batch.entries:
+        return batch.entries[-1].position
+    return batch.controls[-1].event if batch.controls else START
+
+
 def _only_controls_are_missing(events: bytes | None, last: Position, named: Position) -> bool:
     """Whether the log deleted control entries, and no event, between `last` and the next entry.
 
     That entry names its predecessor and, in `events`, the last event before it.
     """
-    return events is not None and last < named and _last_event(events) <= last
+    return events is not None and last < named and _event_before(events) <= last
 
 
-def _last_event(events: bytes | None) -> Position:
+def _event_before(events: bytes | None) -> Position:
     """The last event before an entry, which names it in `events`."""
     return START if events is None else parse_position(events.split()[1])
 
@@ -134,7 +141,7 @@ def _control(position: Position, pairs: Sequence[bytes], events: bytes | None) -
             position,
             tuple(map(str, body.get("topics", ()))),
             str(body.get("namespace", "")),
-            event=_last_event(events),
+            event=_event_before(events),
         )
     except (ValueError, LookupError, TypeError):
         return ControlEntry(ControlAction.RECHECK, (EVERYONE,), "", position)

@@ -16,7 +16,7 @@ from notifications.log.cursors import START, Cursor, Position, format_position
 from notifications.log.entries import Batch, Gap, ResetReason
 from notifications.log.groups import LoopGroups
 from notifications.log.outcomes import UNAVAILABLE_ERRORS
-from notifications.log.reader import Raw, Reader, ReadSize
+from notifications.log.reader import Raw, Reader, ReadSize, last_event
 from notifications.log.script import Command
 from notifications.telemetry.counters import process_counters
 from notifications.telemetry.logs import logger
@@ -105,7 +105,7 @@ class RedisLog(RedisCalls[AsyncConnection], Log):
                             if isinstance(batch, Gap):
                                 return
                             self._reached = cursor = Cursor(cursor.epoch, batch.last)
-                            self._options.marks.reach(self._identity, cursor, batch.last_event)
+                            self._options.marks.reach(self._identity, cursor, last_event(batch))
                 finally:
                     await self._release(connection)
             except UNAVAILABLE_ERRORS as error:
