@@ -65,8 +65,13 @@ def has_closed(web: WebServer, streams: int) -> bool:
     return len(close_reasons(web)) == streams
 
 
+def is_connected(web: WebServer, address: tuple[object, ...]) -> bool:
+    """Ask again if not: Linux may leave out a connection while others come and go in its table."""
+    return address in connected_clients(web)
+
+
 def is_disconnected(web: WebServer, address: tuple[object, ...]) -> bool:
-    return address not in connected_clients(web)
+    return not is_connected(web, address)
 
 
 async def wait_until(web: WebServer, condition: Callable[[], bool]) -> None:

@@ -19,8 +19,8 @@ from tests.faults.stalled import (
     WRITE_DEADLINE_SECONDS,
     close_reasons,
     connect_without_reading,
-    connected_clients,
     has_closed,
+    is_connected,
     is_disconnected,
     reading,
     server_of_kind,
@@ -92,9 +92,9 @@ async def test_a_client_that_pipelines_a_request_and_leaves_is_freed(
             with connect_without_reading(web.port, stream_request(topic) * 2) as client:
                 assert client.recv(1)
                 address = client.getsockname()
-                assert address in connected_clients(web)
+                await wait_until(web, lambda: is_connected(web, address))
             await wait_until(web, lambda: len(close_reasons(web)) == 1)
-            await wait_until(web, lambda: address not in connected_clients(web))
+            await wait_until(web, lambda: is_disconnected(web, address))
             await publish(web, topic, "go on")
             assert (await stream.next_event()).data == "go on"
 
@@ -111,7 +111,7 @@ async def test_a_client_that_does_not_read_is_freed_by_the_write_deadline(
                 address = client.getsockname()
                 await _publish_past(stream, web, topic, 16 * MIB)
                 await wait_until(web, lambda: close_reasons(web) == ["too_slow"])
-                await wait_until(web, lambda: address not in connected_clients(web))
+                await wait_until(web, lambda: is_disconnected(web, address))
 
 
 SO_ATTACH_FILTER = 26
@@ -142,7 +142,7 @@ async def test_a_client_that_vanished_is_closed_after_a_keep_alive_and_the_write
             client = stack.enter_context(connect_without_reading(web.port, stream_request(topic)))
             assert client.recv(1)
             addresses.append(client.getsockname())
-            assert addresses[-1] in connected_clients(web)
+            await wait_until(web, partial(is_connected, web, addresses[-1]))
             _vanish(client)
         vanished = loop.time()
         for web, address in zip(webs, addresses, strict=True):

@@ -298,8 +298,12 @@ async def test_kill_9_of_a_worker_under_load_loses_nothing_and_leaves_other_stre
 
 
 def ports_of(worker: psutil.Process) -> set[int]:
-    """The ports to which this worker is connected: of its clients, and of Redis."""
-    return {each.raddr.port for each in worker.net_connections() if each.raddr}
+    """The ports to which this worker is connected: of its clients, and of Redis.
+
+    Linux may leave out a connection while others come and go in its table, so this reads it twice.
+    """
+    readings = [worker.net_connections() for _ in range(2)]
+    return {each.raddr.port for reading in readings for each in reading if each.raddr}
 
 
 async def _next_acknowledged(publisher: Publisher) -> str:
