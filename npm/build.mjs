@@ -59,4 +59,4 @@ await make(
   "carillon.js",
   /^(onBlock|onState|isFinal|noteElements|isNews|change|wake|slow|unnoticed|note|history|group)$/,
 );
-await make("bell.js", /^(isOpen|toasts|announce|filled|follow|opened|highest|isOffered|isBlocked|isKnown|stateOf|pushed)$/, [bell]);
+await make("bell.js", /^(isOpen|toasts|announce|filled|follow|opened|highest|isOffered|isBlocked|stateOf|pushed)$/, [bell]);

@@ -17,7 +17,7 @@ from django.utils.translation import get_language, gettext, ngettext
 from notifications.hub import page_cursor
 from notifications.inbox.lists import counts, page
 from notifications.inbox.push.offer import browser_key
-from notifications.inbox.push.sessions import is_known
+from notifications.inbox.push.sessions import subscribed
 
 MOST_SHOWN = 99
 """The badge of more than so many says only that they are more."""
@@ -107,9 +107,9 @@ def _csrf(request: HttpRequest) -> dict[str, str | bool]:
 
 
 def _push(request: HttpRequest) -> dict[str, str | bool]:
-    """How a browser subscribes to push messages, and whether that of this session has."""
+    """How a browser subscribes to push messages, and what the server has of this one."""
     key = browser_key()
-    return {"push-key": key, "push-known": is_known(request)} if key else {}
+    return {"push-key": key, "push-subscribed": str(subscribed(request))} if key else {}
 
 
 def _label(unseen: int) -> str:

@@ -2,10 +2,11 @@
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from django.db import InterfaceError, OperationalError
 from django.template import engines
 from django.template.backends.django import DjangoTemplates, Template
 from django.template.loader import get_template
@@ -26,6 +27,8 @@ MAX_HTML_CHARACTERS = 16 * 1024
 class Content:
     html: str
     text: str
+    is_away: bool = False
+    """Whether it has no text because a database could not be reached."""
 
 
 NO_CONTENT = Content("", "")
@@ -61,10 +64,11 @@ class Renderer:
 def _render(kind: Kind, notification: "Notification") -> Content:
     try:
         rendered = _template(kind).render(_context(kind, notification)).strip()
-    except Exception:
+    except Exception as error:
         # Templates of a site may fail in any way, and its other notifications are sound.
         logger.exception("inbox.render_failed", kind=kind.name, notification=notification.pk.hex)
-        return NO_CONTENT
+        is_away = isinstance(error, (OperationalError, InterfaceError))
+        return replace(NO_CONTENT, is_away=is_away)
     if len(rendered) > MAX_HTML_CHARACTERS:
         logger.error("inbox.text_too_long", kind=kind.name, characters=len(rendered))
         return NO_CONTENT

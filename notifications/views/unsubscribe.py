@@ -36,7 +36,7 @@ def unsubscribe(request: HttpRequest, link: str) -> HttpResponseBase:
     try:
         subscription = read_link(link)
         if request.method == "POST":
-            switch(subscription, on=AGAIN in request.POST)
+            switch(subscription, is_on=AGAIN in request.POST)
     except Invalid as error:
         return problem_or_page(request, BadRequest(error.detail))
     except DatabaseError:
@@ -45,6 +45,7 @@ def unsubscribe(request: HttpRequest, link: str) -> HttpResponseBase:
     category = subscription.category
     context = {
         "category": "" if category is None else title_of(find_category(category)),
+        "can_be_taken_back": category is not None,
         "is_done": request.method == "POST" and AGAIN not in request.POST,
         "is_taken_back": AGAIN in request.POST,
         "again": AGAIN,

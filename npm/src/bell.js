@@ -96,7 +96,7 @@ class CarillonBell extends HTMLElement {
     this.#toasts = new Toasts(this.#view.toasts, this.#texts);
     this.#push = new Push({
       key: this.getAttribute("push-key"),
-      isKnown: this.hasAttribute("push-known"),
+      subscribed: this.getAttribute("push-subscribed"),
       owner: new URL(this.getAttribute("events"), document.baseURI).searchParams.get("topic"),
       inbox: this.getAttribute("inbox"),
       server: this.#server,

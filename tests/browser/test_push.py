@@ -132,6 +132,24 @@ async def test_another_person_at_the_same_browser_gets_none_of_them(
         assert pushed.messages == []
 
 
+async def test_a_device_that_was_forgotten_elsewhere_shows_that_and_can_be_switched_on_again(
+    browser: Browser, shop: PushingShop, name: str
+) -> None:
+    async with phone(browser, shop, name) as (context, pushed):
+        tab = await open_tab(context, shop.site)
+        await switch_on(tab)
+        await tab.goto(f"{shop.site.url}/inbox/preferences/page/")
+        await tab.get_by_role("button", name="Forget").click()
+        await expect(tab.get_by_role("button", name="Forget")).to_be_hidden()
+        tab = await open_tab(context, shop.site)
+        await until(lambda: tab.evaluate(SUBSCRIBED), lambda found: not found)
+        await switch_on(tab)
+        await bell(tab).click()
+        await shop.site.notify(name, "7", kind="try.parcel")
+        assert await shop.deliver() == {"sent": 1}
+        assert len(pushed.messages) == 1
+
+
 async def test_who_logs_in_again_in_the_same_tab_gets_them_again(
     browser: Browser, shop: PushingShop, name: str
 ) -> None:

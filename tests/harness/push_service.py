@@ -10,6 +10,7 @@ import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, override
 from uuid import uuid4
@@ -50,6 +51,8 @@ class PushedDevice:
         self.id = uuid4().hex
         self.endpoint = f"{origin}/push/{self.id}"
         self.answers: list[int] = []
+        self.retry_after = ""
+        """What those answers ask for, but for 201."""
         self.messages: list[dict[str, Any]] = []
         self.headers: list[Mapping[str, str]] = []
         self._key = ec.generate_private_key(CURVE)
@@ -109,9 +112,16 @@ class PushService:
         self._devices[device.id] = device
         return device
 
+    def _device(self, path: str) -> PushedDevice | None:
+        return self._devices.get(path.removeprefix("/push/"))
+
+    def retry_after(self, path: str) -> str:
+        device = self._device(path)
+        return device.retry_after if device else ""
+
     def take(self, path: str, headers: Mapping[str, str], content: bytes) -> int:
         """The status for a message."""
-        device = self._devices.get(path.removeprefix("/push/"))
+        device = self._device(path)
         if device is None:
             return 404
         try:
@@ -151,8 +161,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))
+        service = self.server.service
         headers = dict(self.headers.items())
-        self.send_response(self.server.service.take(self.path, headers, content))
+        if len({name.lower() for name in headers}) != len(self.headers):
+            service.faults.append(f"a header occurs twice: {self.headers.items()}")
+        status = service.take(self.path, headers, content)
+        self.send_response(status)
+        if status != HTTPStatus.CREATED and (asked := service.retry_after(self.path)):
+            self.send_header("Retry-After", asked)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

@@ -24,6 +24,7 @@ from notifications.inbox.delivery.senders import (
     NoText,
     Refused,
     Sender,
+    TryLater,
     Unreachable,
     sender_of,
 )
@@ -81,9 +82,8 @@ class Deliverer:
         )
         left = list(rows)
         try:
-            while left and not self.is_stopping:
-                if self._is_ours(left):
-                    self._deliver(left[0])
+            while (left := self._still_leased(left)) and not self.is_stopping:
+                self._deliver(left[0])
                 del left[0]
         finally:
             with suppress(DatabaseError):  # then the lease ends by itself
@@ -99,16 +99,16 @@ class Deliverer:
     def _now(self) -> datetime:
         return aware(self._clock())
 
-    def _is_ours(self, left: "Sequence[Delivery]") -> bool:
-        """Whether the first of these rows is still leased. Half of a lease is enough for one."""
+    def _still_leased(self, left: "list[Delivery]") -> "list[Delivery]":
+        """Those of these rows that nobody else has. Half of a lease is enough for the first."""
         if time.monotonic() < self._renewed_at + self._lease_seconds / 2:
-            return True
+            return left
         self._renewed_at = time.monotonic()
-        held = {
-            row.pk: table.renew(row, self._using, holder=self._holder, seconds=self._lease_seconds)
+        return [
+            row
             for row in left
-        }
-        return held[left[0].pk]
+            if table.renew(row, self._using, holder=self._holder, seconds=self._lease_seconds)
+        ]
 
     def _sender(self, channel: Channel) -> Sender | None:
         if channel not in self._senders:
@@ -211,10 +211,14 @@ class Deliverer:
         if row.attempts + 1 >= MAX_ATTEMPTS:
             state = DeliveryState.SENT if row.reached else DeliveryState.FAILED
             return self._end(row, state, Reason.GAVE_UP, detail, content=content)
-        pause = min(FIRST_PAUSE * 2**row.attempts, LONGEST_PAUSE)
+        asked_for = error.pause if isinstance(error, TryLater) else timedelta()
+        pause = min(max(FIRST_PAUSE * 2**row.attempts, asked_for), LONGEST_PAUSE)
         logger.warning("delivery.try_again", delivery=row.pk.hex, error=detail, pause=str(pause))
         row.attempts += 1
-        return self._postpone(row, self._now() + pause, Reason.TRY_AGAIN, detail)
+        self._postpone(row, self._now() + pause, Reason.TRY_AGAIN, detail)
+        if row.reached:
+            close_if_seen(row, self._using)
+        return None
 
     def _postpone(self, row: "Delivery", until: datetime, reason: Reason, detail: str = "") -> None:
         table.postpone(row, self._using, until=until, reason=reason, detail=detail)

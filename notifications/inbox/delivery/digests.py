@@ -23,6 +23,8 @@ from notifications.inbox.preferences.times import aware, stored
 from notifications.inbox.table import rows
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from notifications.inbox.models import Delivery
 
 
@@ -41,18 +43,23 @@ def gather(row: "Delivery", digest_at: datetime, using: str, times: Times) -> No
     The digest may just be sent, by a deliverer whose clock is ahead: then it is closed.
     """
     while True:
+        digests = _digests(row, stored(digest_at), using)
         with transaction.atomic(using=using):
-            digest = _open_digest(row, stored(digest_at), using)
-            if digest is not None:
-                delivery_rows(using).filter(pk=row.pk).update(
-                    state=DeliveryState.IN_DIGEST, digest=digest, holder="", leased_until=None
+            digest = digests.select_for_update().get()  # nobody closes it meanwhile
+            if digest.state == DeliveryState.WAITING:
+                delivery_rows(using).filter(pk=row.pk, state=DeliveryState.WAITING).update(
+                    state=DeliveryState.IN_DIGEST, digest=digest.pk, holder="", leased_until=None
                 )
                 return
         digest_at = times.digest_after(digest_at) or digest_at
 
 
-def _open_digest(row: "Delivery", digest_at: datetime, using: str) -> UUID | None:
-    """The id of the digest, which nobody can close in this transaction. None if it is closed."""
+def _digests(row: "Delivery", digest_at: datetime, using: str) -> "QuerySet[Delivery]":
+    """The digest of this time, which is made if there is none.
+
+    It is made in a transaction of its own: on InnoDB, those who make the same row share a lock on
+    it, and each would wait for the others to lock it for itself.
+    """
     of_this_time = {
         "recipient_id": row.recipient_id,
         "channel": row.channel,
@@ -62,8 +69,7 @@ def _open_digest(row: "Delivery", digest_at: datetime, using: str) -> UUID | Non
     if not found.exists():
         new = deliveries()(**of_this_time, due_at=digest_at)
         delivery_rows(using).bulk_create([new], ignore_conflicts=True)
-    digest = found.select_for_update().get()
-    return digest.pk if digest.state == DeliveryState.WAITING else None
+    return found
 
 
 def read(row: "Delivery", sender: Sender, using: str, now: datetime) -> DigestContent:

@@ -23,7 +23,14 @@ from django.utils.safestring import SafeString
 
 from notifications.conf import get_settings
 from notifications.inbox.channels import Channel, Choice
-from notifications.inbox.delivery.senders import Away, Message, NoText, Refused, Sender
+from notifications.inbox.delivery.senders import (
+    Away,
+    Message,
+    NoText,
+    Refused,
+    Sender,
+    content_of,
+)
 from notifications.inbox.delivery.unsubscribing import unsubscribe_path
 from notifications.inbox.kinds import email_of, find_category, find_kind
 from notifications.inbox.languages import languages_of
@@ -223,7 +230,7 @@ def _can_be_switched_off(category: str | None) -> bool:
 
 
 def _entry(row: "Notification", renderer: Renderer, site: str) -> dict[str, Any]:
-    content = renderer.content(row)
+    content = content_of(row, renderer)
     return {
         "notification": row,
         "html": SafeString(content.html),

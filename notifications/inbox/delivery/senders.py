@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from notifications.inbox.channels import Channel
+from notifications.inbox.rendering import Content, Renderer
 
 if TYPE_CHECKING:
     from notifications.inbox.models import Notification
@@ -19,6 +20,14 @@ class Refused(Exception):
 
 class NoText(Refused):
     """There is nothing to send: the template of the kind failed, or has no words."""
+
+
+class TryLater(Exception):
+    """What failed may pass: the delivery is sent again, after this pause at least."""
+
+    def __init__(self, words: str, pause: timedelta = timedelta()) -> None:
+        super().__init__(words)
+        self.pause = pause
 
 
 class Unreachable(Exception):
@@ -55,8 +64,8 @@ class Sender(ABC):
     def send(self, message: Message) -> None:
         """Send it, or raise. No transaction is open.
 
-        Raises `Refused`, `Unreachable` or `Away`. Anything else is a failure that may pass: the
-        delivery is sent again later, although nobody knows whether it was sent now.
+        Raises `Refused`, `Unreachable` or `Away`. Anything else is a failure that may pass, as
+        `TryLater`: the delivery is sent again, although nobody knows whether it was sent now.
         """
 
     def take_back(self, messages: Sequence[Message]) -> bool:
@@ -70,6 +79,14 @@ class Sender(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give up connections. Raises nothing."""
+
+
+def content_of(notification: "Notification", renderer: Renderer) -> Content:
+    """The text. Raises `TryLater` where it needs a database that is away."""
+    content = renderer.content(notification)
+    if content.is_away:
+        raise TryLater(f"The text of the kind {notification.kind!r} needs a database that is away.")
+    return content
 
 
 _senders: dict[Channel, Callable[[], Sender]] = {}

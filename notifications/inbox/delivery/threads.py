@@ -14,6 +14,7 @@ from notifications.inbox.channels import Channel
 from notifications.inbox.delivery.deliverer import Deliverer
 from notifications.inbox.delivery.senders import Away
 from notifications.inbox.kinds import is_asked_for
+from notifications.publishing.outbox.connections import close_broken
 from notifications.telemetry.logs import logger
 
 POLL_SECONDS = 5.0
@@ -66,10 +67,11 @@ class DeliveryThread:
             while not self._deliverer.is_stopping:
                 self._woken.wait(self._step())
         finally:
-            connections[self.using].close()
+            connections.close_all()
 
     def _step(self) -> float:
         """Deliver a batch, and return how many seconds to pause afterwards."""
+        close_broken(self.using)
         try:
             was_due = self._deliverer.deliver_some()
         except DatabaseError as error:

@@ -46,9 +46,11 @@ def read_link(link: str) -> Subscription:
     return subscription
 
 
-def switch(subscription: Subscription, *, on: bool) -> None:
+def switch(subscription: Subscription, *, is_on: bool) -> None:
     """Switch it off, or on again. Repeating changes nothing. Raises `Invalid` where it is fixed."""
     channel, category = subscription.channel, subscription.category
+    if is_on and category is None:  # some of them were perhaps never wanted
+        raise Invalid("Choose in the settings which of these you want again.")
     if category is not None and find_category(category).choice(channel) is Choice.ALWAYS:
         raise Invalid("These cannot be switched off.")
     names = [category] if category is not None else list(_switchable(channel))
@@ -58,7 +60,7 @@ def switch(subscription: Subscription, *, on: bool) -> None:
     except (ValueError, ValidationError):
         user = None
     if user is not None:  # who was deleted gets no e-mails either
-        write_changes(user, Changes({(name, channel): on for name in names}))
+        write_changes(user, Changes({(name, channel): is_on for name in names}))
 
 
 def _switchable(channel: Channel) -> "list[str]":

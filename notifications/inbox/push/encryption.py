@@ -72,8 +72,12 @@ class Encryption:
             keys=WebPushKeys(p256dh=device.p256dh, auth=device.auth),
         )
         message = self._push.get(content, subscription)
-        headers = {name.title(): str(value) for name, value in message.headers.items()}
-        return message.encrypted, headers | {"Content-Type": "application/octet-stream"}
+        # The library has a TTL of its own, too, beside which that of the message would be a second.
+        return message.encrypted, {
+            "Content-Type": "application/octet-stream",
+            "Content-Encoding": message.headers["content-encoding"],
+            "Authorization": message.headers["authorization"],
+        }
 
 
 def contact() -> str:

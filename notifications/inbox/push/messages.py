@@ -6,6 +6,7 @@ Browsers that know the form show it without one: https://www.w3.org/TR/push-api/
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.urls import reverse
@@ -13,7 +14,7 @@ from django.utils import timezone, translation
 
 from notifications.inbox.channels import Push, Urgency
 from notifications.inbox.delivery.email import site_url
-from notifications.inbox.delivery.senders import Message, NoText, Refused
+from notifications.inbox.delivery.senders import Message, NoText, Refused, content_of
 from notifications.inbox.kinds import find_category, find_kind, push_of
 from notifications.inbox.languages import languages_of
 from notifications.inbox.objects import load_objects
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     from notifications.inbox.models import Notification
 
 DECLARATIVE = 8030
-"""The number that says so: of the RFC of Web Push."""
+"""Marks a declarative message: the number of the RFC of Web Push."""
 MAX_BYTES = 3_900
 """A push service need not take more than 4,096 bytes, encrypted (RFC 8030 §7.2)."""
 CLOSING_TTL_SECONDS = 24 * 60 * 60
-"""Longer than what it closes may have: a device that was away is to get it."""
+"""At least: a device that was away is to get it as long as it may get what this closes."""
 MAX_TITLE_CHARACTERS, MAX_BODY_CHARACTERS = 100, 1_000
 _URGENCIES = {
     Priority.LOW: Urgency.LOW,
@@ -62,7 +63,7 @@ def shown(message: Message) -> PushMessage:
     [language] = languages_of([row.recipient_id], message.using)
     load_objects([row])
     with translation.override(language), timezone.override(message.zone):
-        text = Renderer().content(row).text
+        text = content_of(row, Renderer()).text
         title = str(_push(row).title) or title_of(find_category(row.category))
     if not text:
         raise NoText(f"The text of the kind {row.kind!r} is empty: see inbox.render_failed.")
@@ -99,7 +100,7 @@ def closing(messages: Sequence[Message]) -> PushMessage:
     is_alone = len(closed) == 1 and not _push(closed[0]).topic
     return PushMessage(
         content=_bytes(content),
-        ttl=CLOSING_TTL_SECONDS,
+        ttl=max(CLOSING_TTL_SECONDS, *(_seconds(_push(row).ttl) for row in closed)),
         urgency=Urgency.LOW,
         topic=closed[0].pk.hex if is_alone else "",
         shows_nothing=True,
@@ -113,11 +114,15 @@ def _push(row: "Notification") -> Push:
 
 def _ttl(row: "Notification", push: Push) -> int:
     """Seconds: what has expired is not shown."""
-    ttl = int(push.ttl.total_seconds())
+    ttl = _seconds(push.ttl)
     if row.expires_at is None:
         return ttl
     left = aware(row.expires_at) - aware(timezone.now())
-    return max(0, min(ttl, int(left.total_seconds())))
+    return max(0, min(ttl, _seconds(left)))
+
+
+def _seconds(duration: timedelta) -> int:
+    return int(duration.total_seconds())
 
 
 def _unseen(message: Message) -> int:

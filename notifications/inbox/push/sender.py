@@ -1,13 +1,25 @@
 """Sends push messages to the push services of browsers, and reads their answers (RFC 8030)."""
 
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from notifications.errors import Invalid
-from notifications.inbox.delivery.senders import Message, Refused, Sender, Unreachable
+from notifications.inbox.delivery.senders import (
+    Message,
+    Refused,
+    Sender,
+    TryLater,
+    Unreachable,
+)
 from notifications.inbox.push.devices import check_endpoint, devices_to_reach, forget
 from notifications.inbox.push.messages import PushMessage, closing, shown
+from notifications.telemetry.logs import logger
 
 if TYPE_CHECKING:
     import httpx
@@ -21,13 +33,10 @@ GONE = (404, 410)
 """The subscription has ended (RFC 8030 §7.3)."""
 PASSING = (401, 403, 408, 425, 429)
 """Statuses of what may be mended. The first two are about the site, its key or its clock."""
+MAX_RETRY_AFTER = timedelta(days=1)
 MAX_ANSWER_CHARACTERS = 200
 SHOWS_ALL = "push.apple.com"
 """Its browsers end the subscription of a site whose messages show nothing, so none says "close"."""
-
-
-class Failed(Exception):
-    """The push service has not taken a message, perhaps for a while only."""
 
 
 class Gone(Exception):
@@ -40,8 +49,8 @@ class PushSender(Sender):
     def __init__(self) -> None:
         self._client: httpx.Client | None = None
         self._encryption: Encryption | None = None
-        self._away: set[str] = set()
-        """The push services that have not answered, and are not asked again for now."""
+        self._away: dict[str, float] = {}
+        """The push services that are left alone, and until when: without an answer to `close`."""
 
     def can_reach(self, recipient: Any, using: str) -> bool:
         return bool(devices_to_reach(recipient.pk, using))
@@ -55,13 +64,13 @@ class PushSender(Sender):
                 self._post(device, push, message.using)
             except Gone:
                 continue
-            except (Failed, Refused) as error:
+            except (TryLater, Refused) as error:
                 faults.append(error)
             else:
                 message.reached.append(device.pk.hex)
-        passing = [fault for fault in faults if isinstance(fault, Failed)]
+        passing = [fault for fault in faults if isinstance(fault, TryLater)]
         if passing:
-            raise passing[0]
+            raise max(passing, key=lambda fault: fault.pause)
         if not message.reached:
             raise faults[0] if faults else Unreachable
 
@@ -71,7 +80,7 @@ class PushSender(Sender):
             try:
                 self._post(device, closing(some), some[0].using)
                 has_disappeared = True
-            except Failed as error:
+            except TryLater as error:
                 faults.append(error)
                 continue
             except (Gone, Refused):
@@ -91,13 +100,13 @@ class PushSender(Sender):
                 yield device, some
 
     def close(self) -> None:
-        self._away.clear()
+        self._away = {each: until for each, until in self._away.items() if until > monotonic()}
         if self._client is not None:
             self._client.close()
             self._client = None
 
     def _post(self, device: "Device", push: PushMessage, using: str) -> None:
-        """Raises `Gone`, `Refused` and `Failed`."""
+        """Raises `Gone`, `Refused` and `TryLater`."""
         import httpx  # django-carillon[push], as below
 
         from notifications.inbox.push.encryption import Encryption
@@ -113,18 +122,38 @@ class PushSender(Sender):
         if push.shows_nothing and (url.hostname or "").endswith(SHOWS_ALL):
             raise Refused("This browser has to show each message.")
         if url.netloc in self._away:
-            raise Failed(f"{url.netloc} has not answered a moment ago.")
+            left = timedelta(seconds=max(0, self._away[url.netloc] - monotonic()))
+            raise TryLater(f"{url.netloc} is away or busy.", left)
         try:
             answer = self._client.post(
                 device.endpoint, content=content, headers={**push.headers(), **headers}
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            self._away.add(url.netloc)
-            raise Failed(f"{url.netloc}: {error!r}") from error
+            self._away[url.netloc] = 0
+            raise TryLater(f"{url.netloc}: {error!r}") from error
+        self._read(answer, device, using)
+
+    def _read(self, answer: "httpx.Response", device: "Device", using: str) -> None:
+        """Raises what the answer to a message means."""
+        service = answer.url.netloc.decode()
         if answer.status_code in GONE:
             forget([device.pk], using)
             raise Gone
-        if not answer.is_success:
-            words = f"{url.netloc}: {answer.status_code} {answer.text[:MAX_ANSWER_CHARACTERS]}"
-            is_passing = answer.is_server_error or answer.status_code in PASSING
-            raise Failed(words) if is_passing else Refused(words)
+        if answer.is_success:
+            return
+        words = f"{service}: {answer.status_code} {answer.text[:MAX_ANSWER_CHARACTERS]}"
+        if not answer.is_server_error and answer.status_code not in PASSING:
+            logger.warning("push.refused", device=device.pk.hex, error=words)
+            raise Refused(words)
+        if pause := retry_after(answer.headers.get("Retry-After", "")):
+            self._away[service] = monotonic() + pause.total_seconds()
+        raise TryLater(words, pause)
+
+
+def retry_after(value: str) -> timedelta:
+    """For how long a service asks to be left alone (RFC 8030 §8.4, RFC 9110 §10.2.3)."""
+    if re.fullmatch("[0-9]{1,9}", value):
+        return min(timedelta(seconds=int(value)), MAX_RETRY_AFTER)
+    with suppress(ValueError, TypeError):  # a date without a zone is none
+        return min(parsedate_to_datetime(value) - datetime.now(UTC), MAX_RETRY_AFTER)
+    return timedelta()

@@ -47,6 +47,8 @@ def _complete(using: str, type: str, namespace: str, written: Sequence[Any]) -> 
     try:
         with namespaces.enter(namespace):
             made = _completions[type](using, written)
+        if len(made) != len(written):
+            raise ValueError(f"{len(made)} data were made for {len(written)} events")  # noqa: TRY301
     except DatabaseError:
         raise
     except Exception:

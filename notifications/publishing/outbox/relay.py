@@ -15,6 +15,7 @@ from notifications.log.entries import ControlAction, ControlEntry, Draft
 from notifications.log.factory import open_relay_log
 from notifications.publishing.outbox import completion, table
 from notifications.publishing.outbox.batch_size import BatchSize
+from notifications.publishing.outbox.connections import close_broken
 from notifications.publishing.outbox.lease import Lease
 from notifications.publishing.outbox.rows import Row, WaitingEvent
 from notifications.telemetry.counters import process_counters
@@ -84,10 +85,11 @@ class Relay:
             finally:
                 with suppress(DatabaseError):
                     self._lease.release()
-                connections[self.using].close()
+                connections.close_all()
 
     def _step(self) -> float:
         """Publish one batch, if there is one, and return how many seconds to pause afterwards."""
+        close_broken(self.using)
         try:
             pause = self._relay_batch()
         except DatabaseError as error:

@@ -7,7 +7,7 @@ export class Push {
   isOn = false;
   isBlocked = false;
   #key;
-  #isKnown;
+  #subscribed;
   #owner;
   #server;
   #scope;
@@ -15,10 +15,10 @@ export class Push {
   #badge = null;
   #changed;
 
-  /** The site has a `key` if it sends any; this session `isKnown` to have a device; `owner` is whose page this is. */
-  constructor({ key, isKnown, owner, inbox, server, changed }) {
+  /** The site has a `key` if it sends any; `owner` is whose page this is, and `subscribed` whether the server has this browser "now" or "no-more". */
+  constructor({ key, subscribed, owner, inbox, server, changed }) {
     this.#key = key;
-    this.#isKnown = isKnown;
+    this.#subscribed = subscribed;
     this.#owner = owner;
     this.#server = server;
     this.#scope = new URL(inbox, document.baseURI);
@@ -34,7 +34,8 @@ export class Push {
   async start() {
     const owner = localStorage.getItem(OWNER);
     if (!this.isOffered || !owner) return;
-    if (owner !== this.#owner) return this.#forget(await this.#subscription()); // another person was here
+    // Another person was here, or somebody has ended it elsewhere.
+    if (owner !== this.#owner || this.#subscribed === "no-more") return this.#forget(await this.#subscription());
     if (Notification.permission !== "granted") return this.#remember(null);
     await this.#subscribe();
   }
@@ -70,10 +71,10 @@ export class Push {
       subscription = null;
     }
     subscription ??= await pushManager.subscribe(options);
-    if (!this.#isKnown || localStorage.getItem(ENDPOINT) !== subscription.endpoint) {
+    if (this.#subscribed !== "now" || localStorage.getItem(ENDPOINT) !== subscription.endpoint) {
       await this.#server.post("push", subscription.toJSON());
       localStorage.setItem(ENDPOINT, subscription.endpoint);
-      this.#isKnown = true;
+      this.#subscribed = "now";
     }
     this.#remember(this.#owner);
   }
@@ -94,6 +95,7 @@ export class Push {
     await subscription?.unsubscribe();
     (await this.#worker?.getNotifications())?.forEach((message) => message.close());
     localStorage.removeItem(ENDPOINT);
+    this.#subscribed = "";
     this.#remember(null);
     setBadge(0);
   }

@@ -2,12 +2,14 @@
 
 import smtplib
 from datetime import UTC, datetime, time, timedelta
+from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core import mail
 from django.core.mail import EmailMultiAlternatives
-from django.db import connections
+from django.db import OperationalError, connections
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings as DjangoSettings
 
@@ -24,6 +26,7 @@ from notifications.inbox import (
     withdraw,
 )
 from notifications.inbox.channels import Channel
+from notifications.inbox.delivery import deliverer as deliverers
 from notifications.inbox.delivery.deliverer import Deliverer
 from notifications.inbox.delivery.senders import Away
 from notifications.inbox.delivery.states import DeliveryState, Reason
@@ -313,6 +316,34 @@ def test_a_text_that_cannot_be_rendered_has_failed(inboxes: Inboxes, clock: Cloc
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("digest", ["off", "daily"])
+def test_a_text_that_needs_a_database_that_is_away_waits_for_it(
+    inboxes: Inboxes, clock: Clock, digest: str
+) -> None:
+    away = [True]
+
+    @kind("stock", text="{{ left }} left", email=Email())
+    def stock(_: Notification) -> dict[str, Any]:
+        if away:
+            raise OperationalError("the replica is away")
+        return {"left": 3}
+
+    Schedule.objects.create(recipient=inboxes.ada, digest=digest)
+    notify(inboxes.ada, "stock")
+    clock.pass_by(DAY)
+    send_due()
+    clock.pass_by(DAY)
+    send_due()
+    assert mail.outbox == []
+    ended = [DeliveryState.FAILED, DeliveryState.SENT]
+    assert not Delivery.objects.filter(state__in=ended).exists()
+    away.clear()
+    clock.pass_by(DAY)
+    assert send_due() == Delivered(sent=1)
+    assert "3 left" in str(mail.outbox[0].body)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_result_that_cannot_be_noted_is_noted_by_a_new_connection(
     inboxes: Inboxes, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,20 +384,22 @@ def test_a_row_that_another_has_leased_is_left_until_the_lease_ends(
 
 
 def test_who_is_too_slow_renews_what_is_left_and_skips_what_is_lost(
-    inboxes: Inboxes, clock: Clock
+    inboxes: Inboxes, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    notify([inboxes.ada, inboxes.bob], "order.paid")
+    for _ in range(2):
+        notify([inboxes.ada, inboxes.bob], "order.paid")
     clock.pass_by(HOUR)
-    deliverer = Deliverer(
-        inboxes.alias, lease_seconds=0.0, clock=clock
-    )  # each row is to be renewed
+    deliverer = Deliverer(inboxes.alias, lease_seconds=60.0, clock=clock)
 
-    def steal_the_rest(_: object) -> None:
+    def lose_the_rest(_: object) -> None:
+        after_the_lease = monotonic() + 60
+        monkeypatch.setattr(deliverers, "time", SimpleNamespace(monotonic=lambda: after_the_lease))
         Delivery.objects.filter(state=DeliveryState.WAITING).update(holder="other")
 
-    Backend.fault = steal_the_rest
+    Backend.fault = lose_the_rest
     assert deliverer.deliver_some()
     assert (deliverer.done.sent, len(mail.outbox)) == (1, 1)
+    assert Delivery.objects.filter(holder="other").count() == 3
 
 
 def test_who_is_to_stop_releases_what_it_has_not_sent(inboxes: Inboxes, clock: Clock) -> None:

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from notifications import Invalid, notify
 from notifications.inbox import Delivered, Email, Push, kind, mark, send_due, withdraw
 from notifications.inbox.changes import expire
 from notifications.inbox.channels import Channel, Digest
+from notifications.inbox.delivery import table
 from notifications.inbox.delivery.closing import MAX_CLOSED
 from notifications.inbox.delivery.deliverer import MAX_ATTEMPTS
 from notifications.inbox.delivery.senders import Away
@@ -23,7 +25,7 @@ from notifications.inbox.explanation import explain
 from notifications.inbox.models import Delivery, Device, Notification, Preference, Schedule
 from notifications.inbox.push.devices import MAX_DEVICES, subscribe, unsubscribe
 from notifications.inbox.push.keys import make_key
-from notifications.inbox.push.sender import PushSender
+from notifications.inbox.push.sender import MAX_RETRY_AFTER, PushSender, retry_after
 from tests.harness.push_service import MAX_CONTENT_BYTES, PushedDevice
 from tests.unit.inbox.inboxes import Inboxes
 from tests.unit.inbox.mailing import HOUR, MINUTE, Clock, reasons
@@ -224,6 +226,24 @@ def test_what_has_reached_one_device_is_closed_there_if_it_is_seen_before_the_ot
 
 
 @one_database
+def test_what_is_seen_while_an_attempt_fails_is_closed_at_once_where_it_is_shown(
+    inboxes: Inboxes, clock: Clock, pushing: Pushing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fine, slow = pushing.device_of(inboxes.ada), pushing.device_of(inboxes.ada)
+    slow.answers = [503]
+    notify(inboxes.ada, "order.paid")
+    postpone = table.postpone
+
+    def see_it_and_postpone(*arguments: Any, **options: Any) -> None:
+        mark(inboxes.ada, "read", ids=inboxes.ids(inboxes.ada))
+        postpone(*arguments, **options)
+
+    monkeypatch.setattr(table, "postpone", see_it_and_postpone)
+    assert deliver(inboxes) == Delivered(postponed=1, sent=1, closed=1)
+    assert (fine.shown, slow.messages) == ([], [])
+
+
+@one_database
 @pytest.mark.parametrize("status", [400, 413, 302])
 def test_what_is_refused_for_good_fails_with_the_words_of_the_service(
     inboxes: Inboxes, pushing: Pushing, status: int
@@ -261,6 +281,44 @@ def test_a_service_without_an_answer_is_tried_again(
     assert send_due() == Delivered(postponed=1)
     assert Delivery.objects.get().detail.startswith("127.0.0.1:9: ConnectError")
     assert device.messages == []
+
+
+@one_database
+def test_a_busy_service_is_left_alone_for_as_long_as_it_asks(
+    inboxes: Inboxes, clock: Clock, pushing: Pushing
+) -> None:
+    device = pushing.device_of(inboxes.ada)
+    device.answers, device.retry_after = [429], "600"
+    for n in range(3):
+        notify(inboxes.ada, "order.paid", {"n": n})
+    assert deliver(inboxes) == Delivered(postponed=3)
+    assert device.answers == []  # the service was asked once for the three
+    clock.pass_by(5 * MINUTE)
+    assert deliver(inboxes) == Delivered()
+    clock.pass_by(5 * MINUTE)
+    assert deliver(inboxes) == Delivered(sent=3)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120),
+        ("", 0),
+        ("soon", 0),
+        ("-3", 0),
+        ("9" * 400, 0),
+        ("9" * 9, MAX_RETRY_AFTER.total_seconds()),
+        ("Thu, 01 Jan 1970 00:00:00 -0000", 0),
+        ("Fri, 31 Dec 9999 00:00:00 GMT", MAX_RETRY_AFTER.total_seconds()),
+    ],
+)
+def test_how_long_a_service_asks_to_be_left_alone(value: str, seconds: int) -> None:
+    assert max(retry_after(value), timedelta()).total_seconds() == seconds
+
+
+def test_a_service_asks_to_be_left_alone_until_a_time() -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    assert timedelta(minutes=55) < retry_after(until) <= timedelta(hours=1)
 
 
 @one_database

@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import DatabaseError
 from django.test import Client as DjangoClient
+from django.test import RequestFactory
 from django.utils import translation
 from pytest_django import Settings as DjangoSettings
 
@@ -18,6 +19,8 @@ from notifications import notify
 from notifications.inbox import Push, kind
 from notifications.inbox.models import Device, Notification
 from notifications.inbox.push import offer
+from notifications.inbox.push.devices import unsubscribe
+from notifications.inbox.push.sessions import Subscribed, subscribed
 from tests.harness.push_service import CURVE, from_base64url
 from tests.unit.inbox.inboxes import Inboxes
 from tests.unit.inbox.pushing import Pushing, pushing
@@ -49,6 +52,25 @@ def test_a_browser_subscribes_with_the_key_of_the_site_and_unsubscribes(
     for _ in range(2):
         assert post(client, "push/forget", {"endpoint": device.endpoint}).json() == {"key": key}
         assert devices() == set()
+
+
+def test_the_bell_knows_whether_its_browser_is_a_device(
+    inboxes: Inboxes, client: DjangoClient, pushing: Pushing
+) -> None:
+    def answer() -> Subscribed:
+        request = RequestFactory().get("/")
+        request.session, request.user = client.session, inboxes.ada
+        return subscribed(request)
+
+    mine = pushing.service.device()
+    assert answer() == Subscribed.NOT_YET
+    post(client, "push", mine.subscription)
+    assert answer() == Subscribed.NOW
+    pushing.device_of(inboxes.ada)
+    unsubscribe(inboxes.ada, mine.endpoint)
+    assert answer() == Subscribed.NO_MORE
+    post(client, "push", mine.subscription)
+    assert answer() == Subscribed.NOW
 
 
 def test_who_logs_out_takes_the_devices_of_that_session_along(

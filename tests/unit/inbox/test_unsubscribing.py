@@ -90,7 +90,10 @@ def test_that_of_a_digest_ends_all_that_can_be_switched_off(inboxes: Inboxes, cl
     send_due()
     [message] = mail.outbox
     assert isinstance(message, EmailMultiAlternatives)
-    assert "No more e-mails" in Client().post(path_of(message)).content.decode()
+    page = Client().post(path_of(message)).content.decode()
+    assert "No more e-mails" in page
+    assert "Take it back" not in page  # some of them were perhaps never wanted
+    assert Client().post(path_of(message), {"again": "on"}).status_code == 400
     assert not is_on(inboxes, "orders")
     assert is_on(inboxes, "alarms")
 

@@ -119,6 +119,15 @@ def test_postponed_events_stay_in_the_row_and_keep_their_keys(
     assert database.waiting == 0
 
 
+def test_a_completion_that_makes_too_few_data_stops_nothing(
+    database: Database, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(completion._completions, TYPE, lambda _, written: written[1:])
+    write_numbers(database, 3)
+    assert publish(database) == 3
+    assert published.data() == numbers(3)
+
+
 def test_an_event_that_redis_never_takes_is_set_aside_alone(
     database: Database, published: Published, settings: DjangoSettings, redis: RedisServer
 ) -> None:
