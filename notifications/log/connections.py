@@ -133,7 +133,10 @@ class LoopPool(Pool[AsyncConnection]):
     async def _connect(self, connection: AsyncConnection) -> None:
         await connection.connect()
         try:
-            is_clean = not await connection.can_read()
+            # `can_read` notices a connection that was closed, but not one that was reset.
+            writer = connection._writer  # noqa: SLF001
+            is_open = writer is not None and not writer.is_closing()
+            is_clean = is_open and not await connection.can_read()
         except UNAVAILABLE_ERRORS:
             is_clean = False
         if not is_clean:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from notifications.log.entries import Batch, Draft, Retention
 from notifications.log.pool import REFUSED_PAUSE_SECONDS
 from notifications.log.redis import RedisLog
 from notifications.log.redis_sync import RedisSyncLog
+from tests.harness.relay import relay
 from tests.harness.servers import RedisServer, redis_server
 
 DEADLINE_SECONDS = 40.0
@@ -201,12 +203,26 @@ async def test_a_call_waits_for_a_connection_where_all_are_in_use(url: str, admi
         await asyncio.wait([tail])
 
 
+async def test_a_connection_that_was_reset_while_it_idled_is_not_used(server: RedisServer) -> None:
+    with relay(server.port) as network:
+        async with RedisLog(network.url, **OPTIONS) as log:
+            await asyncio.gather(*[log.ping() for _ in range(4)])
+            network.reset()
+            writers = [idle._writer for idle, _ in log._pool._idle]
+            await until(
+                lambda: all(writer is not None and writer.is_closing() for writer in writers)
+            )
+            for _ in range(4):
+                await log.ping()
+
+
 class FakeConnection:
     """One of a server that accepts, refuses, or lets `hold` decide when it answers."""
 
     def __init__(self, server: "FakeServer") -> None:
         self._server = server
         self.is_connected = False
+        self._writer = SimpleNamespace(is_closing=lambda: False)
 
     async def connect(self) -> None:
         if not self.is_connected:
