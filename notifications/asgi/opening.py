@@ -34,8 +34,6 @@ async def run_stream(
         return
     refusal = await stream.refusal()
     if refusal is not None:
-        if connection is not None:
-            connection.keep()
         await send_refusal(refusal, receive, send)
         return
     warnings.check(unwrap(send), is_detached=connection is not None)

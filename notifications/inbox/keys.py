@@ -44,7 +44,9 @@ def array_of(
         field = field.target_field  # type: ignore[attr-defined]
     stored = (field.get_db_prep_value(value, connection) for value in values)
     # Without its length, which would cut a key that is longer than any in the table.
-    type = str(field.rel_db_type(connection)).partition("(")[0]
+    type = str(field.rel_db_type(connection)).partition("(")[0].strip()
+    if type in ("char", "character"):  # these have one letter where there is no length
+        type = "bpchar"
     return f"%s::{type}[]", "{" + ",".join(map(_element, stored)) + "}"
 
 

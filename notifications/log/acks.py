@@ -38,13 +38,16 @@ class HighWaterMarks:
 
     def note(self, log: str, receipts: Sequence[Receipt]) -> None:
         """`receipts`: of one call, whose new entries have growing positions in one epoch."""
-        new = [receipt for receipt in receipts if not receipt.duplicate]
-        cursors = [
-            receipt.cursor for receipt in receipts if receipt.duplicate or receipt is new[-1]
-        ]
+        new = [receipt.cursor for receipt in receipts if not receipt.duplicate]
+        repeated = [receipt.cursor for receipt in receipts if receipt.duplicate]
         with self._lock:
-            for cursor in cursors:
+            for cursor in new[-1:]:
                 self._set(log, cursor, cursor.position)
+            for cursor in repeated:
+                mark = self._marks.get(log)
+                # What was kept in an epoch that has ended says nothing of the one that is known.
+                if mark is None or mark.cursor.epoch == cursor.epoch:
+                    self._set(log, cursor, cursor.position)
 
     def reach(self, log: str, cursor: Cursor, event: Position) -> None:
         """The tail has read up to here, and the last event up to here is at `event`.

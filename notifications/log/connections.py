@@ -154,8 +154,7 @@ class LoopPool(Pool[AsyncConnection]):
                 async with asyncio.timeout(seconds):
                     await released
         except BaseException:
-            if released.done() and not released.cancelled():
-                self._wake()
+            self._wake()
             raise
         finally:
             if released in self._waiting:

@@ -83,8 +83,8 @@ class Pool[Connection: Pooled](ABC):
         If no connection can be made and no other caller has any, raises what connecting raised.
         """
         if self._pid != os.getpid():  # a forked process must not write to its parent's connections
-            self._pid = os.getpid()
             self._clear()
+            self._pid = os.getpid()  # only now: another thread would take those as its own
         deadline = self._clock() + seconds
         failure: Exception | None = None
         while True:
@@ -101,7 +101,7 @@ class Pool[Connection: Pooled](ABC):
                 raise
             else:
                 if is_new:
-                    self._refused_until = 0.0
+                    self._accepted()
                 if lasting:
                     self._lasting.add(connection)
                 return connection
@@ -117,9 +117,16 @@ class Pool[Connection: Pooled](ABC):
             while (connection := self._take()) is None:
                 now = self._clock()
                 if now >= deadline:
+                    self._wake()  # what woke this one is for another
                     raise failure or ConnectionFailed(NONE_FREE)
                 await self._wait(min(deadline, self._next_try) - now)
             return connection
+
+    def _accepted(self) -> None:
+        """The server accepts connections: let one that waits make its own, and so on."""
+        with self._lock:
+            self._refused_until = 0.0
+            self._wake()
 
     @property
     def _others(self) -> bool:

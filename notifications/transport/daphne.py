@@ -17,7 +17,7 @@ from typing import Any
 
 from notifications.transport.asgi import AsgiTransport
 from notifications.transport.base import NOBODY, Message, Send, Transport
-from notifications.transport.detach import HeldHead, ServerConnection
+from notifications.transport.detach import ServerConnection
 from notifications.transport.tcp import limit_unacknowledged, limit_unsent
 from notifications.transport.wrappers import unwrap
 
@@ -61,38 +61,24 @@ def daphne_transport(
 
 
 class DaphneConnection(ServerConnection):
-    resets_at_drop = True
-
     def __init__(self, request: Any, transport: Any) -> None:
         self._request = request
-        self._channel = request.channel
         self._transport = transport
-        self._held_head = HeldHead(transport)
         # All that `detach` will need is there, or this fails before the head is sent.
         _ = transport.dataBuffer, transport._tempDataLen, transport.producerPaused  # noqa: SLF001
         _ = transport.abortConnection, request.startedWriting, request.chunked, request.clientproto
 
     def prepare(self) -> None:
         # Daphne would keep the connection although the head says that it closes.
-        self._channel.persistent = False
+        self._request.channel.persistent = False
 
-    async def finish_head(self, send: Send) -> None:
-        # Daphne writes the head together with the first part of the body.
-        self._channel.transport = self._held_head
-        try:
-            await send({"type": "http.response.body", "body": b"", "more_body": True})
-        finally:
-            self._channel.transport = self._transport
-
-    def has_flushed(self) -> bool:
-        if self._request.channel is None or not self._transport.connected:
-            raise ConnectionResetError
-        # Twisted offers no other way to learn whether its buffer is empty.
-        return not (self._transport.dataBuffer or self._transport._tempDataLen)  # noqa: SLF001
-
-    async def flush(self) -> None:
+    async def flush(self, send: Send) -> None:
+        # Daphne writes the head together with the first part of the body, and into a buffer.
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
         transport, request = self._transport, self._request
-        if transport.producer is not None:
+        # Twisted offers no other way to learn whether its buffer is empty.
+        is_empty = not (transport.dataBuffer or transport._tempDataLen)  # noqa: SLF001
+        if not is_empty and transport.producer is not None:
             emptied = asyncio.Event()
             request.registerProducer(_Emptied(emptied), True)
             # As if the buffer had been too full.
@@ -103,7 +89,8 @@ class DaphneConnection(ServerConnection):
             finally:
                 if request.channel is not None:
                     request.unregisterProducer()
-        self.has_flushed()
+        if request.channel is None or not transport.connected:
+            raise ConnectionResetError
 
     @property
     def is_chunked(self) -> bool | None:
@@ -116,12 +103,6 @@ class DaphneConnection(ServerConnection):
     def get_socket(self) -> socket.socket:
         found: socket.socket = self._transport.socket
         return found
-
-    def take_head(self) -> bytes:
-        return self._held_head.take()
-
-    def keep(self) -> None:
-        self._transport.write(self.take_head())
 
     def drop(self) -> None:
         self._transport.abortConnection()

@@ -1,51 +1,29 @@
-"""Takes the socket of a stream out of the server, once that has made the head of the response.
+"""Takes the socket of a stream out of the server, once the head of the response has left it.
 
-    the server makes the head, which is held ──▶ the server's buffer is empty
-         ──▶ the descriptor is duplicated
+    head ──▶ the server's buffer is empty ──▶ the descriptor is duplicated
          ──▶ the server drops its own, while the connection lives on in ours
-         ──▶ `receive` reports a disconnect ──▶ the head waits in the socket for the first block
+         ──▶ `receive` reports a disconnect ──▶ the application's call returns
 
-The server does not write the head, so that the head and the first block leave in one packet, which
-wakes the client once. The stream joins the hub only when its transport is ready. Since this
-connection can serve no other request, the head says `Connection: close` (RFC 9112 §9.6), or a proxy
-would put somebody's next request on it. So it is decided before the head is sent.
+Meanwhile nothing else is written: the stream joins the hub only when its transport is ready. Since
+this connection can serve no other request, the head says `Connection: close` (RFC 9112 §9.6), or a
+proxy would put somebody's next request on it. So it is decided before the head is sent.
 """
 
 import asyncio
 import os
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from notifications.telemetry.logs import logger
-from notifications.transport.base import NOBODY, Loss, Receive, Send, wait_for_disconnect
+from notifications.transport.base import Receive, Send, wait_for_disconnect
+from notifications.transport.poller import Poller
 from notifications.transport.pollers import poller
 from notifications.transport.socket import SocketTransport
+from notifications.transport.tcp import limit_unsent, reset_at_close
 
 LOG_EVERY_SECONDS = 10.0
-NOT_TAKEN = "The client has not taken the head."
-
-
-class HeldHead:
-    """Stands for a server's transport while the server writes the head of a stream: it holds it."""
-
-    def __init__(self, transport: Any) -> None:
-        self._transport = transport
-        self._parts: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        self._parts.append(data)
-
-    def writeSequence(self, parts: Iterable[bytes]) -> None:  # noqa: N802 - Twisted's name
-        self._parts += parts
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def take(self) -> bytes:
-        parts, self._parts = self._parts, []
-        return b"".join(parts)
 
 
 class ServerConnection(ABC):
@@ -55,31 +33,28 @@ class ServerConnection(ABC):
     or whose wrappers do not look at bodies.
     """
 
-    resets_at_drop = False
-    """Whether the server sets SO_LINGER in the socket as it closes its descriptor."""
-
     @abstractmethod
     def prepare(self) -> None:
-        """The head is about to be sent, and says `Connection: close`. The server must hold it."""
+        """The head is about to be sent, and says `Connection: close`."""
 
     @property
     def is_behind(self) -> bool:
         """Whether sending the head waits until the client has taken an earlier response."""
         return False
 
-    async def finish_head(self, send: Send) -> None:  # noqa: B027
-        """Let the server make the head, if it has not done so when the head was sent."""
+    def has_flushed(self) -> bool:
+        """Whether there is nothing to wait for, so that `flush` need not be called.
+
+        Raises as `flush`.
+        """
+        return False
 
     @abstractmethod
-    def has_flushed(self) -> bool:
-        """Whether the server has written all that came before the head to the socket.
+    async def flush(self, send: Send) -> None:
+        """Return once the server has written the head to the socket, and holds nothing more.
 
         Raises `ConnectionError` if the client has left.
         """
-
-    @abstractmethod
-    async def flush(self) -> None:
-        """Return once the server has done so. Raises as `has_flushed`."""
 
     @property
     @abstractmethod
@@ -90,14 +65,6 @@ class ServerConnection(ABC):
     @abstractmethod
     def get_socket(self) -> socket.socket:
         """The server's socket, or what has the same `fileno`, `family`, `type` and `proto`."""
-
-    @abstractmethod
-    def take_head(self) -> bytes:
-        """The head that the server has made and not written. What follows, it writes by itself."""
-
-    @abstractmethod
-    def keep(self) -> None:
-        """The response stays with the server after all: let it write the head."""
 
     @abstractmethod
     def drop(self) -> None:
@@ -118,53 +85,38 @@ async def detach(
 ) -> SocketTransport | None:
     """The transport of a response whose head has been sent. None if the server has to keep it.
 
-    What came before the head, and then the head, have `deadline` seconds each to leave this
-    process. Raises `ConnectionError` if they do not, or if the client leaves meanwhile: then the
-    connection is over.
+    The head has `deadline` seconds to leave the server. Raises `ConnectionError` if it does not, or
+    if the client leaves meanwhile: then the connection is over.
     """
-    await connection.finish_head(send)
     try:
         if not connection.has_flushed():
             async with asyncio.timeout(deadline):
-                await connection.flush()
+                await connection.flush(send)
     except (TimeoutError, ConnectionError) as error:
         connection.reset()
         await wait_for_disconnect(receive)  # a server reports an application that returns before
-        raise ConnectionAbortedError(NOT_TAKEN) from error
-    transport = _transport(connection)
-    if transport is None:
-        connection.keep()
-        return None
-    try:
-        head = connection.take_head()
-        connection.drop()
-        await wait_for_disconnect(receive)
-        transport.begin(head, resets_at_drop=connection.resets_at_drop)
-        if transport.busy:  # earlier responses fill the buffers of the kernel
-            await _until_sent(transport, deadline)
-    except BaseException:
-        transport.abort()
-        raise
-    return transport
-
-
-def _transport(connection: ServerConnection) -> SocketTransport | None:
-    """All that may need a descriptor or memory, before the server drops its own; None if there is
-    none left."""
+        raise ConnectionAbortedError("The client has not taken the head.") from error
     is_chunked = connection.is_chunked
     if is_chunked is None:
         return None
     try:
+        # Everything that may need a descriptor or memory comes before the server drops its own.
         its_poller = poller()
         ours = _duplicate(connection.get_socket())
-        try:
-            return SocketTransport(ours, its_poller, is_chunked=is_chunked)
-        except BaseException:
-            ours.close()
-            raise
+        transport = _transport(ours, its_poller, is_chunked=is_chunked)
     except OSError as error:
         _report(error)
         return None
+    try:
+        connection.drop()
+        await wait_for_disconnect(receive)
+    except BaseException:
+        transport.abort()
+        raise
+    # Twisted sets it in the socket that both descriptors share, when it closes its own.
+    reset_at_close(ours, enabled=False)
+    limit_unsent(ours)
+    return transport
 
 
 def _duplicate(theirs: socket.socket) -> socket.socket:
@@ -174,27 +126,12 @@ def _duplicate(theirs: socket.socket) -> socket.socket:
     return ours
 
 
-class _Sent(asyncio.Future[None]):
-    """Done when a transport has sent what it was given. It is the callbacks of the transport."""
-
-    def drained(self) -> None:
-        if not self.done():
-            self.set_result(None)
-
-    def lost(self, loss: Loss = Loss.FAILED) -> None:
-        if not self.done():
-            self.set_exception(ConnectionResetError(loss))
-
-
-async def _until_sent(transport: SocketTransport, deadline: float) -> None:
-    sent = transport.callbacks = _Sent()
+def _transport(ours: socket.socket, its_poller: Poller, *, is_chunked: bool) -> SocketTransport:
     try:
-        async with asyncio.timeout(deadline):
-            await sent
-    except TimeoutError as error:
-        raise ConnectionAbortedError(NOT_TAKEN) from error
-    finally:
-        transport.callbacks = NOBODY
+        return SocketTransport(ours, its_poller, is_chunked=is_chunked)
+    except BaseException:
+        ours.close()
+        raise
 
 
 _reported_at: list[float] = []

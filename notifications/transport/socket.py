@@ -12,15 +12,11 @@ from notifications.transport.poller import Poller, discard_input
 from notifications.transport.tcp import (
     acknowledged_bytes,
     limit_unacknowledged,
-    limit_unsent,
     reset_at_close,
 )
 
 LAST_CHUNK = b"0\r\n\r\n"
 """The end of a body in chunked transfer coding (RFC 9112 §7.1)."""
-
-MORE_FOLLOWS: int = getattr(socket, "MSG_MORE", 0)
-"""Lets the kernel send bytes together with the next ones, or after 0.2 seconds. Linux has it."""
 
 CLOSED = socket.socket()
 """In place of a socket that this transport no longer has: each operation on it fails."""
@@ -47,17 +43,6 @@ class SocketTransport(Transport):
         self._unsent: memoryview | None = None
         """The rest of the payload. It refers to the bytes that many transports share."""
         poller.add(connection, self)
-
-    def begin(self, head: bytes, *, resets_at_drop: bool = False) -> None:
-        """Send the head of the response, which leaves with the first payload. Call it before that.
-
-        As `write`, it may make the transport busy. `resets_at_drop`: as in `ServerConnection`.
-        """
-        if resets_at_drop:
-            reset_at_close(self._socket, enabled=False)
-        limit_unsent(self._socket)
-        if head:
-            self._send(memoryview(head), MORE_FOLLOWS)
 
     def write(self, payload: Payload) -> None:
         # Not by `_send`: the fan-out calls this for each delivery.
@@ -100,10 +85,10 @@ class SocketTransport(Transport):
 
     # Back-pressure
 
-    def _send(self, data: memoryview, flags: int = 0) -> bool:
+    def _send(self, data: memoryview) -> bool:
         """Whether the socket has taken all of it."""
         try:
-            sent = self._socket.send(data, flags)
+            sent = self._socket.send(data)
         except OSError as error:
             self._not_sent(data, error)
             return False

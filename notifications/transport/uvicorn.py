@@ -1,8 +1,8 @@
 """The connections of uvicorn, on asyncio's event loop or uvloop, with h11 or httptools.
 
 uvicorn's `send` is a method of its `RequestResponseCycle`. The cycle holds the asyncio transport
-that it writes to, and a `FlowControl`, which asyncio pauses when the transport's buffer exceeds its
-high-water mark.
+and a `FlowControl`, which asyncio pauses when the transport's buffer exceeds its high-water mark.
+With a high-water mark of 0, the flow is paused exactly while the buffer is not empty.
 
 The cycle's attributes are undocumented: `docs/extend.md` lists those that are used here.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from notifications.transport.asgi import AsgiTransport
 from notifications.transport.base import Send, Transport
-from notifications.transport.detach import HeldHead, ServerConnection
+from notifications.transport.detach import ServerConnection
 from notifications.transport.tcp import limit_unacknowledged, reset_at_close
 
 CYCLE_MODULES = {"uvicorn.protocols.http.h11_impl", "uvicorn.protocols.http.httptools_impl"}
@@ -66,8 +66,6 @@ def _cycle(send: Send) -> Any | None:
 class UvicornConnection(ServerConnection):
     def __init__(self, cycle: Any) -> None:
         self._cycle = cycle
-        self._transport = cycle.transport
-        self._held_head = HeldHead(cycle.transport)
         self._is_http_1_0 = cycle.scope["http_version"] == "1.0"
         # All that `detach` will need is there, or this fails before the head is sent.
         _ = cycle.response_complete, cycle.disconnected, cycle.flow.write_paused, cycle.flow.drain
@@ -82,23 +80,28 @@ class UvicornConnection(ServerConnection):
         if self._is_http_1_0 and not hasattr(self._cycle, "conn"):
             self._cycle.chunked_encoding = False
             self._cycle.expected_content_length = AnyLength()
-        self._cycle.transport = self._held_head
+        # uvloop writes at once what would fill a buffer, and the rest at the end of its iteration.
+        self._cycle.transport.set_write_buffer_limits(high=0)
 
     @property
     def is_behind(self) -> bool:
         return bool(self._cycle.flow.write_paused)
 
     def has_flushed(self) -> bool:
-        if self._cycle.disconnected or self._transport.is_closing():
-            raise ConnectionResetError
-        return not self._transport.get_write_buffer_size()
+        if self._cycle.flow.write_paused:
+            return False
+        self._finish_flush()
+        return True
 
-    async def flush(self) -> None:
-        # With this limit the flow is paused exactly while the buffer is not empty.
-        self._transport.set_write_buffer_limits(high=0)
+    async def flush(self, send: Send) -> None:
         await self._cycle.flow.drain()
-        self._transport.set_write_buffer_limits()
-        self.has_flushed()
+        self._finish_flush()
+
+    def _finish_flush(self) -> None:
+        cycle = self._cycle
+        if cycle.disconnected or cycle.transport.is_closing():
+            raise ConnectionResetError  # uvloop lets nobody set limits any more
+        cycle.transport.set_write_buffer_limits()
 
     @property
     def is_chunked(self) -> bool | None:
@@ -112,34 +115,26 @@ class UvicornConnection(ServerConnection):
         return None if bool(cycle.chunked_encoding) is self._is_http_1_0 else not self._is_http_1_0
 
     def get_socket(self) -> socket.socket:
-        found: socket.socket = self._transport.get_extra_info("socket")
+        found: socket.socket = self._cycle.transport.get_extra_info("socket")
         return found
 
-    def take_head(self) -> bytes:
-        self._cycle.transport = self._transport
-        return self._held_head.take()
-
-    def keep(self) -> None:
-        head = self.take_head()
-        if not self._transport.is_closing():
-            self._transport.write(head)
-
     def drop(self) -> None:
-        protocol = self._transport.get_protocol()
+        protocol = self._cycle.transport.get_protocol()
         # With httptools the protocol's cycle is that of the last request that the client has
         # pipelined. uvicorn would tell that one of the end, and ours never.
         protocol.cycle = self._cycle
         if hasattr(protocol, "pipeline"):
             protocol.pipeline.clear()
-        self._transport.abort()
+        self._cycle.transport.abort()
 
     def reset(self) -> None:
+        cycle = self._cycle
         # After the end of a connection, uvloop's socket has a number that may be another's.
-        if not self._transport.is_closing():
+        if not cycle.transport.is_closing():
             reset_at_close(self.get_socket(), enabled=True)
         # Of requests that are pipelined, uvicorn tells only the last one.
-        self._cycle.disconnected = True
-        self._transport.abort()
+        cycle.disconnected = True
+        cycle.transport.abort()
 
 
 class AnyLength(int):

@@ -6,7 +6,7 @@ import socket
 from notifications.log.cursors import Cursor, make_position
 from notifications.log.entries import Batch, Entry
 from notifications.sse import Decoder, ServerSentEvent
-from notifications.transport.base import Payload, Transport
+from notifications.transport.base import Payload, Send, Transport
 from notifications.transport.detach import ServerConnection
 
 EPOCH = "0123456789ab"
@@ -76,30 +76,19 @@ class FakeTransport(Transport):
 
 
 class FakeServerConnection(ServerConnection):
-    """Of a server that has nothing around its socket."""
+    """Of a server that has written the head, and has nothing around its socket."""
 
     is_chunked = True
 
-    def __init__(self, connection: socket.socket, *, head: bytes = b"") -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.head = head
 
     def prepare(self) -> None: ...
 
-    def has_flushed(self) -> bool:
-        return True
-
-    async def flush(self) -> None: ...
+    async def flush(self, send: Send) -> None: ...
 
     def get_socket(self) -> socket.socket:
         return self.connection
-
-    def take_head(self) -> bytes:
-        head, self.head = self.head, b""
-        return head
-
-    def keep(self) -> None:
-        self.connection.send(self.take_head())
 
     def drop(self) -> None:
         self.connection.close()

@@ -33,7 +33,7 @@ GONE = (404, 410)
 """The subscription has ended (RFC 8030 §7.3)."""
 PASSING = (401, 403, 408, 425, 429)
 """Statuses of what may be mended. The first two are about the site, its key or its clock."""
-MAX_RETRY_AFTER = timedelta(days=1)
+MAX_RETRY_AFTER, LONGEST_SERVICE_PAUSE = timedelta(days=1), timedelta(minutes=5)
 MAX_ANSWER_CHARACTERS = 200
 SHOWS_ALL = "push.apple.com"
 """Its browsers end the subscription of a site whose messages show nothing, so none says "close"."""
@@ -131,11 +131,10 @@ class PushSender(Sender):
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             self._away[url.netloc] = 0
             raise TryLater(f"{url.netloc}: {error!r}") from error
-        self._read(answer, device, using)
+        self._read(answer, url.netloc, device, using)
 
-    def _read(self, answer: "httpx.Response", device: "Device", using: str) -> None:
+    def _read(self, answer: "httpx.Response", service: str, device: "Device", using: str) -> None:
         """Raises what the answer to a message means."""
-        service = answer.url.netloc.decode()
         if answer.status_code in GONE:
             forget([device.pk], using)
             raise Gone
@@ -146,7 +145,8 @@ class PushSender(Sender):
             logger.warning("push.refused", device=device.pk.hex, error=words)
             raise Refused(words)
         if pause := retry_after(answer.headers.get("Retry-After", "")):
-            self._away[service] = monotonic() + pause.total_seconds()
+            # Perhaps it is about this device alone, so the others' do not wait for as long.
+            self._away[service] = monotonic() + min(pause, LONGEST_SERVICE_PAUSE).total_seconds()
         raise TryLater(words, pause)
 
 
@@ -155,5 +155,6 @@ def retry_after(value: str) -> timedelta:
     if re.fullmatch("[0-9]{1,9}", value):
         return min(timedelta(seconds=int(value)), MAX_RETRY_AFTER)
     with suppress(ValueError, TypeError):  # a date without a zone is none
-        return min(parsedate_to_datetime(value) - datetime.now(UTC), MAX_RETRY_AFTER)
+        left = parsedate_to_datetime(value) - datetime.now(UTC)
+        return max(timedelta(), min(left, MAX_RETRY_AFTER))
     return timedelta()

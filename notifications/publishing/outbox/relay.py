@@ -148,14 +148,24 @@ class Relay:
         Returns how many events. Raises `Unavailable`, and what the database raises.
         """
         events, drafts = self._drafts(self.batch_size.cut(self._waiting(rows)))
-        size = self.batch_size.events
-        for first in range(0, len(events), size):
-            batch = slice(first, first + size)
+        if self.postponed and not events:
+            self.batch_size.all_postponed()
+        done = 0
+        while done < len(events) and (not done or self._may_go_on()):
+            count = self.batch_size.of(drafts[done:])
+            batch = slice(done, done + count)
             if not self._append(events[batch], drafts[batch]):
-                return first
+                break
             self._remove(events[batch])
-            self.batch_size.published(drafts[batch])
-        return len(events)
+            self.batch_size.published(count)
+            done += count
+        return done
+
+    def _may_go_on(self) -> bool:
+        """Whether nobody else can have published meanwhile what is prepared here."""
+        if not self.is_active:  # `publish_waiting` has no lease
+            return True
+        return self._lease.held and (not self._lease.due or self._acquire_lease())
 
     def _remove(self, events: list[WaitingEvent]) -> None:
         removed = table.remove(events, using=self.using)

@@ -79,24 +79,6 @@ async def test_the_response_to_head_ends_at_once_and_no_stream_opens() -> None:
     assert sent == [{"type": "http.response.body", "body": b"", "more_body": False}]
 
 
-async def test_a_stream_that_is_refused_before_that_stays_with_its_server_and_has_its_head(
-    ends: tuple[socket.socket, socket.socket],
-) -> None:
-    ours, client = ends
-    order: list[bytes] = []
-
-    async def send(message: Message) -> None:
-        with suppress(BlockingIOError):
-            order.append(client.recv(1024))
-        order.append(message["body"])
-
-    detachable = FakeServerConnection(ours, head=b"the head")
-    stream, warnings = Scripted(CloseReason.DRAINING), ServerWarnings()
-    await run_stream(stream, detachable, receive_disconnect, send, warnings, is_head=False)
-    assert order[0] == b"the head"
-    assert b"stream.closing" in order[1]
-
-
 async def test_a_stream_that_is_refused_after_its_socket_was_taken_gets_the_reason(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:

@@ -4,11 +4,12 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.sessions.models import Session
-from django.db.models import QuerySet
+from django.db import connections
+from django.db.models import CharField, QuerySet
 from django.utils import timezone
 
 from notifications import notify
-from notifications.inbox.keys import IsAmong
+from notifications.inbox.keys import IsAmong, array_of
 from notifications.inbox.models import Notification
 from tests.unit.inbox.inboxes import Inboxes
 
@@ -42,3 +43,19 @@ def test_keys_of_any_characters_are_found(inboxes: Inboxes) -> None:
 def test_they_are_one_parameter_of_postgresql(inboxes: Inboxes) -> None:
     found = Notification.objects.filter(IsAmong("pk", [uuid4() for _ in range(9)]))
     assert parameters(found, inboxes.alias) == 1
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+@pytest.mark.parametrize("type", ["char(26)", "character (26)", "varchar(26)"])
+def test_an_array_has_whole_keys_whatever_the_length_of_the_column(
+    inboxes: Inboxes, type: str
+) -> None:
+    class Key(CharField):  # type: ignore[type-arg] # it is not generic when it runs
+        def db_type(self, connection: object) -> str:
+            return type
+
+    connection = connections[inboxes.alias]
+    array, keys = array_of(Key(), ["01ARZ3NDEKTSV4RRFFQ69G5FAV"], connection)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT unnest({array})", [keys])
+        assert cursor.fetchall() == [("01ARZ3NDEKTSV4RRFFQ69G5FAV",)]

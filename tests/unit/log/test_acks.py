@@ -447,3 +447,19 @@ def test_a_mark_has_what_was_acknowledged_or_read_last_and_the_last_event() -> N
     marks.reach("log", Cursor(second, make_position(7)), make_position(0))
     assert marks.mark("log") == mark(second, 7, 0)
     assert marks.mark("another") is None
+
+
+def test_a_repetition_from_an_epoch_that_has_ended_says_nothing_of_the_one_that_is_known() -> None:
+    marks = HighWaterMarks()
+    ended, known = (
+        Cursor("0123456789ab", make_position(9, 0)),
+        Cursor("ba9876543210", make_position(5, 0)),
+    )
+    marks.note("log", [Receipt("a", str(ended))])
+    marks.note("log", [Receipt("b", str(known))])
+    marks.note("log", [Receipt("a", str(ended), duplicate=True)])
+    mark = marks.mark("log")
+    assert mark
+    assert mark.cursor == known
+    assert not marks.has_gone_back("log", known.epoch)
+    assert marks.has_gone_back("log", ended.epoch)

@@ -249,11 +249,11 @@ class FakeServer:
         if not self.accepts:
             raise ConnectionFailed("refused")
 
-    def pool(self) -> LoopPool:
+    def pool(self, *, limit: int = MAX_CLIENTS) -> LoopPool:
         def make() -> Any:
             return FakeConnection(self)
 
-        return LoopPool(make, limit=MAX_CLIENTS)
+        return LoopPool(make, limit=limit)
 
 
 async def test_who_waits_for_a_connection_that_its_caller_keeps_makes_one() -> None:
@@ -289,3 +289,22 @@ async def test_a_server_that_accepts_again_is_found_though_nobody_is_done() -> N
     server.accepts = True
     async with asyncio.timeout(DEADLINE_SECONDS / 4):
         await asyncio.gather(*calls)
+
+
+async def test_who_gives_up_wakes_another_that_waits() -> None:
+    server = FakeServer()
+    pool = server.pool(limit=2)
+    first, _ = await pool.acquire(1), await pool.acquire(1)
+    server.accepts = False
+    hasty = asyncio.create_task(pool.acquire(REFUSED_PAUSE_SECONDS / 2))
+    await asyncio.sleep(0)
+    patient = asyncio.create_task(pool.acquire(DEADLINE_SECONDS))
+    await asyncio.sleep(0)
+    pool._refused_until = time.monotonic() + REFUSED_PAUSE_SECONDS
+    first.is_connected = False  # type: ignore[misc]
+    await pool.release(first)  # wakes the hasty one, which may not connect yet
+    server.accepts = True
+    with pytest.raises(ConnectionFailed):
+        await hasty
+    async with asyncio.timeout(DEADLINE_SECONDS / 4):
+        assert (await patient).is_connected

@@ -3,7 +3,6 @@
 These tests fail first if the internals of a server change.
 """
 
-import asyncio
 import json
 import resource
 import socket
@@ -11,7 +10,7 @@ import ssl
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import pytest
 
 from notifications.transport import pollers
-from notifications.transport.base import Payload, receive_disconnect, send_nothing
+from notifications.transport.base import receive_disconnect, send_nothing
 from notifications.transport.detach import detach
 from tests.harness.certificates import write_certificate
 from tests.harness.fakes import FakeServerConnection
@@ -241,43 +240,6 @@ async def test_a_process_without_a_descriptor_for_its_poller_loses_no_stream(
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         ours.send(b"the server still has it")
         assert client.recv(100) == b"the server still has it"
-
-
-def _full() -> tuple[socket.socket, socket.socket]:
-    """Both ends of a connection whose client has not read an earlier response."""
-    ours, client = socket.socketpair()
-    ours.setblocking(False)
-    client.setblocking(False)
-    with suppress(BlockingIOError):
-        while ours.send(b"." * CHUNK_BYTES):
-            pass
-    return ours, client
-
-
-async def test_a_head_for_which_the_kernel_has_no_room_is_sent_before_the_stream_begins() -> None:
-    ours, client = _full()
-    with closing(client):
-        connection = FakeServerConnection(ours, head=b"the head, ")
-        detaching = asyncio.create_task(
-            detach(connection, receive_disconnect, send_nothing, deadline=DEADLINE_SECONDS)
-        )
-        loop, received = asyncio.get_running_loop(), b""
-        while not received.endswith(b"the head, "):
-            received += await loop.sock_recv(client, CHUNK_BYTES)
-        transport = await detaching
-        assert transport is not None
-        assert not transport.busy
-        transport.end(Payload(b"the end"), break_off=True)
-        assert await loop.sock_recv(client, 1024) == b"7\r\nthe end\r\n"
-
-
-async def test_a_client_that_never_takes_the_head_is_cut_off_at_the_deadline() -> None:
-    ours, client = _full()
-    with closing(client):
-        connection = FakeServerConnection(ours, head=b"the head")
-        with pytest.raises(ConnectionAbortedError):
-            await detach(connection, receive_disconnect, send_nothing, deadline=0.01)
-        assert len(pollers.poller()) == 0
 
 
 @pytest.mark.parametrize("kind", ["uvicorn-h11-asyncio", "uvicorn-httptools-uvloop", "daphne"])

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,9 +19,6 @@ from notifications.transport.base import Loss, Payload
 from notifications.transport.poller import Poller, SelectorPoller
 from notifications.transport.pollers import PLATFORM_POLLER
 from notifications.transport.socket import LAST_CHUNK, SocketTransport
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 DEADLINE_SECONDS = 30.0
 BUFFER_BYTES = 16 * 1024
@@ -81,35 +77,6 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 type Ends = tuple[socket.socket, socket.socket]
-
-
-class RecordingSocket(socket.socket):
-    """Records which sends may wait for the next one."""
-
-    def __init__(self, *, fileno: int) -> None:
-        super().__init__(fileno=fileno)
-        self.setblocking(False)
-        self.sends: list[tuple[bytes, bool]] = []
-
-    def send(self, data: "ReadableBuffer", flags: int = 0, /) -> int:
-        self.sends.append((bytes(data), bool(flags & socket.MSG_MORE)))
-        return super().send(data, flags)
-
-
-@pytest.mark.skipif(not hasattr(socket, "MSG_MORE"), reason="the kernel cannot join two sends")
-async def test_the_head_waits_in_the_socket_for_the_first_payload(
-    ends: Ends, poller: Poller
-) -> None:
-    server, client = ends
-    with closing(RecordingSocket(fileno=server.detach())) as recording:
-        transport = SocketTransport(recording, poller, is_chunked=True)
-        transport.begin(b"head\r\n\r\n")
-        assert not transport.busy
-        transport.write(Payload(b"first"))
-        assert recording.sends == [(b"head\r\n\r\n", True), (b"5\r\nfirst\r\n", False)]
-        expected = b"head\r\n\r\n5\r\nfirst\r\n"
-        assert await asyncio.get_running_loop().sock_recv(client, 1024) == expected
-        transport.abort()
 
 
 async def read(client: socket.socket, count: int | None = None) -> bytes:
