@@ -449,7 +449,7 @@ def test_a_mark_has_what_was_acknowledged_or_read_last_and_the_last_event() -> N
     assert marks.mark("another") is None
 
 
-def test_a_repetition_from_an_epoch_that_has_ended_says_nothing_of_the_one_that_is_known() -> None:
+def test_a_repetition_of_an_epoch_that_has_ended_leaves_the_mark_of_the_next_one() -> None:
     marks = HighWaterMarks()
     ended, known = (
         Cursor("0123456789ab", make_position(9, 0)),
