@@ -32,7 +32,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 """A browser waits up to five seconds before it comes back, and the page up to four more."""
 
 HISTORY_EVENTS = 50

@@ -7,7 +7,7 @@ from typing import Self
 
 from tests.harness.changes import Changes
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 EVENT_STREAM = b"content-type: text/event-stream"
 UNAVAILABLE = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n"
 

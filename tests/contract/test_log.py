@@ -30,7 +30,7 @@ from notifications.log.redis_sync import RedisSyncLog
 from tests.harness.failover import sentinel, single_node
 from tests.harness.servers import RedisServer, redis_server
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 RETENTION = Retention(events=1000, bytes=10**7, age=3600, idempotency_age=60)
 
 

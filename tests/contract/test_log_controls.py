@@ -30,7 +30,7 @@ from tests.harness.servers import RedisServer
 
 __all__ = ["session_valkey"]
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 RETENTION = Retention(events=10, bytes=10**6, age=3600)
 MAX_CONTROLS = 5
 RECHECK_EVERYONE = (ControlAction.RECHECK, (EVERYONE,))

@@ -9,7 +9,7 @@ from notifications.transport.asgi import AsgiTransport
 from notifications.transport.base import Loss, Message, Payload, Transport
 from notifications.transport.pull import PullTransport
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 class Owner:

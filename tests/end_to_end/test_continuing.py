@@ -16,7 +16,7 @@ from tests.end_to_end.test_ending import Site, log_out
 from tests.harness.event_source import Stream
 from tests.harness.servers import SERVERS, WebServer, migrate, redis_server, wait_until_ready
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 HEADER = "X-Queries"  # of `tests.harness.counting_site`, whose import changes settings
 FLUSH = "from notifications.publishing.control import flush; assert flush(20); "
 

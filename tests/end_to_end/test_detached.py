@@ -19,7 +19,7 @@ from tests.harness.servers import NO_REDIS, WebServer, free_port, wait_until_rea
 from tests.harness.started_once import Start, started_once
 
 KINDS = ["daphne", "uvicorn-h11-asyncio", "uvicorn-httptools-uvloop"]
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 POLL_SECONDS = 0.05
 WRITE_DEADLINE_SECONDS = "2"
 SMALL_BUFFER = 4096

@@ -26,7 +26,7 @@ PATHS = {"ours": "/events/?topic=demo.a", "a view of the site": "/of-the-site/"}
 STREAMS = 25
 ATTEMPTS = 400
 """Daphne forgets a connection up to a second later."""
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 OF_DJANGOS_REQUEST = {
     "notifications.asgi.disconnect.DisconnectWatch",

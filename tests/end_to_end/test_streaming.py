@@ -15,7 +15,7 @@ from tests.harness.demo_site import CLOSED, CONTINUE, ROW_PAUSE_SECONDS, ROWS
 from tests.harness.manage import carillon_process
 from tests.harness.servers import START_DEADLINE_SECONDS, environment, listening, web_server
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 SETTINGS = "tests.harness.demo_settings"
 NO_REDIS = "redis://127.0.0.1:1/0"
 

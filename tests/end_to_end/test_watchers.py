@@ -34,7 +34,7 @@ STREAMS, EVENTS, POSTS = 100, 50, 10
 MAX_SPANS_PER_REQUEST = 60
 SPARE_MARKS = POSTS + 5
 """Requests that have just ended: Daphne keeps their tasks for a second."""
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 PATHS = (events_path("demo.a"), "/of-the-site/")
 """A stream of the service, on the fast path, and one of the site, on Django's own path."""
 UNKNOWN_WRAPPER = 'transport.wrapped send="tests.harness.transport_site:wrapped.<locals>.wrapper"'

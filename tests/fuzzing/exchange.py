@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 type Headers = Sequence[tuple[bytes, bytes]]
 

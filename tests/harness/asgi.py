@@ -8,7 +8,7 @@ from typing import Any, Self
 from notifications.sse import Decoder, ServerSentEvent
 from notifications.transport.base import Message
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 type Application = Callable[[Any, Any, Any], Awaitable[None]]
 

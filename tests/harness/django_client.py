@@ -13,7 +13,7 @@ from django.test import AsyncClient
 from notifications.sse import Decoder, ServerSentEvent
 from tests.harness.servers import PUBLISH_KEY
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 AUTHORIZED = {"Authorization": f"Bearer {PUBLISH_KEY}"}
 JSON = "application/json"
 NDJSON = "application/x-ndjson"

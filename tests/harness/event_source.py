@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from notifications.sse import Decoder, ServerSentEvent
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 RETRY_SECONDS = 3.0
 """A browser's own pause before it connects again, where the stream has sent no `retry`."""
 
@@ -62,7 +62,11 @@ class Stream:
             lines = [f"GET {self._path} HTTP/1.1"]
             lines += [f"{name}: {value}" for name, value in headers.items()]
             self._writer.write("\r\n".join([*lines, "", ""]).encode())
-            head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
+            try:
+                head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
+            except BaseException:
+                self._writer.transport.abort()
+                raise
         status_line, *fields = head.strip().split("\r\n")
         self.status = int(status_line.split()[1])
         self.headers = {

@@ -13,7 +13,7 @@ from typing import Any
 
 from django import VERSION
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 @dataclass

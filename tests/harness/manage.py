@@ -17,7 +17,7 @@ import psutil
 from tests.harness.servers import migrate
 from tests.harness.warm import ROOT, WarmProcess, python_process
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 class CarillonProcess:

@@ -8,7 +8,7 @@ from notifications.conf import get_settings
 from notifications.log.entries import Entry
 from notifications.log.factory import open_log
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 async def read_published() -> list[Entry]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 CHUNK = 256 * 1024
 LINGER_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends a reset
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 @dataclass(eq=False)

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib.sessions.backends import signed_cookies
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 gate = threading.Event()
 """Sessions are read only while the gate is set."""

@@ -25,7 +25,7 @@ from notifications.transport.socket import SocketTransport
 STREAM_HEADERS = [(b"content-type", b"text/event-stream")]
 REPEAT_SECONDS = 0.02
 SEND_BUFFER_BYTES = 16_384
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 writers: list["Writer"] = []
 

@@ -10,7 +10,7 @@ from channels.testing import WebsocketCommunicator
 
 from notifications.websocket.protocol import SUBPROTOCOL
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 type Received = tuple[str | None, dict[str, Any]]
 """The id of a subscription, and a message about it."""

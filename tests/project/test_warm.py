@@ -13,7 +13,7 @@ from tests.harness.manage import carillon_process
 from tests.harness.servers import listening
 from tests.harness.warm import ROOT, WarmProcess, python_process
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 REPORT = """
 import atexit, json, os, signal, sys, time
 atexit.register(print, "ended")

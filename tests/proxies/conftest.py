@@ -15,7 +15,7 @@ from tests.proxies.origin import Origin
 
 __all__ = ["browser", "browsers", "playwright", "pytest_itemcollected"]
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 POLL_SECONDS = 0.05
 REFUSED = (401, 403)
 

@@ -20,7 +20,7 @@ from tests.proxies.documented import DEPLOY, DOCUMENTED, KEEPS_ERRORS, block, re
 
 ELSEWHERE = "https://elsewhere.example.com"
 COME_BACK = 'retry: 3000\nevent: stream.closing\ndata: {"reason":"origin_away"}\n\n'
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 LARGE_COOKIE_BYTES = 4000
 """The largest cookie that a browser keeps."""
 

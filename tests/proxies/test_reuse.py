@@ -29,7 +29,7 @@ from tests.harness.servers import (
 
 __all__ = ["loop_without_debug"]
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 STREAMS, ENDED = 16, 32
 PUBLISHERS, PUBLISHED = 8, 25
 SETTINGS = {"CARILLON_MAX_STREAM_AGE": "1"}

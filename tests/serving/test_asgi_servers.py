@@ -12,7 +12,7 @@ from tests.harness.asgi_servers import asgi_server
 from tests.harness.event_source import Stream
 from tests.harness.servers import PUBLISH_KEY, RedisServer, WebServer, daphne, migrate
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 STOP_SECONDS = 15.0
 """gunicorn kills its workers after 30."""
 DRAIN_SECONDS = "0.2"

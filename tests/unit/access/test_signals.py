@@ -20,7 +20,7 @@ from notifications.publishing import control
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_log")]
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 type CaptureCallbacks = Callable[..., AbstractContextManager[list[Callable[[], Any]]]]
 type Control = tuple[ControlAction, frozenset[str], str]

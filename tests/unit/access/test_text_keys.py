@@ -27,7 +27,7 @@ from tests.harness.text_keys.models import Order, Person
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_log", "text_users")]
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 RULES = Rules(
     subscribe=[
         own("user.{id}"),

@@ -18,7 +18,7 @@ from notifications.transport.base import Message, Transport, receive_disconnect
 from notifications.transport.pollers import poller
 from tests.harness.fakes import FakeServerConnection
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 SHORT_SECONDS = 0.05
 
 

@@ -11,7 +11,7 @@ from django.db import OperationalError
 
 from notifications.asgi.threads import RequestExecutor, ThreadPool
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.harness.published import read_published
 pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")
 
 PATH = "/examples/chat/?live=1"
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 @pytest.fixture(autouse=True)

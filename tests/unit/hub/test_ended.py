@@ -14,7 +14,7 @@ from notifications.log.entries import Retention
 from notifications.log.memory import MemoryLog, MemoryStore
 from tests.harness.fakes import FakeClock
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 class CountingLog(MemoryLog):

@@ -26,7 +26,7 @@ from notifications.log.factory import open_sync_log
 from tests.harness.fakes import FakeTransport
 from tests.harness.servers import RedisServer
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 INTERLEAVINGS = 1_000
 
 pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")

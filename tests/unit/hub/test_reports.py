@@ -25,7 +25,7 @@ from notifications.log.entries import Draft, Retention
 from notifications.log.memory import MemoryLog, MemoryStore
 from tests.harness.fakes import FakeTransport
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 
 @pytest.fixture

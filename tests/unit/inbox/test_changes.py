@@ -14,7 +14,7 @@ from notifications.inbox.lists import counts, page
 from notifications.inbox.models import Notification
 from tests.unit.inbox.inboxes import Client, Inboxes
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 kind("alarm", text="Alarm", category="alarms")
 
 

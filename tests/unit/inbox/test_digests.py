@@ -20,7 +20,7 @@ from tests.unit.inbox.inboxes import Inboxes
 from tests.unit.inbox.mailing import DAY, HOUR, MINUTE, START, Backend, Clock, reasons, sent
 
 pytestmark = pytest.mark.usefixtures("mailing")
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 TOMORROW_AT_8 = datetime(2026, 11, 30, 8, tzinfo=UTC)
 
 

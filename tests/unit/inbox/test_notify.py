@@ -19,7 +19,7 @@ from notifications.inbox.models import Notification
 from notifications.models import OutboxEvent
 from tests.unit.inbox.inboxes import Inboxes
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 kind("order.paid", text="Order <b>{{ number }}</b> was paid by {{ actor }}.", category="orders")
 
 

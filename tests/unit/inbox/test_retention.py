@@ -22,7 +22,7 @@ from notifications.inbox.retention import tidy
 from notifications.models import OutboxEvent
 from tests.unit.inbox.inboxes import Client, Inboxes
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 DAY = timedelta(days=1)
 
 

@@ -16,7 +16,7 @@ from notifications.log.calls import run
 from notifications.log.groups import LoopGroups, ThreadGroups
 from notifications.log.sections import Section, SectionReply
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 LONG_SECONDS = 60.0
 """Longer than any test: whoever waits so long has been forgotten."""
 

@@ -8,7 +8,7 @@ from notifications.log.entries import Batch, Draft, Retention
 from notifications.log.redis import RedisLog
 from tests.harness.servers import RedisServer
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 def calls(redis: RedisServer, *commands: str) -> int:

@@ -24,7 +24,7 @@ from notifications.log.redis_sync import RedisSyncLog
 from tests.harness.old_redis import old_redis_binary
 from tests.harness.servers import RedisServer, redis_server
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 KEYS = script.Keys("test")
 RETENTION = Retention(events=1000, bytes=10**7, age=3600, idempotency_age=60)
 TIMEOUT_SECONDS = 5.0

@@ -23,7 +23,7 @@ from notifications.log.redis import RedisLog
 from notifications.log.redis_sync import RedisSyncLog
 from tests.harness.silent_redis import silent_redis
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 OPTIONS: dict[str, Any] = {
     "prefix": "test",
     "retention": Retention(events=1000, bytes=10**7, age=3600),

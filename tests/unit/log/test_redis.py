@@ -30,7 +30,7 @@ from notifications.log.redis import RedisLog
 from notifications.log.redis_sync import RedisSyncLog
 from tests.harness.servers import RedisServer, free_port, redis_server
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 STREAM, META = "{test}:log", "{test}:meta"
 RETENTION = Retention(events=1000, bytes=10**7, age=3600, idempotency_age=60)
 NO_SLACK = script.Slack(events=0, bytes=0, ms=0)

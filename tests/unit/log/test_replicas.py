@@ -18,7 +18,7 @@ from notifications.log.script import Keys
 from tests.harness.relay import relay
 from tests.harness.servers import RedisServer, redis_server
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 PREFIX = "replicas"
 NO_DELAYS = ("--repl-diskless-sync-delay", "0", "--shutdown-timeout", "0")
 RETENTION = Retention(events=1000, bytes=10**7, age=3600, idempotency_age=60)

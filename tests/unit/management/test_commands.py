@@ -22,7 +22,7 @@ from tests.harness.warm import python_process
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 class Terminal(StringIO):

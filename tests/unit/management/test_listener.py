@@ -11,7 +11,7 @@ from notifications.management.carillon.launch import url_of
 from notifications.management.kernel import drop_handshakes
 from notifications.management.server.listener import listen
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 def connected(port: int) -> socket.socket:

@@ -18,7 +18,7 @@ from notifications.publishing.pending_controls import MAX_SUBJECTS
 from tests.harness.promises import within
 from tests.harness.servers import RedisServer, manage, redis_server
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 PUBLISH_TIMEOUT_SECONDS = 0.2
 KEYS = script.Keys("carillon")
 

@@ -23,7 +23,7 @@ from tests.unit.management.test_commands import Terminal
 pytestmark = pytest.mark.usefixtures("own_log")
 
 TOPIC = "demo.import"
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 def published() -> list[dict[str, Any]]:

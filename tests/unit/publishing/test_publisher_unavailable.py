@@ -24,7 +24,7 @@ from tests.unit.publishing.log_settings import use_redis
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 
 @pytest.fixture(params=["refuses connections", "never answers"])

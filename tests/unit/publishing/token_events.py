@@ -8,7 +8,7 @@ from notifications.streaming import TokenStream, token_stream
 from tests.harness.published import read_published
 
 TOPIC = "demo.chat.5.answer"
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 WORDS = [f"word {i} " for i in range(200)]
 
 

@@ -12,7 +12,7 @@ from django.core.handlers.asgi import ASGIHandler
 from notifications.streaming import UnbufferedResponse
 from notifications.streaming.django_internals import closers_of
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 class Source:

@@ -24,7 +24,7 @@ from tests.unit.streaming.engines import NAME, SOURCES
 
 pytestmark = pytest.mark.usefixtures("template_engines")
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 class Steps:

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")
 
 KEY = "a-key-that-reads-metrics"
 AUTHORIZATION = {"Authorization": f"Bearer {KEY}"}
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 @pytest.fixture

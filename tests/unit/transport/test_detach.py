@@ -26,7 +26,7 @@ from tests.harness.fakes import FakeServerConnection
 from tests.harness.servers import WebServer, free_port, web_server
 from tests.harness.started_once import Start, started_once
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 SITE = "tests.harness.transport_site:application"
 UVICORN = {
     f"uvicorn-{http}-{loop}": ["uvicorn", SITE, "--http", http, "--loop", loop]

@@ -11,7 +11,7 @@ from notifications.transport.pollers import poller
 from notifications.transport.socket import SocketTransport
 from tests.harness.servers import ROOT
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 FORKING = """
 import asyncio, os, signal, socket

@@ -20,7 +20,7 @@ from notifications.transport.poller import Poller, SelectorPoller
 from notifications.transport.pollers import PLATFORM_POLLER
 from notifications.transport.socket import LAST_CHUNK, SocketTransport
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 BUFFER_BYTES = 16 * 1024
 LARGE = Payload(b"x" * 512 * 1024)
 """More than the kernel takes at once."""

@@ -21,7 +21,7 @@ from notifications.log.entries import EVERYONE, ControlAction, ControlEntry
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_log")]
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 QUERIES_OF_A_SECOND_LOOK = 2
 """The session and its user."""
 

@@ -12,7 +12,7 @@ from notifications.log.entries import Entry
 from notifications.publishing.outbox import Relay, RelayThreads
 from tests.harness.published import read_published
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 class Published:

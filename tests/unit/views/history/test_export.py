@@ -34,7 +34,7 @@ from tests.harness.fakes import EPOCH, batch, entry
 from tests.harness.history import fill
 from tests.harness.servers import RedisServer
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 GRANT = Grant(topics=("t",))
 
 
