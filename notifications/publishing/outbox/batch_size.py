@@ -10,9 +10,8 @@ MAX_BATCH_BYTES = 2 * 1024 * 1024
 BATCHES_AT_ONCE = 4
 """How many batches are prepared together: a query costs a wait for the database, whatever it asks
 for, and Redis does nothing else while it appends a batch."""
-
-
 MAX_WINDOW = 64
+"""How many times as many events are looked at, where all that come first are postponed."""
 
 
 class BatchSize:
@@ -28,7 +27,6 @@ class BatchSize:
         self.rows = FIRST_BATCH_EVENTS
         """How many rows are read: fewer, once it is known that they have many events."""
         self._window = 1
-        """How many times as many as usual are looked at, since all before them are postponed."""
 
     def cut(self, events_of_rows: Iterable[Sequence[WaitingEvent]]) -> list[WaitingEvent]:
         """The events of as many whole rows as fit, or the first events of the first row.
