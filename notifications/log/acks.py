@@ -50,7 +50,7 @@ class HighWaterMarks:
                     self._set(log, cursor, cursor.position)
 
     def reach(self, log: str, cursor: Cursor, event: Position) -> None:
-        """The tail has read up to here, and the last event up to here is at `event`.
+        """The log has an entry here, and the last event up to there is known to be at `event`.
 
         What was acknowledged meanwhile is further ahead.
         """

@@ -21,7 +21,7 @@ from notifications.log import acks, outcomes, reports, script, sections
 from notifications.log import ended as ended_streams
 from notifications.log.acks import HighWaterMarks
 from notifications.log.backoff import Backoff, Uniform
-from notifications.log.cursors import Cursor, Position, position_before
+from notifications.log.cursors import START, Cursor, Position, position_before
 from notifications.log.discovery import Addressed, discovery_of
 from notifications.log.ended import EndedStream, Recalled
 from notifications.log.entries import ControlEntry, Draft, Receipt, Retention
@@ -173,7 +173,9 @@ class RedisCalls[Connection: Addressed](ABC):
         command = script.control(self._keys, options.retention, control, slack=options.slack)
         reply = await self.call(command)
         with outcomes.reading():
-            return script.read_state(reply)
+            cursor = script.read_state(reply)
+        options.marks.reach(self._identity, cursor, START)  # which event is before it, is not known
+        return cursor
 
     async def remember(self, ended: Mapping[str, EndedStream | None], *, seconds: float) -> None:
         await self.call(ended_streams.remember(self._keys, ended, seconds=seconds))
@@ -192,10 +194,9 @@ class RedisCalls[Connection: Addressed](ABC):
         self._has_reported = True
 
     async def reports(self) -> list[str]:
-        names = await self.call(reports.names_command(self._keys))
-        if not names:
-            return []
-        return reports.read_texts(await self.call(reports.read_command(self._keys, names)))
+        if names := await self.call(reports.names_command(self._keys)):
+            return reports.read_texts(await self.call(reports.read_command(self._keys, names)))
+        return []
 
     async def release(self, keys: Sequence[str], *, seconds: int) -> None:
         await self.call(script.release(self._keys, keys, seconds=seconds))

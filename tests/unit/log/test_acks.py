@@ -415,6 +415,38 @@ async def test_a_lost_control_entry_is_missed_or_else_a_lost_event_before_it(
     assert await epoch_after_reconnect(redis, marks) != before.epoch
 
 
+@pytest.mark.parametrize("since", [(), ("event",), ("control",)])
+async def test_a_control_entry_that_was_acknowledged_and_lost_ends_the_epoch(
+    redis: RedisServer, since: tuple[str, ...]
+) -> None:
+    """As a revocation that a failover loses before anybody has read it."""
+    marks, control = HighWaterMarks(), ControlEntry(ControlAction.RECHECK, ("user:1",), "")
+    before = await append_elsewhere(redis, "event")
+    with redis.client() as client:
+        replica = {key: client.dump(key) for key in client.keys("*")}
+        async with log_of(redis, marks) as log:
+            lost = await log.append_control(control)
+        client.flushall()
+        for key, content in replica.items():
+            client.restore(key, 0, content)
+        while clock_ms(client) <= position_ms(lost.position):
+            pass
+    await append_elsewhere(redis, *since)
+    assert await epoch_after_reconnect(redis, marks) != before.epoch
+
+
+async def test_a_control_entry_that_was_acknowledged_and_then_deleted_is_not_lost(
+    redis: RedisServer,
+) -> None:
+    marks, control = HighWaterMarks(), ControlEntry(ControlAction.RECHECK, ("user:1",), "")
+    before = await append_elsewhere(redis, "event")
+    async with log_of(redis, marks) as log:
+        await log.append_control(control)
+    for since in (CONTROLS, ("event",), CONTROLS):
+        await append_elsewhere(redis, *since)
+        assert await epoch_after_reconnect(redis, marks) == before.epoch
+
+
 def clock_ms(client: Redis) -> int:
     seconds, microseconds = client.time()
     return seconds * 1000 + microseconds // 1000
