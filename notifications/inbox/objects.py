@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
 from django.db.models import Model, prefetch_related_objects
 
+from notifications.inbox.table import AWAY_ERRORS
 from notifications.telemetry.logs import logger
 
 OBJECTS = ("actor", "target")
@@ -19,7 +19,7 @@ def load_objects(rows: Sequence[Model], names: Sequence[str] = OBJECTS) -> None:
     """
     try:
         prefetch_related_objects(rows, *names)
-    except (OperationalError, InterfaceError):
+    except AWAY_ERRORS:
         raise
     except Exception:  # noqa: BLE001 - whatever the conversion of such a key raises
         for row in rows:
@@ -30,7 +30,7 @@ def load_objects(rows: Sequence[Model], names: Sequence[str] = OBJECTS) -> None:
 def _load_object(row: Model, name: str) -> None:
     try:
         getattr(row, name)
-    except (OperationalError, InterfaceError):
+    except AWAY_ERRORS:
         raise
     except Exception as error:  # noqa: BLE001 - as above
         field: Any = row._meta.get_field(name)  # noqa: SLF001 - documented

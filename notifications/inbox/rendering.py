@@ -2,11 +2,10 @@
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from django.db import InterfaceError, OperationalError
 from django.template import engines
 from django.template.backends.django import DjangoTemplates, Template
 from django.template.loader import get_template
@@ -14,6 +13,7 @@ from django.utils.html import strip_tags
 
 from notifications.events import compact_json
 from notifications.inbox.kinds import Kind, find_kind
+from notifications.inbox.table import AWAY_ERRORS
 from notifications.telemetry.logs import logger
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def _render(kind: Kind, notification: "Notification") -> Content:
     except Exception as error:
         # Templates of a site may fail in any way, and its other notifications are sound.
         logger.exception("inbox.render_failed", kind=kind.name, notification=notification.pk.hex)
-        is_away = isinstance(error, (OperationalError, InterfaceError))
-        return replace(NO_CONTENT, is_away=is_away)
+        return Content("", "", is_away=isinstance(error, AWAY_ERRORS))
     if len(rendered) > MAX_HTML_CHARACTERS:
         logger.error("inbox.text_too_long", kind=kind.name, characters=len(rendered))
         return NO_CONTENT

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, router
+from django.db import InterfaceError, OperationalError, connections, router
 from django.db.models import Model
 
 from notifications.conf import get_settings
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 APP_LABEL = "carillon_inbox"
 BATCH_ROWS = 1_000
 """How many rows are written, or asked for by their ids, by one query."""
+AWAY_ERRORS = (OperationalError, InterfaceError)
+"""What Django raises where a database cannot be reached; some also for a table that is missing."""
 
 
 def notifications() -> "type[Notification]":

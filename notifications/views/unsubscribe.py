@@ -45,7 +45,6 @@ def unsubscribe(request: HttpRequest, link: str) -> HttpResponseBase:
     category = subscription.category
     context = {
         "category": "" if category is None else title_of(find_category(category)),
-        "can_be_taken_back": category is not None,
         "is_done": request.method == "POST" and AGAIN not in request.POST,
         "is_taken_back": AGAIN in request.POST,
         "again": AGAIN,

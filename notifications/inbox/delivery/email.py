@@ -23,14 +23,7 @@ from django.utils.safestring import SafeString
 
 from notifications.conf import get_settings
 from notifications.inbox.channels import Channel, Choice
-from notifications.inbox.delivery.senders import (
-    Away,
-    Message,
-    NoText,
-    Refused,
-    Sender,
-    content_of,
-)
+from notifications.inbox.delivery.senders import Away, Message, NoText, Refused, Sender, content_of
 from notifications.inbox.delivery.unsubscribing import unsubscribe_path
 from notifications.inbox.kinds import email_of, find_category, find_kind
 from notifications.inbox.languages import languages_of

@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from notifications.errors import Invalid
-from notifications.inbox.delivery.senders import (
-    Message,
-    Refused,
-    Sender,
-    TryLater,
-    Unreachable,
-)
+from notifications.inbox.delivery.senders import Message, Refused, Sender, TryLater, Unreachable
 from notifications.inbox.push.devices import check_endpoint, devices_to_reach, forget
 from notifications.inbox.push.messages import PushMessage, closing, shown
 from notifications.telemetry.logs import logger

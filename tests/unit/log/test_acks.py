@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, aclosing, closing, suppress
+from contextlib import ExitStack, aclosing, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from notifications.errors import Conflict, Unavailable
 from notifications.events import Event
 from notifications.log import script, sections
 from notifications.log.acks import HighWaterMarks, Mark
-from notifications.log.cursors import Cursor, format_position, make_position, position_ms
+from notifications.log.cursors import Cursor, format_position, make_position
 from notifications.log.entries import (
     Batch,
     ControlAction,
@@ -299,19 +299,34 @@ def test_a_publisher_that_reconnects_to_a_log_without_its_event_ends_the_epoch(
         assert after.cursor.epoch != before.cursor.epoch
 
 
+@contextmanager
+def lost(client: Redis) -> Iterator[None]:
+    """Redis loses what happens in the block, as by a failover to a replica that lacks it."""
+    replica: dict[Any, Any] = {key: client.dump(key) for key in client.keys("*")}
+    yield
+    end = clock_ms(client)
+    client.flushall()
+    for key, content in replica.items():
+        client.restore(key, 0, content)
+    while clock_ms(client) <= end:
+        pass  # no position is given out again
+
+
+def clock_ms(client: Redis) -> int:
+    seconds, microseconds = client.time()
+    return seconds * 1000 + microseconds // 1000
+
+
 def test_a_log_that_goes_back_to_an_epoch_that_ended_ends_it_again(
     network: Relay, redis: RedisServer, tmp_path: Path
 ) -> None:
     """Whoever has a cursor of that epoch may not know that it has lost something."""
     with closing(sync_log_at(network.url)) as sync_log, redis.client() as client:
         [before] = sync_log.append(drafts("before"))
-        old_copy = {key: client.dump(key) for key in client.keys("*")}
-        client.execute_command(*script.end(KEYS, before.cursor.epoch))
-        [between] = append_after_reset(sync_log, network)
-        assert between.cursor.epoch != before.cursor.epoch
-        client.flushall()
-        for key, content in old_copy.items():
-            client.restore(key, 0, content)
+        with lost(client):
+            client.execute_command(*script.end(KEYS, before.cursor.epoch))
+            [between] = append_after_reset(sync_log, network)
+            assert between.cursor.epoch != before.cursor.epoch
         [after] = append_after_reset(sync_log, network)
         assert after.cursor.epoch not in (before.cursor.epoch, between.cursor.epoch)
 
@@ -341,12 +356,16 @@ def log_of(redis: RedisServer, marks: HighWaterMarks) -> RedisLog:
     return RedisLog(redis.url, **options, slack=slack, marks=marks)
 
 
+def control() -> ControlEntry:
+    return ControlEntry(ControlAction.RECHECK, ("user:1",), "")
+
+
 async def append_elsewhere(redis: RedisServer, *kinds: str) -> Cursor:
     """Append events and control entries in a process that knows of no others; return the head."""
     async with log_of(redis, HighWaterMarks()) as log:
         for kind in kinds:
             if kind == "control":
-                await log.append_control(ControlEntry(ControlAction.RECHECK, ("user:1",), ""))
+                await log.append_control(control())
             else:
                 await log.append(drafts(kind))
         return await log.state()
@@ -401,16 +420,10 @@ async def test_a_lost_control_entry_is_missed_or_else_a_lost_event_before_it(
     """`loaded`: what a process has loaded before its tail begins."""
     marks = HighWaterMarks()
     before = await append_elsewhere(redis, "event", "event")
-    with redis.client() as client:
-        replica = {key: client.dump(key) for key in client.keys("*")}
+    with redis.client() as client, lost(client):
         start = await append_elsewhere(redis, *loaded)
         head = await append_elsewhere(redis, *read)
         await read_until(redis, marks, start, head)
-        client.flushall()
-        for key, content in replica.items():
-            client.restore(key, 0, content)
-        while clock_ms(client) <= position_ms(head.position):
-            pass  # no position is given out again
     await append_elsewhere(redis, *since)
     assert await epoch_after_reconnect(redis, marks) != before.epoch
 
@@ -420,17 +433,11 @@ async def test_a_control_entry_that_was_acknowledged_and_lost_ends_the_epoch(
     redis: RedisServer, since: tuple[str, ...]
 ) -> None:
     """As a revocation that a failover loses before anybody has read it."""
-    marks, control = HighWaterMarks(), ControlEntry(ControlAction.RECHECK, ("user:1",), "")
+    marks = HighWaterMarks()
     before = await append_elsewhere(redis, "event")
-    with redis.client() as client:
-        replica = {key: client.dump(key) for key in client.keys("*")}
+    with redis.client() as client, lost(client):
         async with log_of(redis, marks) as log:
-            lost = await log.append_control(control)
-        client.flushall()
-        for key, content in replica.items():
-            client.restore(key, 0, content)
-        while clock_ms(client) <= position_ms(lost.position):
-            pass
+            await log.append_control(control())
     await append_elsewhere(redis, *since)
     assert await epoch_after_reconnect(redis, marks) != before.epoch
 
@@ -438,18 +445,13 @@ async def test_a_control_entry_that_was_acknowledged_and_lost_ends_the_epoch(
 async def test_a_control_entry_that_was_acknowledged_and_then_deleted_is_not_lost(
     redis: RedisServer,
 ) -> None:
-    marks, control = HighWaterMarks(), ControlEntry(ControlAction.RECHECK, ("user:1",), "")
+    marks = HighWaterMarks()
     before = await append_elsewhere(redis, "event")
     async with log_of(redis, marks) as log:
-        await log.append_control(control)
+        await log.append_control(control())
     for since in (CONTROLS, ("event",), CONTROLS):
         await append_elsewhere(redis, *since)
         assert await epoch_after_reconnect(redis, marks) == before.epoch
-
-
-def clock_ms(client: Redis) -> int:
-    seconds, microseconds = client.time()
-    return seconds * 1000 + microseconds // 1000
 
 
 # The marks themselves
