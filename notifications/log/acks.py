@@ -38,10 +38,10 @@ class HighWaterMarks:
 
     def note(self, log: str, receipts: Sequence[Receipt]) -> None:
         """`receipts`: of one call, whose new entries have growing positions in one epoch."""
-        new = [receipt.cursor for receipt in receipts if not receipt.duplicate]
+        new = [receipt for receipt in receipts if not receipt.duplicate]
         repeated = [receipt.cursor for receipt in receipts if receipt.duplicate]
         with self._lock:
-            for cursor in new[-1:]:
+            for cursor in [receipt.cursor for receipt in new[-1:]]:
                 self._set(log, cursor, cursor.position)
             for cursor in repeated:
                 mark = self._marks.get(log)

@@ -21,6 +21,7 @@ from tests.simulation.run import Result, run  # noqa: E402
 from tests.simulation.shrink import shrunk  # noqa: E402
 
 SEEDS_AT_ONCE = 25
+PROGRESS_SECONDS = 60.0
 FRESH_SEEDS = 10**9
 
 
@@ -59,15 +60,18 @@ def replay(seed: int, *, add: bool) -> int:
 
 
 def search(first: int, options: argparse.Namespace) -> int:
-    print(f"seeds from {first}")
-    began = time.monotonic()
+    print(f"seeds from {first}", flush=True)
+    began = printed = time.monotonic()
     done, simulated, failed = 0, 0.0, 0
     with suppress(KeyboardInterrupt):
         for seed, seconds, fails in _results(first, options, began):
             done, simulated = done + 1, simulated + seconds
+            if time.monotonic() - printed > PROGRESS_SECONDS:
+                printed = time.monotonic()
+                print(f"{done} of {options.seeds}, {failed} failed", flush=True)
             if fails:
                 failed += 1
-                print(f"seed {seed} fails")
+                print(f"seed {seed} fails", flush=True)
                 report(run(plan_of(seed)), add=options.add)
     took = time.monotonic() - began
     print(

@@ -5,7 +5,7 @@ Jepsen's reports do. Redis's own losses are known to it, because what no process
 read or acknowledged, nobody can miss (docs/reliability.md).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from notifications.log.cursors import Cursor
@@ -173,19 +173,19 @@ def _stale(site: Site, browser: Browser) -> Iterator[Violation]:
         is_trimmed = False
         for when, event in browser.received:
             if event.type.startswith("stream."):
-                is_trimmed = is_trimmed or _skips(event, revocation)
+                is_trimmed = is_trimmed or _skips(event, browser.floors, revocation)
                 continue
             if _is_stale(event.id, began.get(event.data, 0) - limit, revocation, is_trimmed):
                 text = f"{browser.name} got {event.id} at {when:.4f} s, revoked at {revocation.at}"
                 yield Violation("stale", text)
 
 
-def _skips(event: ServerSentEvent, revocation: Revocation) -> bool:
+def _skips(event: ServerSentEvent, floors: Mapping[str, int], revocation: Revocation) -> bool:
     """Whether retention removed the revocation before the process had read it: then it asks."""
     assert revocation.at
-    cursor = Cursor.parse(event.id)
-    is_after = cursor.epoch == revocation.at.epoch and cursor.position > revocation.at.position
-    return event.type == "stream.reset" and "trimmed" in event.data and is_after
+    cursor, at = Cursor.parse(event.id), revocation.at
+    is_after = cursor.epoch == at.epoch and cursor.position > at.position
+    return is_after and at.position < floors.get(event.id, 0)
 
 
 def _is_stale(id: str, since: float, revocation: Revocation, is_trimmed: bool) -> bool:

@@ -66,7 +66,11 @@ class Site:
         for process, slowness in zip(self.processes, plan.slowness, strict=True):
             self.network.slowness_of[process.name] = slowness
         self.browsers = [
-            Browser(self.world, f"b{number}", frozenset(topics), user, self._any_process)
+            Browser(
+                *(self.world, f"b{number}", frozenset(topics), user),
+                choose=self._any_process,
+                floor=lambda: self.floor,
+            )
             for number, (topics, user) in enumerate(plan.browsers)
         ]
         for browser in self.browsers:

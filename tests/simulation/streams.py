@@ -124,6 +124,7 @@ class Browser:
         topics: frozenset[str],
         user: str | None,
         choose: "Callable[[Random], Process]",
+        floor: Callable[[], int],
     ) -> None:
         self.name = name
         self.topics = topics
@@ -132,10 +133,13 @@ class Browser:
         self.stalled = False
         self.transport: StreamTransport | None = None
         self.received: list[tuple[float, ServerSentEvent]] = []
+        self.floors: dict[str, int] = {}
+        """The position of the oldest entry of the log, at each reset."""
         self.was_misused = False
         self._world = world
         self._random = world.random(name)
         self._choose = choose
+        self._floor = floor
 
     @property
     def session(self) -> str:
@@ -163,6 +167,8 @@ class Browser:
 
     def receive(self, event: ServerSentEvent) -> None:
         self.received.append((self._world.now, event))
+        if event.type == "stream.reset":
+            self.floors[event.id] = self._floor()
         self.observation.receive(event)
 
     def disconnected(self, transport: StreamTransport) -> None:
