@@ -173,12 +173,18 @@ _SET_TOPICS, _SET_DATA, _SET_TYPE, _SET_ID, _SET_RETRY, _SET_SWAP, _SET_CURSOR, 
 )
 
 
+class Json(bytes):
+    """Data that is JSON already, on one line: an event does not encode it once more."""
+
+
 def compact_json(value: Any) -> str:
     """One line of JSON. Raises `ValueError` or `TypeError` for a value that JSON cannot hold."""
     return _compact.encode(value)
 
 
 def _encode(data: Any) -> bytes:
+    if isinstance(data, Json):
+        return data
     try:
         return (data if isinstance(data, str) else compact_json(data)).encode()
     except UnicodeEncodeError:

@@ -4,8 +4,7 @@ Only then is it known: which rows are committed, which number each has in its pe
 how many of them are unseen. So two transactions at once need not know of each other.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import batched
 from typing import TYPE_CHECKING, Any
@@ -14,13 +13,13 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.utils import translation
 
-from notifications.events import compact_json
+from notifications.events import Json, compact_json
 from notifications.inbox.delivery.table import close_pushes
 from notifications.inbox.events import Written
 from notifications.inbox.keys import IsAmong
 from notifications.inbox.kinds import find_kind
 from notifications.inbox.languages import languages_of
-from notifications.inbox.lists import content_entry, counts_of, short_entry
+from notifications.inbox.lists import content_entry, counts_of, short_entry, short_json
 from notifications.inbox.numbering import Numbered, give_numbers
 from notifications.inbox.objects import load_objects
 from notifications.inbox.rendering import Renderer
@@ -47,19 +46,19 @@ def complete(using: str, data: Sequence[Mapping[str, Any]]) -> list[Any]:
     counts = counts_of(recipients.values(), using)
     pairs = [pair for event in events for pair in found.new(event)]
     entries = iter(_whole_entries(pairs, using))
-    all_new = [
-        [entry or _gone(id) for id, entry in zip(event.new, entries, strict=False)]
-        for event in events
-    ]
-    return [
-        POSTPONED
-        if found.is_pending(event)
-        else {
-            "notifications": [*new, *(_short(found.rows.get(id), id) for id in event.changed)],
-            "counts": counts[recipients[event.recipient]],
-        }
-        for event, new in zip(events, all_new, strict=True)
-    ]
+    counts_text = _Texts()
+    completed = list[Any]()
+    for event in events:
+        notifications = [
+            *(next(entries) or _gone(id) for id in event.new),
+            *(_short(found.rows.get(id), id) for id in event.changed),
+        ]
+        text = (
+            f'{{"notifications":[{",".join(notifications)}],'
+            f'"counts":{counts_text.of(counts[recipients[event.recipient]])}}}'
+        )
+        completed.append(POSTPONED if found.is_pending(event) else Json(text.encode()))
+    return completed
 
 
 def _ids_changed(events: Iterable[Written]) -> set[UUID]:
@@ -70,12 +69,25 @@ def _is_unseen(row: "Notification | None") -> bool:
     return row is not None and row.state == State.UNSEEN
 
 
-def _short(row: "Notification | None", id: UUID) -> dict[str, Any]:
-    return _gone(id) if row is None else short_entry(row)
+def _short(row: "Notification | None", id: UUID) -> str:
+    return _gone(id) if row is None else compact_json(short_entry(row))
 
 
-def _gone(id: UUID) -> dict[str, Any]:
-    return {"id": str(id), "state": DELETED}
+def _gone(id: UUID) -> str:
+    return compact_json({"id": str(id), "state": DELETED})
+
+
+class _Texts:
+    """The JSON of objects of which the same ones come again."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[object, str]] = {}
+
+    def of(self, value: object) -> str:
+        key = id(value)
+        if key not in self._known:
+            self._known[key] = value, compact_json(value)
+        return self._known[key][1]
 
 
 # Rows
@@ -92,6 +104,8 @@ class Found:
     rows: "Mapping[UUID, Notification]"
     models: "Mapping[str, Notification]"
     numbered: Mapping[UUID, Numbered]
+    pending: Set[UUID]
+    """Without a number yet, because somebody has locked the row."""
 
     def new(self, event: Written) -> Iterator[Pair | None]:
         """For each notification that is new: None if it is gone."""
@@ -105,8 +119,7 @@ class Found:
                 yield None
 
     def is_pending(self, event: Written) -> bool:
-        """Whether a notification has no number yet, because somebody has locked its row."""
-        return any((row := self.rows.get(id)) and row.pending for id in event.new)
+        return not self.pending.isdisjoint(event.new)
 
 
 def _load(events: Sequence[Written], numbered: Mapping[UUID, Numbered], using: str) -> Found:
@@ -127,7 +140,7 @@ def _load(events: Sequence[Written], numbered: Mapping[UUID, Numbered], using: s
     if unlike := first.keys() - models.keys():
         each = {id for event in events if event.alike in unlike for id in event.new}
         loaded |= _read(each - loaded.keys(), using)
-    return Found(loaded, models, numbered)
+    return Found(loaded, models, numbered, {id for id, row in loaded.items() if row.pending})
 
 
 def _can_stand_for_others(row: "Notification") -> bool:
@@ -147,31 +160,29 @@ def _read(ids: Iterable[UUID], using: str) -> "dict[UUID, Notification]":
 # Content
 
 
-def _whole_entries(new: Sequence[Pair | None], using: str) -> list[dict[str, Any] | None]:
-    """Each with its text, in the language of its recipient."""
+def _whole_entries(new: Sequence[Pair | None], using: str) -> list[str | None]:
+    """The JSON of each with its text, in the language of its recipient."""
     pairs = [pair for pair in new if pair]
     languages = iter(languages_of([head.recipient_id for head, _ in pairs], using))
     load_objects(list({id(row): row for _, row in pairs}.values()))
     contents = _Contents()
     return [
-        {**short_entry(pair[0]), **contents.of(pair[1], next(languages))} if pair else None
+        f"{short_json(pair[0])[:-1]},{contents.of(pair[1], next(languages))[1:]}" if pair else None
         for pair in new
     ]
 
 
 class _Contents:
-    """What is the same in the entries of all rows for which one stands, in each language."""
+    """The JSON of what is the same in all rows for which one stands, in each language."""
 
     def __init__(self) -> None:
         self._renderers: dict[str, Renderer] = {}
-        self._known: dict[tuple[int, str], dict[str, Any]] = {}
+        self._known: dict[tuple[int, str], str] = {}
 
-    def of(self, row: "Notification", language: str) -> dict[str, Any]:
+    def of(self, row: "Notification", language: str) -> str:
         key = (id(row), language)  # hashing the primary key of each would take longer
         if key not in self._known:
             renderer = self._renderers.setdefault(language, Renderer())
             with translation.override(language):
-                content = content_entry(row, renderer.content(row))
-            # Of the types that JSON has, so that no event needs to convert them again.
-            self._known[key] = json.loads(compact_json(content))
+                self._known[key] = compact_json(content_entry(row, renderer.content(row)))
         return self._known[key]

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BooleanField, F, Field, Lookup
+from django.db.models import AutoField, BigAutoField, BooleanField, F, Field, Lookup, UUIDField
 from django.db.models.lookups import In
 from django.db.models.sql.compiler import SQLCompiler
 
@@ -42,12 +42,19 @@ def array_of(
     """The SQL of an array of PostgreSQL, and its parameter: these values of a column."""
     while field.is_relation:
         field = field.target_field  # type: ignore[attr-defined]
-    stored = (field.get_db_prep_value(value, connection) for value in values)
+    stored = values
+    if not _is_stored_as_it_is(field):
+        stored = (field.get_db_prep_value(value, connection) for value in values)
     # Without its length, which would cut a key that is longer than any in the table.
     type = str(field.rel_db_type(connection)).partition("(")[0].strip()
     if type in ("char", "character"):  # these have one letter where there is no length
         type = "bpchar"
     return f"%s::{type}[]", "{" + ",".join(map(_element, stored)) + "}"
+
+
+def _is_stored_as_it_is(field: "Field[Any, Any]") -> bool:
+    """Whether a key of PostgreSQL is what the column has: to ask it of each takes long."""
+    return type(field) in (UUIDField, AutoField, BigAutoField)
 
 
 def _element(value: Any) -> str:

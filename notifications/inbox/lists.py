@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -77,7 +78,7 @@ def counts(user: Model) -> dict[str, Any]:
 def counts_of(
     recipient_ids: Iterable[Any], using: str | None = None
 ) -> Mapping[Any, dict[str, Any]]:
-    """The counts of each of these users, by one query."""
+    """The counts of each of these users, by one query. Those who have the same share an object."""
     counted = (
         rows(using)
         .filter(IsAmong("recipient", recipient_ids), state__in=UNREAD, number__isnull=False)
@@ -85,18 +86,23 @@ def counts_of(
         .values_list("recipient_id", "category", "state")
         .annotate(count=Count("pk"))
     )
-    all_counts: defaultdict[Any, dict[str, Any]] = defaultdict(_no_counts)
+    found: defaultdict[Any, list[tuple[str, int, int]]] = defaultdict(list)
     for recipient, category, state, count in counted:
-        totals = all_counts[recipient]
+        found[recipient].append((category, state, count))
+    # Of many people who are notified at once, most have the same.
+    sums = cache(_counts)
+    return defaultdict(_counts, {recipient: sums(tuple(each)) for recipient, each in found.items()})
+
+
+def _counts(of_states: Iterable[tuple[str, int, int]] = ()) -> dict[str, Any]:
+    """Of the counts of each category and state."""
+    totals: dict[str, Any] = {"unseen": 0, "unread": 0, "categories": {}}
+    for category, state, count in of_states:
         of_category = totals["categories"].setdefault(category, {"unseen": 0, "unread": 0})
         for each in (totals, of_category):
             each["unread"] += count
             each["unseen"] += count if state == State.UNSEEN else 0
-    return all_counts
-
-
-def _no_counts() -> dict[str, Any]:
-    return {"unseen": 0, "unread": 0, "categories": {}}
+    return totals
 
 
 def entry(row: "Notification", content: Content) -> dict[str, Any]:
@@ -127,3 +133,14 @@ def short_entry(row: "Notification | Numbered") -> dict[str, Any]:
         "version": row.version,
         "state": State(row.state).word,
     }
+
+
+def short_json(row: "Notification | Numbered") -> str:
+    """`short_entry` as JSON, at a quarter of its cost: for many people at once. It has a number."""
+    return (
+        f'{{"id":"{row.pk}","number":{row.number},"version":{row.version},'
+        f'"state":"{_WORDS[row.state]}"}}'
+    )
+
+
+_WORDS = {state.value: state.word for state in State}

@@ -19,6 +19,7 @@ from notifications.inbox.channels import (
     Digest,
 )
 from notifications.inbox.delivery.states import MAX_REASON_CHARACTERS, DeliveryState
+from notifications.inbox.indexes import IndexWithoutNulls
 from notifications.inbox.states import (
     MAX_CATEGORY_CHARACTERS,
     MAX_NAME_CHARACTERS,
@@ -66,7 +67,9 @@ class Notification(models.Model):
     category = models.CharField(max_length=MAX_CATEGORY_CHARACTERS, blank=True)
     priority = models.PositiveSmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
     params = ParamsField(default=dict, blank=True)
-    actor_type = models.ForeignKey(ContentType, models.SET_NULL, null=True, related_name="+")
+    actor_type = models.ForeignKey(
+        ContentType, models.SET_NULL, null=True, related_name="+", db_index=False
+    )
     actor_id = models.CharField(max_length=255, blank=True)
     actor = GenericForeignKey("actor_type", "actor_id")
     target_type = models.ForeignKey(
@@ -96,9 +99,11 @@ class Notification(models.Model):
         indexes = [
             models.Index(fields=["recipient", "number"], name="carillon_list"),
             models.Index(fields=["recipient", "state", "category"], name="carillon_counts"),
-            models.Index(fields=["target_type", "target_id"], name="carillon_target"),
             models.Index(fields=["created_at"], name="carillon_created"),
-            models.Index(fields=["expires_at"], name="carillon_expires"),
+            # Each change of a row writes to all of its indexes.
+            IndexWithoutNulls(fields=["actor_type", "actor_id"], name="carillon_actors"),
+            IndexWithoutNulls(fields=["target_type", "target_id"], name="carillon_targets"),
+            IndexWithoutNulls(fields=["expires_at"], name="carillon_expiry"),
         ]
 
     def __str__(self) -> str:

@@ -77,8 +77,8 @@ class WaitingEvent:
 
     def draft(self, data: Any) -> Draft:
         """The event with this data. Raises `ValueError` if that is no event."""
-        row, topics = self.row, tuple(map(bare_topic, self.topics))
-        type, retry = row.type or None, row.retry
+        row, type, retry = self.row, self.row.type or None, self.row.retry
+        topics = tuple(map(bare_topic, self.topics)) if self.namespace else tuple(self.topics)
         if row.per_topic:
             event = Event.with_new_id(self.id, topics, data, type, retry)
         else:

@@ -1,5 +1,6 @@
 """Notifications that one call writes to many: one is loaded, and each person has their own."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -12,8 +13,10 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications import notify
 from notifications.inbox import completion, kind, mark
+from notifications.inbox.lists import short_entry, short_json
 from notifications.inbox.models import Notification
 from notifications.inbox.numbering import Numbered, give_numbers
+from notifications.inbox.states import State
 from tests.unit.inbox.inboxes import Inboxes
 
 greeting = kind("alike.greeting", text="Hello {{ name }}, {{ text }}")
@@ -108,3 +111,13 @@ def test_what_somebody_changes_meanwhile_is_theirs_alone(inboxes: Inboxes) -> No
     inboxes.relay()
     assert inboxes.published(inboxes.ada)[0]["notifications"][0]["state"] == "read"
     assert entry(inboxes, inboxes.bob)["state"] == "unseen"
+
+
+def test_an_entry_is_the_same_for_one_and_for_many(
+    inboxes: Inboxes,
+) -> None:
+    notify(inboxes.ada, "message", {"text": "x"})
+    inboxes.relay()
+    [row] = Notification.objects.all()
+    for row.state in State:
+        assert json.loads(short_json(row)) == short_entry(row)

@@ -1,5 +1,6 @@
 """Whatever happens to an inbox, a page that follows its events ends where a fresh page begins."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -136,7 +137,8 @@ class AnyHistory(RuleBasedStateMachine):
             return
         for event, data in zip(waiting, completed, strict=True):
             published = event.draft(data).event
-            self.log.events.setdefault(event.idempotency_key, (published.topics[0], published.data))
+            data = json.loads(published.encoded)
+            self.log.events.setdefault(event.idempotency_key, (published.topics[0], data))
         if crash != "published":
             table.remove(waiting, using=self.inboxes.alias)
 
