@@ -17,7 +17,13 @@ from tests.simulation.streams import Browser
 CALM_RECHECK_SECONDS, RECHECK_SECONDS = 1.0, 5.0
 """Within this time a stream ends after a permission, if the control entry orders a recheck, and if
 also the entry is lost or the process cannot act: more than twice the age of a grant."""
-DISTURBANCES = frozenset(("freeze", "database_away", "slow_network", "cut_off", "freeze_redis"))
+DISTURBANCES = frozenset(
+    (
+        *("freeze", "database_away", "slow_network", "cut_off"),
+        *("freeze_redis", "stop_redis", "refuse"),
+    )
+)
+"""After each, a process may read only after a pause: of up to a second, where Redis was away."""
 SILENT_SECONDS = 4.0
 """More than the longest pause between two keep-alives, and than that before a new stream."""
 
@@ -170,14 +176,19 @@ def _stale(site: Site, browser: Browser) -> Iterator[Violation]:
     for revocation in site.revocations:
         if revocation.user != browser.user or revocation.at is None:
             continue
-        is_trimmed = False
+        is_gone = _is_forgotten(site, revocation)
         for when, event in browser.received:
             if event.type.startswith("stream."):
-                is_trimmed = is_trimmed or _skips(event, browser.floors, revocation)
+                is_gone = is_gone or _skips(event, browser.floors, revocation)
                 continue
-            if _is_stale(event.id, began.get(event.data, 0) - limit, revocation, is_trimmed):
+            if _is_stale(event.id, began.get(event.data, 0) - limit, revocation, is_gone):
                 text = f"{browser.name} got {event.id} at {when:.4f} s, revoked at {revocation.at}"
                 yield Violation("stale", text)
+
+
+def _is_forgotten(site: Site, revocation: Revocation) -> bool:
+    """Whether Redis lost it, and the process that acknowledged it has ended: others ask in time."""
+    return revocation.life not in site.lives and _is_lost(site, revocation.at)
 
 
 def _skips(event: ServerSentEvent, floors: Mapping[str, int], revocation: Revocation) -> bool:
@@ -188,7 +199,7 @@ def _skips(event: ServerSentEvent, floors: Mapping[str, int], revocation: Revoca
     return is_after and at.position < floors.get(event.id, 0)
 
 
-def _is_stale(id: str, since: float, revocation: Revocation, is_trimmed: bool) -> bool:
+def _is_stale(id: str, since: float, revocation: Revocation, is_gone: bool) -> bool:
     assert revocation.at
     assert revocation.acknowledged is not None
     if since > revocation.acknowledged:
@@ -196,7 +207,7 @@ def _is_stale(id: str, since: float, revocation: Revocation, is_trimmed: bool) -
     cursor = Cursor.parse(id)
     return (
         revocation.action == "end"
-        and not is_trimmed
+        and not is_gone
         and cursor.epoch == revocation.at.epoch
         and cursor.position > revocation.at.position
     )

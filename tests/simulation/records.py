@@ -36,13 +36,17 @@ class Published:
 
 @dataclass
 class Revocation:
-    """From `began` on the user may have nothing; the control entry was acknowledged at `at`."""
+    """From `began` on the user may have nothing; the control entry was acknowledged at `at`.
+
+    `life`: as in `Published`.
+    """
 
     user: str
     began: float
     action: str
     at: Cursor | None = None
     acknowledged: float | None = None
+    life: tuple[str, int] = ("", 0)
 
 
 @dataclass

@@ -420,3 +420,4 @@ class Site:
         self.note(f"{process.name} has appended the control entry up to {cursor}")
         if revocation is not None and revocation.at is None:
             revocation.at, revocation.acknowledged = cursor, self.world.now
+            revocation.life = (process.name, process.life)
