@@ -8,13 +8,16 @@ import traceback
 from asyncio import constants, format_helpers
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import nullcontext
+from functools import cache
 from itertools import count
 from pathlib import Path
 from traceback import FrameSummary, StackSummary
 from types import FrameType
 
+import httpx
 import pytest
 import pytest_asyncio
+from httpx._transports import default as httpx_transports
 from pytest_django import Settings as DjangoSettings
 
 from notifications.hub import runtime
@@ -41,11 +44,19 @@ vars(constants)["DEBUG_STACK_DEPTH"] = 1
 traceback.extract_stack.__code__ = _innermost.__code__
 vars(format_helpers)["extract_stack"] = _innermost
 
+# Each client of httpx reads the certificates of all authorities, which takes a twentieth of a
+# second, although it speaks to this machine. They are read once.
+vars(httpx_transports)["create_ssl_context"] = cache(httpx.create_ssl_context)
+
+# What is collected stays, so the garbage collector would look at it again and again.
+gc.disable()
+
 
 def pytest_collection_finish() -> None:
-    """What is imported stays, so the garbage collector need not look at it again each time."""
+    """What is imported and collected stays: the garbage collector never looks at it again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
