@@ -96,7 +96,7 @@ def database(
 ) -> Iterator[Database]:
     """A database with an empty outbox and without a relay. Each test runs on all three.
 
-    TEST_DATABASE names the only one for which tests run.
+    TEST_DATABASE names one: what would run on several runs on that one only.
     """
     database: Database = request.getfixturevalue(request.param)
     with django_db_blocker.unblock():
@@ -107,16 +107,24 @@ def database(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    others = set(DATABASES) - {os.environ.get("TEST_DATABASE")}
-    if others == set(DATABASES):
+    wanted = os.environ.get("TEST_DATABASE")
+    if wanted not in DATABASES:
         return
+    # A test that has been given another database alone runs there.
+    tests = {_test(item) for item in items if _database(item) == wanted}
     left_out = [
-        item
-        for item in items
-        if isinstance(item, pytest.Function)
-        and hasattr(item, "callspec")
-        and item.callspec.params.get("database") in others
+        item for item in items if _database(item) not in (None, wanted) and _test(item) in tests
     ]
     config.hook.pytest_deselected(items=left_out)
     gone = set(left_out)
     items[:] = [item for item in items if item not in gone]
+
+
+def _test(item: pytest.Item) -> tuple[object, str]:
+    """The function of a test, whatever its parameters."""
+    return item.parent, getattr(item, "originalname", item.name)
+
+
+def _database(item: pytest.Item) -> object:
+    callspec = getattr(item, "callspec", None)
+    return None if callspec is None else callspec.params.get("database")
