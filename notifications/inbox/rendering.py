@@ -64,6 +64,7 @@ class Renderer:
 def _render(kind: Kind, notification: "Notification") -> Content:
     try:
         rendered = _template(kind).render(_context(kind, notification)).strip()
+        rendered.encode()  # what UTF-8 cannot carry would stop the events of others, too
     except Exception as error:
         # Templates of a site may fail in any way, and its other notifications are sound.
         logger.exception("inbox.render_failed", kind=kind.name, notification=notification.pk.hex)

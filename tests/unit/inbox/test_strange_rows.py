@@ -18,6 +18,7 @@ from tests.unit.inbox.inboxes import Inboxes
 
 DEADLINE_SECONDS = 60.0
 kind("seen.about", text="{{ actor|default:'Somebody' }} saw {{ target }}")
+kind("half.of.a.character", text="{{ half }}")(lambda _: {"half": "\ud83d"})
 
 
 def send(inboxes: Inboxes) -> Notification:
@@ -61,6 +62,11 @@ def test_a_kind_that_is_gone_has_no_text(inboxes: Inboxes) -> None:
     kind("short.lived", text="x")
     notify(inboxes.ada, "short.lived")
     kinds._kinds.pop("short.lived")
+    assert shown_twice(inboxes) == [""]
+
+
+def test_a_text_that_utf8_cannot_carry_is_none(inboxes: Inboxes) -> None:
+    notify(inboxes.ada, "half.of.a.character")
     assert shown_twice(inboxes) == [""]
 
 
