@@ -48,15 +48,17 @@ vars(format_helpers)["extract_stack"] = _innermost
 # second, although it speaks to this machine. They are read once.
 vars(httpx_transports)["create_ssl_context"] = cache(httpx.create_ssl_context)
 
-# What is collected stays, so the garbage collector would look at it again and again.
-gc.disable()
 
-
-def pytest_collection_finish() -> None:
-    """What is imported and collected stays: the garbage collector never looks at it again."""
-    gc.collect()
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None]:
+    """What is imported and collected stays, so the garbage collector need not look at it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
