@@ -38,8 +38,11 @@ class Violation:
 
 
 def all_have_everything(site: Site) -> bool:
+    """Whether nothing is under way any more, nor the reset for what Redis lost."""
     return not site.outbox.rows and not any(
-        list(_not_arrived(site, browser, site.published_to(browser))) for browser in site.browsers
+        [*_not_arrived(site, browser, relevant), *_lost(site, browser, relevant)]
+        for browser in site.browsers
+        for relevant in [site.published_to(browser)]
     )
 
 
