@@ -1,8 +1,9 @@
 -- append: appends publications. Each of them is a section: all its events or none, whatever becomes
 -- of the other sections. The keys of a section are the key named for its call, and then idempotency
--- keys. Most events have no options. Of the others, `key` is the number of the idempotency key, or 0;
--- `fingerprint` has 32 bytes; `mark` identifies the event where a publisher chose the id, because
--- such an id may come again. Elsewhere the mark is empty and the id identifies the event.
+-- keys. Most events have no options, or only the first ones; the others are empty. `key` is the number
+-- of the idempotency key, or 0; `fingerprint` has 32 bytes; `part` distinguishes events under one key;
+-- `mark` identifies the event where a publisher chose the id, because such an id may come again.
+-- Elsewhere the mark is empty and the id identifies the event.
 --
 -- `after` is empty in the first attempt. A repetition is sent when the outcome of an attempt is
 -- unknown; there, `after` is `<epoch> <position>` from before the first attempt. The repetition
@@ -31,14 +32,44 @@ local function read_sections()
   return sections
 end
 
-local function has_options(base) return ARGV[base + DRAFT_OPTIONS] ~= '0' end
+local function option(base, name)
+  return name < DRAFT_COUNT + ARGV[base + DRAFT_OPTIONS] and ARGV[base + name] or ''
+end
 
-local function key_of(base) return has_options(base) and ARGV[base + DRAFT_KEY] or '0' end
+-- The name of an event's idempotency key, its part, and both as one text; nil without a key.
+local function key_of(section, base)
+  local number = option(base, DRAFT_KEY)
+  if number == '' or number == '0' then return end
+  local part = option(base, DRAFT_PART)
+  return KEYS[section.key + number], part, number .. ' ' .. part
+end
+
+-- Of a key in parts, each part is a field of a hash, because a key of Redis costs more than a field.
+local function remembered(section, name, part)
+  if part == '' then return redis.call('GET', name) end
+  if not section.lasting then
+    require_permission('EXPIRE', name, 1)
+    section.lasting = {}
+  end
+  return redis.call('HGET', name, part)
+end
+
+local function remember(section, name, part, held, key_age)
+  if part == '' then
+    redis.call('SET', name, held, 'EX', key_age)
+    return
+  end
+  redis.call('HSET', name, part, held)
+  if not section.lasting[name] then
+    redis.call('EXPIRE', name, key_age)
+    section.lasting[name] = true
+  end
+end
 
 local function numbers_by_mark(section)
   local numbers = {}
   for i, base in ipairs(section.bases) do
-    local mark = has_options(base) and ARGV[base + DRAFT_MARK] or ''
+    local mark = option(base, DRAFT_MARK)
     numbers[mark ~= '' and mark or ARGV[base + DRAFT_ID]] = i
   end
   return numbers
@@ -88,20 +119,18 @@ local function judge(section, repeated, saved)
   section.held = {}
   local fingerprints = {}
   for i, base in ipairs(section.bases) do
-    local key = key_of(base)
-    if section.found[i] then
-      key = '0'
-    elseif key ~= '0' then
+    local name, part, key = key_of(section, base)
+    if name and not section.found[i] then
       local fingerprint = ARGV[base + DRAFT_FINGERPRINT]
       local known = fingerprints[key]
       if not known then
-        section.held[key] = redis.call('GET', KEYS[section.key + key])
+        section.held[key] = remembered(section, name, part)
         known = section.held[key] and string.sub(section.held[key], 1, FINGERPRINT)
       end
       if section.hits == 0 and known and known ~= fingerprint then return {'conflict', i - 1} end
       fingerprints[key] = fingerprint
     end
-    if section.hits > 0 and not (section.found[i] or section.held[key]) then
+    if section.hits > 0 and not (section.found[i] or name and section.held[key]) then
       return {'unknown'} -- Some of the call's events were trimmed since.
     end
   end
@@ -116,13 +145,12 @@ local function add_event(base)
   local put = added == 0 and add_growing or add
   local topics, id, data = ARGV[base + DRAFT_TOPICS], ARGV[base + DRAFT_ID], ARGV[base + DRAFT_DATA]
   local type, form = ARGV[base + DRAFT_TYPE], ARGV[base + DRAFT_FORM]
-  local fields = {FIELD_RETRY, ''}
-  if has_options(base) then
-    fields[2] = ARGV[base + DRAFT_RETRY]
-    add_optional(fields, FIELD_MARK, ARGV[base + DRAFT_MARK])
-    add_optional(fields, FIELD_SKIP, ARGV[base + DRAFT_SKIP])
-    add_optional(fields, FIELD_TRACE, ARGV[base + DRAFT_TRACE])
-    add_optional(fields, FIELD_SWAP, ARGV[base + DRAFT_SWAP])
+  local fields = {FIELD_RETRY, option(base, DRAFT_RETRY)}
+  if ARGV[base + DRAFT_OPTIONS] ~= '0' then
+    add_optional(fields, FIELD_MARK, option(base, DRAFT_MARK))
+    add_optional(fields, FIELD_SKIP, option(base, DRAFT_SKIP))
+    add_optional(fields, FIELD_TRACE, option(base, DRAFT_TRACE))
+    add_optional(fields, FIELD_SWAP, option(base, DRAFT_SWAP))
   end
   put(
     'event', FIELD_TOPICS, topics, FIELD_ID, id, FIELD_TYPE, type, FIELD_DATA, data, FIELD_FORM, form,
@@ -136,18 +164,18 @@ end
 local function write(section, key_age)
   local receipts, before = {}, added
   for i, base in ipairs(section.bases) do
-    local key = key_of(base)
-    local held = section.held[key]
+    local name, part, key = key_of(section, base)
+    local held = name and section.held[key]
     if section.found[i] then
       receipts[i] = section.found[i]
     elseif held then
       receipts[i] = {string.match(held, ' (%S+) (%S+) (.*)$')}
     else
       add_event(base)
-      if key ~= '0' then
+      if name then
         held = ARGV[base + DRAFT_FINGERPRINT] .. ' ' .. epoch .. ' ' .. last .. ' '
           .. ARGV[base + DRAFT_ID]
-        redis.call('SET', KEYS[section.key + key], held, 'EX', key_age)
+        remember(section, name, part, held, key_age)
         section.held[key] = held
       end
       receipts[i] = last

@@ -77,13 +77,12 @@ SECTION_ARGUMENTS = ("keys", "drafts", "after")
 """Of one section: how many keys and drafts it has, and the cursor that its repetition names."""
 
 DRAFT_ARGUMENTS = ("options", "topics", "id", "type", "data", "form")
-"""Of one draft. `options`: how many arguments follow, which are all of `DRAFT_OPTIONS` or none.
+"""Of one draft. `options`: how many of `DRAFT_OPTIONS` follow, the first ones.
 
 A plain tuple, because building a named one takes as long again as all the rest.
 """
-DRAFT_OPTIONS = ("key", "fingerprint", "mark", "retry", "skip", "trace", "swap")
-NO_OPTIONS = (0, "", "", "", "", "", "")
-"""The options that are left out: most drafts have no other, and each argument costs Redis time."""
+DRAFT_OPTIONS = ("key", "fingerprint", "mark", "part", "retry", "skip", "trace", "swap")
+"""What is empty at the end is left out, because each argument costs Redis time."""
 
 type Arguments = (
     CanaryArguments

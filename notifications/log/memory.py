@@ -42,7 +42,7 @@ MAX_CONTROLS = 10_000
 
 @dataclass(slots=True)
 class _RememberedKey:
-    """An idempotency key, until a moment of the store's clock."""
+    """An idempotency key, or a part of one, until a moment of the store's clock."""
 
     fingerprint: str
     receipt: Receipt
@@ -74,7 +74,7 @@ class MemoryStore:
         self._max_controls = max_controls
         self._last_dropped_control = START
         self._size = 0
-        self._keys: dict[str, _RememberedKey] = {}
+        self._keys: dict[tuple[str | None, str], _RememberedKey] = {}
         self._ended = EndedInMemory(clock)
         self.reports = ReportsInMemory(clock)
         self.wakers: set[Callable[[], None]] = set()
@@ -97,14 +97,13 @@ class MemoryStore:
         self._keys = {key: known for key, known in self._keys.items() if known.deadline > now}
         seen = {key: known.fingerprint for key, known in self._keys.items()}
         for index, draft in enumerate(drafts):
-            key, fingerprint = draft.key, draft.fingerprint
-            if key is not None and seen.setdefault(key, fingerprint) != fingerprint:
+            fingerprint, name = draft.fingerprint, (draft.key, draft.part)
+            if draft.key is not None and seen.setdefault(name, fingerprint) != fingerprint:
                 raise Conflict.at(index)
 
     def _append(self, draft: Draft) -> Receipt:
-        if draft.key is not None and draft.key in self._keys:
-            first = self._keys[draft.key].receipt
-            return Receipt(first.id, first.cursor_text, duplicate=True)
+        if draft.key is not None and (known := self._keys.get((draft.key, draft.part))):
+            return replace(known.receipt, duplicate=True)
         event = draft.event
         self._advance()
         entry = Entry(
@@ -124,7 +123,8 @@ class MemoryStore:
         receipt = Receipt(event.id, str(Cursor(self.epoch, self.last)))
         if draft.key is not None:
             deadline = self._clock() + self._retention.idempotency_age
-            self._keys[draft.key] = _RememberedKey(draft.fingerprint, receipt, deadline)
+            remembered = _RememberedKey(draft.fingerprint, receipt, deadline)
+            self._keys[draft.key, draft.part] = remembered
         return receipt
 
     def append_control(self, control: ControlEntry) -> Cursor:
@@ -149,8 +149,9 @@ class MemoryStore:
     def release(self, keys: Sequence[str], *, seconds: int) -> None:
         deadline = self._clock() + seconds
         with self.lock:
-            for key in self._keys.keys() & set(keys):
-                self._keys[key].deadline = min(self._keys[key].deadline, deadline)
+            for (key, _), known in self._keys.items():
+                if key in keys:
+                    known.deadline = min(known.deadline, deadline)
 
     def state_before(self, seconds: float) -> Cursor:
         with self.lock:

@@ -9,7 +9,7 @@ from notifications.conf.namespace import log_subjects, log_topics
 from notifications.errors import Conflict, Unavailable
 from notifications.log.cursors import Cursor, cursor_prefix
 from notifications.log.entries import Draft, Receipt, Retention
-from notifications.log.layout import NO_OPTIONS, AppendArguments
+from notifications.log.layout import AppendArguments
 from notifications.log.script import (
     SLACK,
     Keys,
@@ -53,26 +53,23 @@ def section(keys: Keys, drafts: Sequence[Draft]) -> Section:
             names.append(keys.idempotency(draft.key))
         event = draft.event
         size += len(event.encoded)
-        options = (  # In the order of `DRAFT_OPTIONS`.
-            number,
-            draft.fingerprint,
-            mark,
-            event.retry or "",
-            "\n".join(log_subjects(draft.namespace, draft.skip)) if draft.skip else "",
-            draft.trace,
-            "" if event.swap is None else str(event.swap),
-        )
-        has_options = options != NO_OPTIONS
+        options: tuple[Any, ...] = ()  # In the order of `DRAFT_OPTIONS`.
+        if event.retry or draft.skip or draft.trace or event.swap is not None:
+            skip = "\n".join(log_subjects(draft.namespace, draft.skip))
+            swap = "" if event.swap is None else str(event.swap)
+            common = number, draft.fingerprint, mark, draft.part
+            options = (*common, event.retry or "", skip, draft.trace, swap)
+        elif number or mark:
+            options = number, draft.fingerprint, mark, draft.part
         arguments += (  # In the order of `DRAFT_ARGUMENTS`.
-            str(len(options)) if has_options else "0",
+            len(options),
             "\n".join(log_topics(draft.namespace, event.topics)),
             event.id,
             event.type or "",
             event.encoded,
             "text" if event.is_text else "json",
+            *options,
         )
-        if has_options:
-            arguments += options
     return Section(names, arguments, len(drafts), size)
 
 

@@ -325,6 +325,41 @@ async def test_a_released_key_is_remembered_for_the_time_of_its_release(
     assert fresh.cursor.position > first.cursor.position
 
 
+def part(number: int, *, key: str = "k", fingerprint: str = "f") -> Draft:
+    return Draft(event(number), key, fingerprint * 32, part=str(number))
+
+
+async def test_parts_of_a_key_are_remembered_one_by_one(logs: tuple[Log, Log]) -> None:
+    sender, receiver = logs
+    first = await sender.append([part(1), part(2), part(1, key="other")])
+    assert not any(receipt.duplicate for receipt in first)
+    again = await receiver.append([part(2), part(3), part(3), part(2, key="other")])
+    assert [receipt.duplicate for receipt in again] == [True, False, True, False]
+    assert again[0].cursor == first[1].cursor
+    assert again[2].cursor == again[1].cursor
+    assert await sender.state() == again[3].cursor
+
+
+async def test_each_part_of_a_key_has_its_fingerprint(logs: tuple[Log, Log]) -> None:
+    sender, _ = logs
+    [first, _] = await sender.append([part(1), part(2, fingerprint="e")])
+    with pytest.raises(Conflict) as caught:
+        await sender.append([part(3), part(1), part(2)])
+    assert caught.value.extensions == {"index": 2}
+    [again] = await sender.append([part(1)])
+    assert again.cursor == first.cursor
+
+
+async def test_a_released_key_is_forgotten_with_all_its_parts(
+    makers: Makers, logs: tuple[Log, Log]
+) -> None:
+    sync_log, (sender, _) = makers[1], logs
+    await sender.append([part(1), part(2), part(1, key="other")])
+    await asyncio.to_thread(sync_log.release, ["k"], seconds=0)
+    again = await sender.append([part(1), part(2), part(1, key="other")])
+    assert [receipt.duplicate for receipt in again] == [False, False, True]
+
+
 async def test_one_batch_that_contradicts_itself_is_refused(logs: tuple[Log, Log]) -> None:
     sender, _ = logs
     state = await sender.state()

@@ -223,9 +223,7 @@ MUTATIONS: dict[str, Mutation] = {
     "acknowledged positions are not compared": of(HighWaterMarks, "mark", no_mark),
     "a repetition does not search": of(sections, "repetition", repeated_without_search),
     "the answers of a group are mixed up": of(Groups, "_call", answers_in_another_order),
-    "idempotency keys are not read": lua(
-        "section.held[key] = redis.call('GET', KEYS[section.key + key])", ""
-    ),
+    "idempotency keys are not read": lua("section.held[key] = remembered(section, name, part)", ""),
     "a late first attempt is kept": lua("if section.hits == 0 and (repeated or", "if false and ("),
     "an entry does not name its predecessor": lua(
         "local prev = last or '0-0'", "local prev = '0-0'"

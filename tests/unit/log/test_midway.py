@@ -6,7 +6,7 @@ Real servers refuse: old ones, users without a permission, and keys of another t
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -180,6 +180,35 @@ async def test_every_operation_works_and_a_control_entry_is_appended_once(logs_o
     await asyncio.to_thread(logs.sync_log.release, ["k"], seconds=5)
     with client_of(logs.server) as client:
         assert 0 < client.ttl(KEYS.idempotency("k")) <= 5
+
+
+@of("6.2", "redis", "valkey")
+async def test_a_key_lives_as_long_after_its_last_part_as_after_its_first(logs_of: LogsOf) -> None:
+    logs = logs_of()
+    ages = []
+    with client_of(logs.server) as client:
+        for part in "12":
+            await logs.log.append([keyed_part(part), keyed_part(f"{part}0")])
+            ages.append(client.ttl(KEYS.idempotency("k")))
+            client.expire(KEYS.idempotency("k"), 5)
+        assert ages == [RETENTION.idempotency_age] * 2
+        assert client.hlen(KEYS.idempotency("k")) == 4
+
+
+@of("redis", "valkey")
+@pytest.mark.parametrize("command", ["hget", "expire"])
+async def test_a_user_without_a_command_for_parts_publishes_only_what_has_none(
+    logs_of: LogsOf, command: str
+) -> None:
+    await logs_of().log.state()
+    logs = logs_of(command)
+    assert await _outcome(logs.log.append([keyed_part("1")])) == "not_sent"
+    assert b"event" not in logs.kinds()
+    assert await _outcome(logs.log.append(drafts("1", key="k"))) is None
+
+
+def keyed_part(part: str) -> Draft:
+    return replace(*drafts("x", key="k"), part=part)
 
 
 @of("redis", "valkey")

@@ -1,5 +1,7 @@
 """The commands for Redis: Lua and Python agree about arguments and fields."""
 
+from typing import Any
+
 import pytest
 
 from notifications.events import Event, Swap
@@ -82,8 +84,31 @@ def test_a_command_has_all_arguments_of_each_draft_and_of_each_section() -> None
         len(sections.append(KEYS, RETENTION, [sections.section(KEYS, some) for some in group]))
         for group in ([drafts[:1]], [drafts], [[draft] for draft in drafts])
     )
-    assert three - one == 2 * len((*DRAFT_ARGUMENTS, *DRAFT_OPTIONS))
+    assert three - one == 2 * len((*DRAFT_ARGUMENTS, *_UP_TO_PART))
     assert three_sections - three == 2 * (1 + len(SECTION_ARGUMENTS))
+
+
+_UP_TO_PART = DRAFT_OPTIONS[: DRAFT_OPTIONS.index("part") + 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ({"named": False}, 0),
+        ({}, len(_UP_TO_PART)),
+        ({"named": False, "key": "k", "part": "1"}, len(_UP_TO_PART)),
+        ({"named": False, "trace": "00-a-b-01"}, len(DRAFT_OPTIONS)),
+        ({"skip": ("user:5",)}, len(DRAFT_OPTIONS)),
+    ],
+    ids=str,
+)
+def test_what_is_empty_at_the_end_of_a_draft_is_left_out(
+    options: dict[str, Any], count: int
+) -> None:
+    draft = Draft(Event(topics=("a",), data="x"), **options)
+    first, *arguments = sections.section(KEYS, [draft]).arguments
+    assert first == count
+    assert len(arguments) == len(DRAFT_ARGUMENTS) - 1 + count
 
 
 @pytest.mark.parametrize(
