@@ -1,17 +1,22 @@
-"""How many events the relay prepares and publishes at once."""
+"""How many events the relay reads, prepares and publishes at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from notifications.log.entries import Draft
 from notifications.publishing.outbox.rows import WaitingEvent
 
-FIRST_BATCH_EVENTS, MAX_BATCH_EVENTS = 100, 500
+FIRST_BATCH_EVENTS, MAX_BATCH_EVENTS = 250, 500
+FIRST_ROWS = 100
 MAX_BATCH_BYTES = 2 * 1024 * 1024
-BATCHES_AT_ONCE = 4
+BATCHES_OF_GROUP = 2
 """How many batches are prepared together: a query costs a wait for the database, whatever it asks
 for, and Redis does nothing else while it appends a batch."""
+BATCHES_OF_ROWS = 4
+"""How many batches the rows fill that are read at once, if each has one event."""
+GROUPS_OF_ROWS = 8
+"""How many groups they fill, about, if each has many."""
 MAX_WINDOW = 64
-"""How many times as many events are looked at, where all that come first are postponed."""
+"""How many times as many rows are read, where all that come first are postponed."""
 
 
 class BatchSize:
@@ -24,30 +29,44 @@ class BatchSize:
 
     def __init__(self) -> None:
         self.events = FIRST_BATCH_EVENTS
-        self.rows = FIRST_BATCH_EVENTS
+        self.rows = FIRST_ROWS
         """How many rows are read: fewer, once it is known that they have many events."""
         self._window = 1
 
-    def cut(self, events_of_rows: Iterable[Sequence[WaitingEvent]]) -> list[WaitingEvent]:
-        """The events of as many whole rows as fit, or the first events of the first row.
+    def groups(
+        self, events_of_rows: Iterable[Sequence[WaitingEvent]]
+    ) -> Iterator[list[WaitingEvent]]:
+        """The events of rows, in groups of a few batches: of whole rows, where these are smaller.
 
-        These are a few batches. It asks for no more rows than it needs, since reading the events of
-        one takes time.
+        It asks for a row when it needs that, since reading the events of one takes time.
         """
-        most = self.events * BATCHES_AT_ONCE * self._window
-        most_bytes = MAX_BATCH_BYTES * BATCHES_AT_ONCE * self._window
-        fitting: list[WaitingEvent] = []
-        size = 0
-        for number, events in enumerate(events_of_rows, start=1):
-            size += len(events[0].row.data)
-            fits = not fitting or (len(fitting) + len(events) <= most and size <= most_bytes)
-            if fits:
-                fitting += events
-            if not fits or len(fitting) >= most:
-                self.rows = min(most, 2 * number)
-                return fitting[:most]
-        self.rows = most
-        return fitting
+        group: list[WaitingEvent] = []
+        rows_of_group = size = 0
+        self.rows = self._max_rows
+        for events in events_of_rows:
+            size_of_row = len(events[0].row.data)
+            if group and not self._fits(len(group) + len(events), size + size_of_row):
+                self.rows = min(self._max_rows, GROUPS_OF_ROWS * rows_of_group * self._window)
+                yield group
+                group, rows_of_group, size = [], 0, 0
+            rows_of_group, size = rows_of_group + 1, size + size_of_row
+            group += events
+            while len(group) > (most := self._events_of_group):
+                yield group[:most]
+                group = group[most:]
+        if group:
+            yield group
+
+    @property
+    def _max_rows(self) -> int:
+        return self.events * BATCHES_OF_ROWS * self._window
+
+    @property
+    def _events_of_group(self) -> int:
+        return self.events * BATCHES_OF_GROUP
+
+    def _fits(self, events: int, size: int) -> bool:
+        return events <= self._events_of_group and size <= MAX_BATCH_BYTES * BATCHES_OF_GROUP
 
     def of(self, drafts: Sequence[Draft]) -> int:
         """How many of these go in one call: one at least."""
@@ -67,7 +86,7 @@ class BatchSize:
         self.events = max(1, count // 2)
 
     def all_postponed(self) -> None:
-        """Look behind those that were looked at: what they wait for concerns nobody else."""
+        """Read more rows: what the first ones wait for concerns nobody else."""
         if self._window < MAX_WINDOW:
             self._window *= 2
             self.rows *= 2

@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from django.db import Error as DatabaseError
@@ -11,9 +11,10 @@ from django.db import connections
 from notifications.conf import Settings
 from notifications.conf import namespace as namespaces
 from notifications.errors import Conflict, Unavailable
-from notifications.log.entries import ControlAction, ControlEntry, Draft
+from notifications.log.entries import ControlAction, ControlEntry
 from notifications.log.factory import open_relay_log
 from notifications.publishing.outbox import completion, table
+from notifications.publishing.outbox.appending import Appending
 from notifications.publishing.outbox.batch_size import BatchSize
 from notifications.publishing.outbox.connections import close_broken
 from notifications.publishing.outbox.lease import Lease
@@ -58,9 +59,11 @@ class Relay:
         self._stopping = False
         self._standby_seconds = 0.0
         self.postponed = 0
-        """How many events of the last batch wait for open transactions."""
-        self._suspect: tuple[str, int] = ("", 0)
-        """The key of the event that failed alone, and how often in succession it did."""
+        """How many events of the last rows wait for open transactions."""
+        self._released: set[str] = set()
+        """The keys of events that the outbox has no more."""
+        self._suspect: tuple[object, int] = (None, 0)
+        """The event that failed alone, by `WaitingEvent.name`, and how often in succession."""
 
     def wake(self) -> None:
         """Look into the outbox now: it has new events."""
@@ -143,35 +146,62 @@ class Relay:
         return self.is_active
 
     def publish(self, rows: list[Row]) -> int:
-        """Publish the events of rows, a few batches at most, and remove each from the rows.
+        """Publish the events of rows, and remove each from the rows.
 
-        Returns how many events. Raises `Unavailable`, and what the database raises.
+        While a group of them is appended, the next one is prepared. Returns how many events were
+        published. Raises `Unavailable`, and what the database raises.
         """
-        events, drafts = self._drafts(self.batch_size.cut(self._waiting(rows)))
-        if self.postponed and not events:
+        self.postponed = published = 0
+        last: Appending | None = None
+        try:
+            for group in self.batch_size.groups(self._waiting(rows)):
+                following = self._prepare(group)
+                if last is not None:
+                    last.wait()
+                    if not last.is_complete or not self._may_go_on():
+                        break
+                following.begin()
+                last, ended = following, last
+                published += self._finish(ended)
+            published += self._finish(last)
+        finally:
+            if last is not None:
+                last.wait()
+        self._release_keys()
+        if self.postponed and not published:
             self.batch_size.all_postponed()
-        done = 0
-        while done < len(events) and (not done or self._may_go_on()):
-            count = self.batch_size.of(drafts[done:])
-            batch = slice(done, done + count)
-            if not self._append(events[batch], drafts[batch]):
-                break
-            self._remove(events[batch])
-            self.batch_size.published(count)
-            done += count
-        return done
+        return published
 
     def _may_go_on(self) -> bool:
         """Whether nobody else can have published meanwhile what is prepared here."""
-        if not self.is_active:  # `publish_waiting` has no lease
-            return True
-        return self._lease.held and (not self._lease.due or self._acquire_lease())
+        return self._is_relaying() and not (
+            self.is_active and self._lease.due and not self._acquire_lease()
+        )
 
-    def _remove(self, events: list[WaitingEvent]) -> None:
-        removed = table.remove(events, using=self.using)
+    def _is_relaying(self) -> bool:
+        return self._lease.held or not self.is_active  # `publish_waiting` has no lease
+
+    def _finish(self, appending: Appending | None) -> int:
+        """Take what the log has from the outbox, and return how many events that are."""
+        if appending is None:
+            return 0
+        appending.wait()
+        process_counters.count_published(appending.new)
+        for event, reason in appending.refused:
+            self._refuse(event, reason)
+        if appending.done:
+            removed = table.remove(appending.events[: appending.done], using=self.using)
+            self._released |= {event.row.idempotency_key for event in removed}
+        if appending.failure is not None:
+            self._failed_to_append(appending.batch, appending.failure)
+        return appending.done
+
+    def _release_keys(self) -> None:
+        """At the end of a step, since in its midst the log is busy with the next group."""
+        released, self._released = sorted(self._released), set()
         with suppress(Unavailable):  # then the log remembers the keys for longer
-            keys = [event.idempotency_key for event in removed]
-            self._log.release(keys, seconds=RELEASED_KEY_SECONDS)
+            if released:
+                self._log.release(released, seconds=RELEASED_KEY_SECONDS)
 
     def _waiting(self, batch: list[Row]) -> Iterator[list[WaitingEvent]]:
         for row in batch:
@@ -183,44 +213,34 @@ class Relay:
             else:
                 yield events
 
-    def _drafts(self, waiting: list[WaitingEvent]) -> tuple[list[WaitingEvent], list[Draft]]:
-        """The events that can be published now, and their drafts."""
-        events, drafts = [], []
-        self.postponed = 0
+    def _prepare(self, waiting: list[WaitingEvent]) -> Appending:
+        """Of these events, those that can be published now, with their data."""
         completed = completion.completed(self.using, waiting)
-        for event, data in zip(waiting, completed, strict=True):
-            if data is completion.POSTPONED:
-                self.postponed += 1
-                continue
-            try:
-                drafts.append(event.draft(data))
-            except (ValueError, RecursionError) as error:
-                self._refuse(event, f"This is no event: {error}")
-            else:
-                events.append(event)
-        return events, drafts
+        given = [
+            pair
+            for pair in zip(waiting, completed, strict=True)
+            if pair[1] is not completion.POSTPONED
+        ]
+        self.postponed += len(waiting) - len(given)
+        return Appending(self._log, self.batch_size, self._is_relaying, given)
 
-    def _append(self, events: list[WaitingEvent], drafts: list[Draft]) -> bool:
-        try:
-            receipts = self._log.append(drafts)
-        except Conflict as error:
-            self._refuse(events[error.extensions["index"]], error.detail)
-            return False
-        except Unavailable as error:
+    def _failed_to_append(self, events: Sequence[WaitingEvent], failure: Exception) -> None:
+        """Raises the failure, unless it is that of one event."""
+        if isinstance(failure, Conflict):
+            self._refuse(events[failure.extensions["index"]], failure.detail)
+            return
+        if isinstance(failure, Unavailable):
             self.batch_size.failed(len(events))
             if len(events) == 1:
-                self._blame_event_or_log(events[0], error)
-            raise
-        process_counters.count_published(sum(not receipt.duplicate for receipt in receipts))
-        return True
+                self._blame_event_or_log(events[0], failure)
+        raise failure
 
     def _blame_event_or_log(self, event: WaitingEvent, error: Unavailable) -> None:
         """Refuse one after too many failures in succession, if the log took `PROBE` each time."""
-        key = event.idempotency_key
-        failures = self._suspect[1] if self._suspect[0] == key else 0
-        self._suspect = (key, 0)
+        failures = self._suspect[1] if self._suspect[0] == event.name else 0
+        self._suspect = (event.name, 0)
         self._log.append_control(PROBE)
-        self._suspect = (key, failures + 1)
+        self._suspect = (event.name, failures + 1)
         if failures + 1 >= MAX_EVENT_FAILURES:
             self._refuse(event, error.detail)
 

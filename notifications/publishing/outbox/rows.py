@@ -28,18 +28,22 @@ class Row:
     waiting: list[Any] = field(init=False, default_factory=list)
     """With `per_topic`: what each topic's event was given, and None once it waits no more."""
 
+    @property
+    def idempotency_key(self) -> str:
+        """Of all its events, which are parts of it."""
+        return f"outbox:{self.key.hex}"
+
     def events(self) -> "list[WaitingEvent]":
         """The events that wait in the row. Raises `ValueError` if it cannot be read."""
         text = bytes(self.data).decode()
         topics = self.topics.split("\n")
         namespace = max(topic.rpartition(NAMESPACE_END)[0] for topic in topics)
-        key = f"outbox:{self.key.hex}"
         if not self.per_topic:
             data = text if self.is_text else json.loads(text)
-            return [WaitingEvent(self, 0, topics, namespace, key, self.name, data)]
+            return [WaitingEvent(self, 0, topics, namespace, self.name, data)]
         self.waiting, id = json.loads(text), self.key.urn
         events = [
-            WaitingEvent(self, n, (topic,), namespace, f"{key}:{n}", f"{id}#{n}", data)
+            WaitingEvent(self, n, (topic,), namespace, f"{id}#{n}", data)
             for n, (topic, data) in enumerate(zip(topics, self.waiting, strict=True))
             if data is not None
         ]
@@ -71,9 +75,13 @@ class WaitingEvent:
     number: int
     topics: Sequence[str]
     namespace: str
-    idempotency_key: str
     id: str
     data: Any
+
+    @property
+    def name(self) -> tuple[UUID, int]:
+        """What no other event of any outbox has."""
+        return self.row.key, self.number
 
     def draft(self, data: Any) -> Draft:
         """The event with this data. Raises `ValueError` if that is no event."""
@@ -86,5 +94,10 @@ class WaitingEvent:
             event = Event(topics=topics, data=data, type=type, id=self.id, retry=retry, swap=swap)
         # `named` is true even if the id was generated, because every attempt to publish the row
         # uses the same id.
-        key, fingerprint = self.idempotency_key, row.key.hex
-        return Draft(event, key, fingerprint, named=True, namespace=self.namespace)
+        part = str(self.number) if row.per_topic else ""
+        return Draft(
+            *(event, row.idempotency_key, row.key.hex),
+            named=True,
+            namespace=self.namespace,
+            part=part,
+        )

@@ -32,7 +32,7 @@ type Draw = Callable[[st.SearchStrategy[Any]], Any]
 class Log:
     """What the relay has published, each event once, with its idempotency key."""
 
-    events: dict[str, Any] = field(default_factory=dict)
+    events: dict[object, Any] = field(default_factory=dict)
 
     def data(self) -> list[Any]:
         return list(self.events.values())
@@ -138,7 +138,7 @@ class AnyHistory(RuleBasedStateMachine):
         for event, data in zip(waiting, completed, strict=True):
             published = event.draft(data).event
             data = json.loads(published.encoded)
-            self.log.events.setdefault(event.idempotency_key, (published.topics[0], data))
+            self.log.events.setdefault(event.name, (published.topics[0], data))
         if crash != "published":
             table.remove(waiting, using=self.inboxes.alias)
 

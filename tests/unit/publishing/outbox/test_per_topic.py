@@ -5,6 +5,7 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications.conf import get_settings
 from notifications.errors import Unavailable
+from notifications.log.entries import Draft, Receipt
 from notifications.log.redis_sync import RedisSyncLog
 from notifications.models import OutboxEvent
 from notifications.publishing import outbox
@@ -59,6 +60,18 @@ def test_a_row_of_more_events_than_a_batch_is_published_in_order_in_several(
     assert database.waiting == 0
 
 
+def take_only(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the log take the events before this number, and no batch with a later one."""
+    append = RedisSyncLog.append
+
+    def take(self: RedisSyncLog, drafts: list[Draft]) -> list[Receipt]:
+        if int(drafts[-1].event.topics[0].removeprefix("topic-")) >= count:
+            raise Unavailable("The log is away.", outcome="not_sent")
+        return append(self, drafts)
+
+    monkeypatch.setattr(RedisSyncLog, "append", take)
+
+
 @pytest.mark.parametrize("moment", ["remove", "_replace_data"])
 def test_a_relay_that_ends_before_it_shortens_a_row_repeats_nothing(
     database: Database, published: Published, monkeypatch: pytest.MonkeyPatch, moment: str
@@ -68,8 +81,10 @@ def test_a_relay_that_ends_before_it_shortens_a_row_repeats_nothing(
 
     write_numbers(database, 150)
     relay = Relay(database.alias, get_settings())
+    relay.batch_size.events = 100
     with monkeypatch.context() as patch:
         patch.setattr(table, moment, end)
+        take_only(100, patch)
         with pytest.raises(KeyboardInterrupt):
             relay.publish(table.oldest(database.alias, 10))
     assert len(published.data()) == 100
@@ -78,19 +93,30 @@ def test_a_relay_that_ends_before_it_shortens_a_row_repeats_nothing(
 
 
 def test_a_relay_that_reads_a_row_before_another_shortens_it_brings_nothing_back(
-    database: Database, published: Published, redis: RedisServer
+    database: Database,
+    published: Published,
+    redis: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_numbers(database, 900)
     slow, fast = Relay(database.alias, get_settings()), Relay(database.alias, get_settings())
+    slow.batch_size.events = fast.batch_size.events = 100
     batch = table.oldest(database.alias, 10)
-    fast.publish(table.oldest(database.alias, 10))
-    slow.batch_size.events = 200
-    slow.publish(batch)  # the same four hundred as the other did first, and as many more
+    with monkeypatch.context() as patch:
+        take_only(400, patch)
+        with pytest.raises(Unavailable):
+            fast.publish(table.oldest(database.alias, 10))
+        assert len(published.data()) == 400
+    with monkeypatch.context() as patch:
+        take_only(800, patch)
+        with pytest.raises(Unavailable):
+            slow.publish(batch)  # the four hundred that the other has published, and more
+        assert len(published.data()) == 800
     [row] = table.oldest(database.alias, 10)
     waiting = [event.number for event in row.events()]
     assert waiting == list(range(400, 900))
     with redis.client() as client:  # so they must stay known
-        age = client.ttl(f"{{carillon}}:once:{row.events()[0].idempotency_key}")
+        age = client.ttl(f"{{carillon}}:once:{row.idempotency_key}")
     assert age > RELEASED_KEY_SECONDS
     assert publish(database) == 500
     assert published.data() == numbers(900)
@@ -106,13 +132,13 @@ def test_postponed_events_stay_in_the_row_and_keep_their_keys(
         lambda _, written: [POSTPONED if each["number"] in late else each for each in written],
     )
     write_numbers(database, 4)
-    keys = [event.idempotency_key for event in table.oldest(database.alias, 1)[0].events()]
+    keys = [event.name for event in table.oldest(database.alias, 1)[0].events()]
     relay = Relay(database.alias, get_settings())
     assert relay.publish(table.oldest(database.alias, 1)) == 2
     assert published.data() == [numbers(4)[0], numbers(4)[2]]
     assert relay.postponed == 2
     [row] = table.oldest(database.alias, 1)
-    assert [event.idempotency_key for event in row.events()] == [keys[1], keys[3]]
+    assert [event.name for event in row.events()] == [keys[1], keys[3]]
     late.clear()
     assert publish(database) == 2
     assert published.data("topic-1") == numbers(4)[1:2]
