@@ -111,15 +111,15 @@ class Found:
         """For each notification that is new: None if it is gone."""
         model = self.models.get(event.alike)
         for id in event.new:
-            if row := self.rows.get(id):
-                yield row, row
-            elif model and (head := self.numbered.get(id)):
+            if model and (head := self.numbered.get(id)):
                 yield head, model
+            elif row := self.rows.get(id):
+                yield row, row
             else:
                 yield None
 
     def is_pending(self, event: Written) -> bool:
-        return not self.pending.isdisjoint(event.new)
+        return bool(self.pending) and not self.pending.isdisjoint(event.new)
 
 
 def _load(events: Sequence[Written], numbered: Mapping[UUID, Numbered], using: str) -> Found:

@@ -19,7 +19,8 @@ from notifications.inbox.channels import (
     Digest,
 )
 from notifications.inbox.delivery.states import MAX_REASON_CHARACTERS, DeliveryState
-from notifications.inbox.indexes import IndexWithoutNulls
+from notifications.inbox.ids import new_id
+from notifications.inbox.indexes import IndexWithoutNulls, UniqueWithoutNulls
 from notifications.inbox.states import (
     MAX_CATEGORY_CHARACTERS,
     MAX_NAME_CHARACTERS,
@@ -55,7 +56,7 @@ class Notification(models.Model):
     `pending` and in no list; one that is replaced keeps its place meanwhile.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     recipient = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False
     )
@@ -92,15 +93,16 @@ class Notification(models.Model):
     class Meta:
         default_permissions = ()
         constraints = [
-            models.UniqueConstraint(
-                fields=["recipient", "replaces"], name="carillon_one_to_replace"
-            )
+            UniqueWithoutNulls(fields=["recipient", "replaces"], name="carillon_one_to_replace")
         ]
         indexes = [
+            # Of all rows, so that those of a person are found.
             models.Index(fields=["recipient", "number"], name="carillon_list"),
-            models.Index(fields=["recipient", "state", "category"], name="carillon_counts"),
             models.Index(fields=["created_at"], name="carillon_created"),
             # Each change of a row writes to all of its indexes.
+            IndexWithoutNulls(
+                fields=["recipient", "state", "category"], name="carillon_counts", present="number"
+            ),
             IndexWithoutNulls(fields=["actor_type", "actor_id"], name="carillon_actors"),
             IndexWithoutNulls(fields=["target_type", "target_id"], name="carillon_targets"),
             IndexWithoutNulls(fields=["expires_at"], name="carillon_expiry"),

@@ -1,6 +1,6 @@
 """`notify`: a row for each recipient, and the event that tells of it, in one transaction."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from notifications.errors import Invalid
 from notifications.events import compact_json
 from notifications.inbox.delivery.table import write_deliveries
 from notifications.inbox.events import write_new
+from notifications.inbox.ids import new_ids
 from notifications.inbox.inserting import insert_alike
 from notifications.inbox.kinds import get_kind
 from notifications.inbox.preferences.muting import mute
@@ -207,8 +208,8 @@ def _members(group_keys: Any, using: str) -> Iterator[Any]:
 # Writing
 
 
-def _add(recipient_ids: Iterable[Any], fields: Mapping[str, Any], using: str) -> dict[Any, UUID]:
-    ids = {recipient: uuid4() for recipient in recipient_ids}
+def _add(recipient_ids: Collection[Any], fields: Mapping[str, Any], using: str) -> dict[Any, UUID]:
+    ids = dict(zip(recipient_ids, new_ids(len(recipient_ids)), strict=True))
     insert_alike(
         notifications()(**fields), {"id": ids.values(), "recipient": ids.keys()}, using=using
     )

@@ -24,7 +24,7 @@ from tests.harness.servers import PUBLISH_KEY, uvicorn, wait_until_ready
 DEADLINE_SECONDS = 90.0
 PUBLISHERS = 12
 """Of each way to publish."""
-ENOUGH_EVENTS = 3
+ENOUGH_EVENTS = 6
 TIMEOUT_SECONDS = 2.0
 PAUSE_SECONDS = 0.02
 """After a failure, so that those who repeat leave the machine to Redis."""

@@ -8,20 +8,15 @@ from notifications.log.script import Keys
 CHUNK_EVENTS = 20_000
 SCRIPT = with_constants("""
 local stream, meta = KEYS[1], KEYS[2]
-local last, size, events, event = unpack(
-  redis.call('HMGET', meta, 'last', 'size', 'events', 'event')
-)
+local last, size = unpack(redis.call('HMGET', meta, 'last', 'size'))
 for i = ARGV[1], ARGV[2] do
   local data = '{"row":' .. i .. '}'
-  local before = string.format('%.0f', events) .. ' ' .. event
   last = redis.call('XADD', stream, '*', FIELD_KIND, 'event', FIELD_PREV, last, FIELD_AT, size,
-    FIELD_EVENTS, before, FIELD_TOPICS, ARGV[3], FIELD_ID, 'urn:row:' .. i, FIELD_TYPE, '',
-    FIELD_DATA, data, FIELD_FORM, 'json', FIELD_RETRY, '')
-  size, events, event = size + #data, events + 1, last
+    FIELD_TOPICS, ARGV[3], FIELD_ID, 'urn:row:' .. i, FIELD_TYPE, '', FIELD_DATA, data,
+    FIELD_FORM, 'json', FIELD_RETRY, '')
+  size = size + #data
 end
-redis.call(
-  'HSET', meta, 'last', last, 'size', size, 'events', events, 'event', event, 'counted', last
-)
+redis.call('HSET', meta, 'last', last, 'size', size)
 """)
 
 

@@ -30,13 +30,12 @@ def python_process(
 
 
 def run_python(
-    *arguments: str, env: dict[str, str], timeout: float, fresh: bool = False
+    *arguments: str, env: dict[str, str], timeout: float
 ) -> "subprocess.CompletedProcess[str]":
     """Wait for `python ARGUMENTS` to end, whatever its status."""
     with python_process(
         *arguments,
         env=env,
-        fresh=fresh,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

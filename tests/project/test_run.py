@@ -27,13 +27,6 @@ sync) {shlex.quote(str(PYTHON))} -m venv --without-pip .venv ;;
 *) exit 1 ;;
 esac
 """
-WITHOUT_COMPILING = """
-for each; do
-  shift
-  [ "$each" = --compile-bytecode ] || set -- "$@" "$each"
-done
-"""
-"""What is imported is compiled then. Compiling all of it took most of an installation's time."""
 
 
 class Machine:
@@ -124,7 +117,6 @@ def test_the_first_start_installs_the_locked_packages_and_later_starts_nothing(
     assert "--locked" in sync
     assert "--inexact" in sync
     assert "--no-default-groups --group project" in sync
-    assert "--compile-bytecode" in sync.split()
     assert usual.run() == (0, "manage carillon dev DEBUG=1\n", "")
     assert len(usual.syncs()) == 1
 
@@ -172,16 +164,18 @@ def test_a_changed_lock_is_installed(usual: Machine) -> None:
     assert len(usual.syncs()) == 2
 
 
-def test_without_uv_pip_installs_the_same_and_no_package_without_a_hash(machine: Machine) -> None:
+def test_without_uv_pip_installs_the_same(machine: Machine) -> None:
     machine.has_python()
-    requirements = machine.checkout / "config" / "requirements.txt"
-    requirements.write_text("sqlparse==0.5.0\n")
+    assert machine.run()[:2] == (0, "manage carillon dev DEBUG=1\n")
+    assert machine.run() == (0, "manage carillon dev DEBUG=1\n", "")
+
+
+def test_pip_refuses_a_package_without_a_hash(machine: Machine) -> None:
+    machine.has_python()
+    (machine.checkout / "config" / "requirements.txt").write_text("sqlparse==0.5.0\n")
     status, out, err = machine.run()
     assert (status, out) == (1, "")
     assert "hash" in err.lower()
-    requirements.write_text("# Nothing.\n")
-    assert machine.run()[:2] == (0, "manage carillon dev DEBUG=1\n")
-    assert machine.run() == (0, "manage carillon dev DEBUG=1\n", "")
 
 
 def test_a_broken_uv_is_skipped(machine: Machine) -> None:
@@ -259,7 +253,7 @@ def test_a_fresh_checkout_starts_for_real(machine: Machine, installer: str) -> N
         pytest.skip("It installs from the network: CI=1 tries it.")
     machine.has_python()
     if installer == "uv":
-        machine.has("uv", f'{WITHOUT_COMPILING}\nexec {shlex.quote(binary("uv"))} "$@"')
+        machine.has("uv", f'exec {shlex.quote(binary("uv"))} "$@"')
     for name in ("config", "demo", "notifications", "templates"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, machine.checkout / name, ignore=ignore, dirs_exist_ok=True)
@@ -267,7 +261,7 @@ def test_a_fresh_checkout_starts_for_real(machine: Machine, installer: str) -> N
         shutil.copy(ROOT / name, machine.checkout)
     # The settings by which this machine reaches the network.
     network = {key: value for key, value in os.environ.items() if key.startswith(("PIP_", "UV_"))}
-    machine.environment |= network | {"PIP_NO_COMPILE": "0"}  # which tells pip not to compile
+    machine.environment |= network
     process = machine.start("check")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
