@@ -27,11 +27,13 @@ class Row:
     per_topic: bool
     waiting: list[Any] = field(init=False, default_factory=list)
     """With `per_topic`: what each topic's event was given, and None once it waits no more."""
+    fingerprint: str = field(init=False)
+    idempotency_key: str = field(init=False)
+    """Of all its events, which are parts of it."""
 
-    @property
-    def idempotency_key(self) -> str:
-        """Of all its events, which are parts of it."""
-        return f"outbox:{self.key.hex}"
+    def __post_init__(self) -> None:
+        self.fingerprint = self.key.hex
+        self.idempotency_key = f"outbox:{self.fingerprint}"
 
     def events(self) -> "list[WaitingEvent]":
         """The events that wait in the row. Raises `ValueError` if it cannot be read."""
@@ -94,10 +96,9 @@ class WaitingEvent:
             event = Event(topics=topics, data=data, type=type, id=self.id, retry=retry, swap=swap)
         # `named` is true even if the id was generated, because every attempt to publish the row
         # uses the same id.
-        part = str(self.number) if row.per_topic else ""
         return Draft(
-            *(event, row.idempotency_key, row.key.hex),
+            *(event, row.idempotency_key, row.fingerprint),
             named=True,
             namespace=self.namespace,
-            part=part,
+            part=str(self.number) if row.per_topic else "",
         )
