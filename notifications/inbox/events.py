@@ -39,9 +39,12 @@ class Written:
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
-        new, changed = data.get("new", ()), data.get("changed", ())
+        new, changed = data.get("new"), data.get("changed")
         return cls(
-            data["recipient"], [*map(UUID, new)], [*map(UUID, changed)], data.get("alike", "")
+            data["recipient"],
+            [UUID(id) for id in new] if new else [],
+            [UUID(id) for id in changed] if changed else [],
+            data.get("alike", ""),
         )
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
+from hiredis import pack_command
+
 from notifications.log.base import SyncLog
 from notifications.log.calls import RedisCalls, run
 from notifications.log.connections import SyncConnection, ThreadsPool, sync_maker
@@ -45,7 +47,8 @@ class BlockingCalls(RedisCalls[SyncConnection]):
         connection.disconnect()
 
     async def _exchange(self, connection: SyncConnection, command: Command, timeout: float) -> Any:
-        connection.send_command(*command)
+        # redis-py's own way takes twice as long, as in `connections.send`.
+        connection.send_packed_command([pack_command(tuple(command))])
         return connection.read_response(timeout=timeout)
 
     def _within(self, seconds: float) -> AbstractAsyncContextManager[object]:
