@@ -13,26 +13,26 @@ id, and when the process has ended, its return code.
 import fcntl
 import gc
 import importlib
-import io
 import json
 import os
-import runpy
 import select
 import signal
 import socket
 import sys
 import threading
-import time
-import warnings
 from contextlib import suppress
 from itertools import repeat
 from pathlib import Path
 from struct import pack
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
+from config.tokens import TokenVariables
+from config.variables import Carillon, Project
+from notifications.conf.explanation import schema_of
 from notifications.management.server import worker
 from tests.harness.warm import Forking, WarmProcess
+from tests.harness.warm_program import become, run_to_the_end
 
 # None of these reads settings when it is imported. A module that reads an environment variable then
 # needs an entry in READ_AT_IMPORT of `warm.py`.
@@ -89,6 +89,7 @@ MODULES = (
     "django.template.defaultfilters",
     "django.template.defaulttags",
     "django.template.loader_tags",
+    "django.templatetags.cache",
     "django.test.client",
     "django.views.i18n",
     "environ",
@@ -97,13 +98,21 @@ MODULES = (
     "notifications.apps",
     "notifications.asgi.handler",
     "notifications.asgi.start_params",
+    "notifications.hub.reports",
     "notifications.inbox.apps",
+    "notifications.inbox.completion",
+    "notifications.inbox.delivery.email",
+    "notifications.inbox.delivery.unsubscribing",
     "notifications.inbox.lists",
+    "notifications.inbox.numbering",
+    "notifications.inbox.push.sender",
+    "notifications.inbox.push.sessions",
     "notifications.inbox.rendering",
     "notifications.management.carillon.dev",
     "notifications.publishing.rate_limit",
     "notifications.publishing.token_stream",
     "notifications.streaming",
+    "notifications.views.bodies",
     "notifications.views.history.export",
     "notifications.views.security_headers",
     "notifications.websocket.multiplex",
@@ -175,58 +184,6 @@ def _close_all_but(numbers: set[int]) -> None:
                 os.close(int(path.name))
 
 
-def become(start: dict[str, Any]) -> None:
-    """Set what an interpreter takes from its environment when it starts."""
-    os.environ.clear()
-    os.environ.update(start["environment"])
-    time.tzset()
-    os.chdir(start["folder"])
-    if start["new_session"]:
-        os.setsid()
-    if start["process_group"] >= 0:
-        os.setpgid(0, start["process_group"])
-    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    path = os.environ.get("PYTHONPATH")
-    sys.path[1:2] = path.split(os.pathsep) if path else []  # instead of ours
-    unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        stream = _stream(number, getattr(sys, name), unbuffered=unbuffered and number > 0)
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
-
-
-def _stream(number: int, like: Any, *, unbuffered: bool) -> io.TextIOWrapper:
-    raw = open(number, "wb" if number else "rb", 0 if unbuffered else -1, closefd=False)  # noqa: SIM115
-    return io.TextIOWrapper(
-        raw,
-        encoding=like.encoding,
-        errors=like.errors,
-        line_buffering=not unbuffered and (number == 2 or raw.isatty()),
-        write_through=unbuffered,
-    )
-
-
-def run(arguments: list[str]) -> None:
-    """Run them as `python ARGUMENTS` does."""
-    sys.orig_argv = [sys.executable, *arguments]
-    match arguments:
-        case ["-W", action, *rest]:
-            sys.warnoptions.append(action)
-            warnings.simplefilter(action)  # type: ignore[arg-type] # one of the filter's words
-            run(rest)
-        case ["-m", module, *_]:
-            sys.argv, sys.path[0] = arguments[1:], str(Path.cwd())
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-        case ["-c", code, *rest]:
-            sys.argv, sys.path[0] = ["-c", *rest], ""
-            main = sys.modules["__main__"] = ModuleType("__main__")
-            exec(compile(code, "<string>", "exec"), vars(main))
-        case [script, *_]:
-            sys.argv, sys.path[0] = arguments, str(Path(script).resolve().parent)
-            runpy.run_path(script, run_name="__main__")
-
-
 def is_supervisor(arguments: list[str]) -> bool:
     return arguments[:3] == ["manage.py", "carillon", "serve"] and "--skip-checks" not in arguments
 
@@ -253,7 +210,7 @@ def start_of_worker() -> dict[str, Any] | None:
     # A supervisor that is killed leaves its workers, which end by themselves.
     start = forked_start(theirs, terminating=False)
     if start is None:
-        sys.exit()
+        os._exit(0)  # it has nothing to end
     become(start)
     return start
 
@@ -262,6 +219,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the tests, and they end this process
     for name in MODULES:
         importlib.import_module(name)
+    for model in (Carillon, Project, TokenVariables):
+        schema_of(model)  # which each process of the project needs, and keeps
     assert threading.active_count() == 1, "A fork has only one of the threads."
     assert "twisted.internet.reactor" not in sys.modules, "A fork would share its descriptors."
     gc.collect()
@@ -271,7 +230,7 @@ def main() -> None:
         become(start)
         if is_supervisor(start["arguments"]):
             start = start_of_worker() or start
-        run(start["arguments"])
+        run_to_the_end(start["arguments"])
 
 
 if __name__ == "__main__":

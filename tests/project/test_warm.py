@@ -75,14 +75,30 @@ def test_it_sees_what_a_fresh_interpreter_sees(how: str, unbuffered: str, tmp_pa
     assert warm[0] == 0, warm
 
 
+GARBAGE = """
+class One:
+    def __del__(self):
+        print("freed")
+
+one = One()
+one.itself = one
+del one
+"""
 PROGRAMS = {
     "end": "",
     "status": "import sys; sys.exit(7)",
+    "large status": "import sys; sys.exit(259)",
     "message": "import sys; sys.exit('No.')",
     "error": "1 / 0",
     "interrupt": "raise KeyboardInterrupt",
     "signal": "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
     "thread": "import threading; threading.Timer(0.01, print, ['later']).start()",
+    "unwritten": "print('kept', end='')",
+    "unwritable": "import os; print('lost'); os.close(1)",
+    "garbage": GARBAGE,
+    "failing callback": "import atexit; atexit.register(int, 'no number')",
+    "closed output": "import sys; sys.stdout.close()",
+    "no output": "import sys; sys.stdout = None",
 }
 
 
