@@ -60,7 +60,8 @@ def async_views_are_not_atomic(**_: Any) -> list[CheckMessage]:
 @register(TAG)
 def events_follow_the_commit(**_: Any) -> list[CheckMessage]:
     """carillon.W032: a page that gets such an event reads what was there before."""
-    names = sorted(set(_modules_that_publish()))
+    aliases = _databases_with("ATOMIC_REQUESTS")
+    names = sorted(set(_modules_that_publish())) if aliases else []
     return [
         CheckWarning(
             f"DATABASES[{alias!r}] has ATOMIC_REQUESTS, so a publish() in a view publishes before "
@@ -70,7 +71,7 @@ def events_follow_the_commit(**_: Any) -> list[CheckMessage]:
             "of these modules publishes in its transaction.",
             id="carillon.W032",
         )
-        for alias in _databases_with("ATOMIC_REQUESTS")
+        for alias in aliases
         if names
     ]
 
