@@ -1,14 +1,14 @@
 """Audiences: which subscribers want the same bytes, and which ones a batch of events concerns."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import batched
 
 from notifications.hub.encoders import PLAIN, Encoder
 from notifications.hub.scheduling import STRIDE, TimeSlice
 from notifications.hub.subscribers import Audience, Subscriber
-from notifications.log.entries import Entry
+from notifications.log.records import Entry, Record
 
 
 @dataclass(slots=True, eq=False)
@@ -58,12 +58,14 @@ class Audiences:
                 if not self._by_topic[topic]:
                     del self._by_topic[topic]
 
-    async def concerned(self, entries: Iterable[Entry], time_slice: TimeSlice) -> Iterable[Group]:
-        """The groups that these entries are for; each subscriber is in one of them.
+    async def concerned(
+        self, records: Iterable[Record], time_slice: TimeSlice
+    ) -> Collection[Group]:
+        """The groups that these events are for; each subscriber is in one of them.
 
         A subscriber that joins meanwhile may be missing, and one that leaves may still be there.
         """
-        by_topic = self._wanted(entries)
+        by_topic = self._wanted(records)
         touched = frozenset(by_topic)
         groups: dict[object, Group] = {}
         for topic in by_topic:
@@ -81,10 +83,14 @@ class Audiences:
                     await time_slice.pause()
         return groups.values()
 
-    def _wanted(self, entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-        """The entries by topic, without the topics that nobody subscribes to."""
+    def _wanted(self, records: Iterable[Record]) -> dict[str, list[Entry]]:
+        """The events by topic, without the topics that nobody subscribes to."""
         by_topic: dict[str, list[Entry]] = defaultdict(list)
-        for entry in entries:
+        is_unknown = self._by_topic.keys().isdisjoint
+        for record in records:
+            if is_unknown(record[1]):
+                continue
+            entry = Entry.of(record)
             for topic in entry.topics:
                 if topic in self._by_topic:
                     by_topic[topic].append(entry)

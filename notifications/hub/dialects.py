@@ -18,7 +18,8 @@ from notifications.errors import Invalid
 from notifications.events import Swap, SwapMode
 from notifications.hub.encoders import Encoder, SseEncoder, event_cursor
 from notifications.log.cursors import Cursor
-from notifications.log.entries import Entry, ResetReason
+from notifications.log.entries import ResetReason
+from notifications.log.records import Entry
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _FIRST_TAG = re.compile(r"<([A-Za-z][^\s/>]*)")

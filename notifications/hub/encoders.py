@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from notifications import sse
 from notifications.events import compact_json
 from notifications.log.cursors import Cursor, Position, format_time, position_ms
-from notifications.log.entries import Entry, ResetReason
+from notifications.log.entries import ResetReason
+from notifications.log.records import Entry
 from notifications.topics import NAMESPACE_END, bare_topic
 
 RETRY_MS = 2_000, 5_000

@@ -141,23 +141,24 @@ class Hub:
         """
         self._window.append(batch)
         before = process_counters.delivered
-        with delivery_span(entry.trace for entry in batch.entries):
-            await self._deliver(batch)
+        await self._deliver(batch)
         self._settled = self._window.head
-        process_counters.read += len(batch.entries)
+        process_counters.read += len(batch.records)
         if process_counters.delivered != before:
-            process_counters.record_latency(position_ms(batch.entries[0].position))
+            process_counters.record_latency(position_ms(batch.records[0][0]))
 
     async def _deliver(self, batch: Batch) -> None:
         time_slice = self.timing.time_slice()
-        for group in await self._audiences.concerned(batch.entries, time_slice):
-            for chunk in pack(group.entries, group.audience, self._epoch):
-                for members in batched(group.members, self.timing.stride):
-                    if chunk.skip:
-                        self._defer_skipped(members, chunk.skip)
-                    self._fan_out(members, chunk)
-                    if time_slice.expired:
-                        await time_slice.pause()
+        groups = await self._audiences.concerned(batch.records, time_slice)
+        with delivery_span(entry.trace for group in groups for entry in group.entries):
+            for group in groups:
+                for chunk in pack(group.entries, group.audience, self._epoch):
+                    for members in batched(group.members, self.timing.stride):
+                        if chunk.skip:
+                            self._defer_skipped(members, chunk.skip)
+                        self._fan_out(members, chunk)
+                        if time_slice.expired:
+                            await time_slice.pause()
 
     def _fan_out(self, members: Sequence[Subscriber], chunk: Chunk) -> None:
         """Write the chunk to the members that have everything before it and none of its events.

@@ -7,7 +7,7 @@ from notifications.hub.encoders import Encoder
 from notifications.hub.scheduling import STRIDE
 from notifications.hub.subscribers import Audience
 from notifications.log.cursors import Cursor, Position
-from notifications.log.entries import Entry
+from notifications.log.records import Entry
 from notifications.transport.base import Payload
 
 MAX_CHUNK_BYTES = 64 * 1024

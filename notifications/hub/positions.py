@@ -20,7 +20,7 @@ class OtherPositions:
         for first, last in batch.others:
             self._first.append(first)
             self._last.append(last)
-        ends = [*(entry.position for entry in batch.entries[-1:]), *self._last[-1:]]
+        ends = [*(record[0] for record in batch.records[-1:]), *self._last[-1:]]
         if batch.last not in ends:  # an entry of a kind that this version does not know
             self._first.append(batch.last)
             self._last.append(batch.last)

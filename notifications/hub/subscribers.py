@@ -9,7 +9,8 @@ from typing import Protocol
 
 from notifications.hub.encoders import Encoder
 from notifications.log.cursors import START, Cursor, Position
-from notifications.log.entries import Entry, ResetReason
+from notifications.log.entries import ResetReason
+from notifications.log.records import Entry
 from notifications.telemetry.logs import logger
 from notifications.transport.base import Loss, Payload, Transport
 

@@ -5,16 +5,17 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
-from operator import attrgetter
+from operator import itemgetter
 
 from notifications.hub.positions import OtherPositions
 from notifications.log.cursors import START, Position, make_position, position_ms
-from notifications.log.entries import Batch, Entry, Retention
+from notifications.log.entries import Batch, Retention
+from notifications.log.records import Entry, Record
 
 REMOVED_PER_STEP = 1_000
 """The most entries that one step removes, besides twice as many as it adds: it must be short."""
-_by_position = attrgetter("position")
-_REMOVED = Entry(START, (), b"", None, b"", is_text=True, retry=None)
+_by_position = itemgetter(0)
+_REMOVED: Record = (START, (), b"")
 
 
 class Window:
@@ -38,21 +39,21 @@ class Window:
         self.head = head
         self.size = 0
         """Bytes, as retention counts them."""
-        self._entries: list[Entry] = []
-        self._base = 0  # the number of self._entries[0]
-        self._first = 0  # the index of the oldest entry in self._entries
+        self._records: list[Record] = []
+        self._base = 0  # the number of self._records[0]
+        self._first = 0  # the index of the oldest entry in self._records
         self._topics: dict[str, array[int]] = {}
         self._others = OtherPositions()
 
     def __len__(self) -> int:
-        return len(self._entries) - self._first
+        return len(self._records) - self._first
 
     @property
     def span(self) -> float:
         """Seconds since the oldest event that the window holds; 0 without any."""
         if not len(self):
             return 0.0
-        oldest_ms = position_ms(self._entries[self._first].position)
+        oldest_ms = position_ms(self._records[self._first][0])
         return max(0.0, self._wall_clock() - oldest_ms / 1000)
 
     @property
@@ -65,19 +66,22 @@ class Window:
         """Add a batch. One that does not follow the head, after a hole, restarts the window."""
         if batch.prev != self.head:
             self.restart(batch.prev)
-        indexes, size = self._topics, self.size
-        for number, entry in enumerate(batch.entries, self._base + len(self._entries)):
-            size += len(entry.data) + len(entry.id)
-            for topic in entry.topics:
-                size += len(topic)  # as in `Entry.size`, which takes longer
-                if topic not in indexes:
-                    indexes[topic] = array("Q")
-                indexes[topic].append(number)
+        indexes, size = self._topics, self.size  # as in `record_size`, which takes longer
+        for number, (_, topics, content) in enumerate(
+            batch.records, self._base + len(self._records)
+        ):
+            size += len(content)
+            for topic in topics:
+                size += len(topic)
+                index = indexes.get(topic)
+                if index is None:
+                    index = indexes[topic] = array("Q")
+                index.append(number)
         self.size = size
-        self._entries += batch.entries
+        self._records += batch.records
         self.head = batch.last
         self._others.add(batch)
-        self.trim(now_ms=position_ms(self.head), most=REMOVED_PER_STEP + 2 * len(batch.entries))
+        self.trim(now_ms=position_ms(self.head), most=REMOVED_PER_STEP + 2 * len(batch.records))
 
     def trim(self, *, now_ms: int, most: int = REMOVED_PER_STEP) -> bool:
         """Remove up to `most` events that retention does not keep. Returns whether more are left.
@@ -86,19 +90,19 @@ class Window:
         """
         oldest = make_position(max(0, now_ms - self._retention.age * 1000))
         surplus = len(self) - self._retention.events
-        more = self._first < len(self._entries)
+        more = self._first < len(self._records)
         while more:
-            entry = self._entries[self._first]
+            record = self._records[self._first]
             fits = surplus <= 0 and self.size <= self._retention.bytes
-            more = not (fits and entry.position >= oldest)
+            more = not (fits and record[0] >= oldest)
             if not more or not most:
                 break
-            self._remove_oldest(entry)
+            self._remove_oldest(record)
             surplus -= 1
             most -= 1
-            more = self._first < len(self._entries)
+            more = self._first < len(self._records)
         if self._first > len(self) + REMOVED_PER_STEP:
-            del self._entries[: self._first]
+            del self._records[: self._first]
             self._base += self._first
             self._first = 0
         self._others.forget(self.floor)
@@ -106,30 +110,33 @@ class Window:
 
     def dismantle(self) -> bool:
         """Free a part, since all at once would take too long, and return whether more is left."""
-        del self._entries[-REMOVED_PER_STEP:]
+        del self._records[-REMOVED_PER_STEP:]
         for _ in range(min(REMOVED_PER_STEP, len(self._topics))):
             self._topics.popitem()
-        return bool(self._entries or self._topics)
+        return bool(self._records or self._topics)
 
-    def _remove_oldest(self, entry: Entry) -> None:
+    def _remove_oldest(self, record: Record) -> None:
         number = self._base + self._first
-        for topic in entry.topics:
+        position, topics, content = record
+        size = len(content)
+        for topic in topics:
+            size += len(topic)
             index = self._topics[topic]
             if index[-1] == number:
                 del self._topics[topic]
             elif len(index) > 64 and index[len(index) // 2] <= number:
                 del index[: len(index) // 2]
-        self._entries[self._first] = _REMOVED
+        self._records[self._first] = _REMOVED
         self._first += 1
-        self.size -= entry.size
-        self.floor = entry.position
+        self.size -= size
+        self.floor = position
 
     # What it answers
 
     def holds(self, position: Position) -> bool:
         """Whether the log has or had an entry there: any, outside of the window."""
         index = self._index_after(position)
-        is_event = index > self._first and self._entries[index - 1].position == position
+        is_event = index > self._first and self._records[index - 1][0] == position
         is_inside = self.floor < position < self.head
         return is_event or not is_inside or self._others.has(position)
 
@@ -141,7 +148,7 @@ class Window:
         index = self._index_after(Position(make_position(ms) - 1))
         if index == self._first:
             return self.floor
-        return self._entries[index - 1].position
+        return self._records[index - 1][0]
 
     def position_before_last(self, count: int, topics: Iterable[str]) -> Position:
         """The position after which the last `count` events of these topics follow; or the head."""
@@ -159,10 +166,10 @@ class Window:
                 count -= 1
         if number is None:
             return self.head
-        return self.floor if number == oldest else self._entries[number - self._base - 1].position
+        return self.floor if number == oldest else self._records[number - self._base - 1][0]
 
     def following(self, topics: Iterable[str], after: Position) -> Iterator[Entry]:
-        """The events of these topics after the position, in order, each once.
+        """The events of these topics after the position, in order, each once, and decoded.
 
         The iterator reads the window as it is now: use it up before the window changes.
         """
@@ -177,7 +184,7 @@ class Window:
         for number in numbers:
             if number != previous:
                 previous = number
-                yield self._entries[number - self._base]
+                yield Entry.of(self._records[number - self._base])
 
     def estimate_following(self, topics: Iterable[str], after: Position) -> int:
         """An upper bound of what `following` yields: an event counts for each of its topics."""
@@ -186,7 +193,7 @@ class Window:
         return sum(len(index) - bisect_left(index, start) for index in indexes)
 
     def _index_after(self, position: Position) -> int:
-        return bisect_right(self._entries, position, lo=self._first, key=_by_position)
+        return bisect_right(self._records, position, lo=self._first, key=_by_position)
 
 
 def _from_index(index: "array[int]", first: int) -> Iterator[int]:

@@ -80,7 +80,7 @@ end
 local function reaches_back_to(known)
   local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   if not oldest then return false end
-  local prev = field(oldest, FIELD_PREV)
+  local prev = link_of(oldest)
   return split(oldest[1]) < split(last) - ATTEMPT_MS or prev and not is_after(prev, known)
 end
 
@@ -94,7 +94,8 @@ local function find(section)
   while section.hits < section.count and seen < MAX_SEARCHED do
     local page = redis.call('XREVRANGE', stream, till, from, 'COUNT', PAGE)
     for _, entry in ipairs(page) do
-      local number = numbers[field(entry, FIELD_MARK) or field(entry, FIELD_ID) or '']
+      local mark, id = string.match(entry[2][2], '^([^\n]*)\n([^\n]*)\n')
+      local number = numbers[mark ~= '' and mark or id or '']
       if number and not section.found[number] then
         section.found[number], section.hits = entry[1], section.hits + 1
       end
@@ -136,27 +137,24 @@ local function judge(section, repeated, saved)
   end
 end
 
-local function add_optional(fields, name, value)
-  if value ~= '' then fields[#fields + 1], fields[#fields + 2] = name, value end
+-- The content of an event, each part but the data on a line of its own: see `records.py`.
+local function content_of(base)
+  local mark, options = '', '\n\n\n\n'
+  if ARGV[base + DRAFT_OPTIONS] ~= '0' then
+    mark = option(base, DRAFT_MARK)
+    options = option(base, DRAFT_RETRY) .. '\n' .. option(base, DRAFT_TRACE) .. '\n'
+      .. option(base, DRAFT_SWAP) .. '\n' .. string.gsub(option(base, DRAFT_SKIP), '\n', '\t') .. '\n'
+  end
+  return mark .. '\n' .. ARGV[base + DRAFT_ID] .. '\n' .. ARGV[base + DRAFT_FORM] .. '\n'
+    .. ARGV[base + DRAFT_TYPE] .. '\n' .. options .. ARGV[base + DRAFT_DATA]
 end
 
 local function add_event(base)
   -- After the first event of a call, Redis itself makes sure that positions grow.
   local put = added == 0 and add_growing or add
-  local topics, id, data = ARGV[base + DRAFT_TOPICS], ARGV[base + DRAFT_ID], ARGV[base + DRAFT_DATA]
-  local type, form = ARGV[base + DRAFT_TYPE], ARGV[base + DRAFT_FORM]
-  local fields = {FIELD_RETRY, option(base, DRAFT_RETRY)}
-  if ARGV[base + DRAFT_OPTIONS] ~= '0' then
-    add_optional(fields, FIELD_MARK, option(base, DRAFT_MARK))
-    add_optional(fields, FIELD_SKIP, option(base, DRAFT_SKIP))
-    add_optional(fields, FIELD_TRACE, option(base, DRAFT_TRACE))
-    add_optional(fields, FIELD_SWAP, option(base, DRAFT_SWAP))
-  end
-  put(
-    'event', FIELD_TOPICS, topics, FIELD_ID, id, FIELD_TYPE, type, FIELD_DATA, data, FIELD_FORM, form,
-    unpack(fields)
-  )
-  size, events, last_event = size + #topics + #id + #data, events + 1, last
+  local topics, content = ARGV[base + DRAFT_TOPICS], content_of(base)
+  put('event', topics, content)
+  size, events, last_event = size + #topics + #content, events + 1, last
 end
 
 -- Returns the reply, which has a position for each event; for an event that was kept before this

@@ -79,7 +79,7 @@ function operations.control()
   redis.call('LLEN', KEYS[3])
   if redis.call('EXISTS', KEYS[4]) == 1 then return {epoch, last} end
   local newest = redis.call('LINDEX', KEYS[3], -1)
-  add_growing('control', FIELD_BODY, ARGV[CONTROL_BODY])
+  add_growing('control', '', ARGV[CONTROL_BODY])
   redis.call('SET', KEYS[4], '', 'EX', ARGV[CONTROL_KEY_AGE_SECONDS])
   save_state()
   pcall(revoke, newest)
@@ -88,7 +88,7 @@ function operations.control()
   for _ = 1, math.min(surplus, PAGE) do
     local oldest = redis.call('LPOP', KEYS[3])
     local entry = redis.call('XRANGE', stream, oldest, oldest)[1]
-    if entry and field(entry, FIELD_KIND) == 'control' then redis.call('XDEL', stream, oldest) end
+    if entry and select(2, link_of(entry)) == 'control' then redis.call('XDEL', stream, oldest) end
   end
   trim(
     tonumber(ARGV[CONTROL_MAX_EVENTS]), max_controls, tonumber(ARGV[CONTROL_MAX_BYTES]),

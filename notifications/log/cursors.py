@@ -1,6 +1,7 @@
 """Positions in the log, and cursors: what a client sends back to resume where it stopped."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -35,6 +36,18 @@ def parse_position(text: bytes) -> Position:
     """Parse Redis' own notation, `<ms>-<n>`."""
     ms, _, n = text.partition(b"-")
     return Position(int(ms) << _COUNTER_BITS | int(n))
+
+
+def parse_positions(texts: Iterable[bytes]) -> list[Position]:
+    """As `parse_position`. Most have the time of the one before, which is parsed only once."""
+    positions = list[Position]()
+    time, length, first = b" ", 0, START
+    for text in texts:
+        if not text.startswith(time):
+            length = text.index(b"-") + 1
+            time, first = text[:length], parse_position(text[:length] + b"0")
+        positions.append(Position(first | int(text[length:])))
+    return positions
 
 
 def format_position(position: Position) -> str:

@@ -7,6 +7,7 @@ from secrets import token_hex
 
 from notifications.events import Event
 from notifications.log.cursors import START, Cursor, Position, parse_position
+from notifications.log.records import Entry, Record
 
 
 class ResetReason(StrEnum):
@@ -33,34 +34,6 @@ class Retention:
     age: int
     idempotency_age: int = 600
     revocation_age: float = 1800
-
-
-@dataclass(slots=True)
-class Entry:
-    """An event as the log holds it.
-
-    The class is not frozen, because a window holds 100,000 entries and a frozen object takes longer
-    to make. `skip`: the subjects that do not get this event, although they subscribe to one of its
-    topics.
-    """
-
-    position: Position
-    topics: tuple[str, ...]
-    id: bytes
-    type: bytes | None
-    data: bytes
-    is_text: bool
-    retry: int | None
-    skip: frozenset[str] | None = None
-    trace: bytes = b""
-    """The `traceparent` of the publication (W3C Trace Context), or nothing."""
-    swap: bytes = b""
-    """Of an event that is marked as HTML, its `Swap` as text. No request can set this mark."""
-
-    @property
-    def size(self) -> int:
-        """Bytes, as retention counts them."""
-        return len(self.data) + len(self.id) + sum(map(len, self.topics))
 
 
 class ControlAction(StrEnum):
@@ -103,9 +76,14 @@ class Batch:
 
     prev: Position
     last: Position
-    entries: Sequence[Entry]
+    records: Sequence[Record]
     controls: Sequence[ControlEntry] = ()
     others: Sequence[tuple[Position, Position]] = ()  # ranges of what is no event
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Its events, all decoded."""
+        return [Entry.of(record) for record in self.records]
 
 
 @dataclass(frozen=True, slots=True)

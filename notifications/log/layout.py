@@ -1,4 +1,4 @@
-"""The order of the script's arguments and of an entry's fields, for Lua and for Python.
+"""The order of the script's arguments, for Lua and for Python.
 
 Python builds the arguments from the tuples below, and `with_constants` gives the scripts the same
 names as constants, so neither side counts positions of its own.
@@ -6,15 +6,6 @@ names as constants, so neither side counts positions of its own.
 
 import re
 from typing import NamedTuple
-
-ENTRY_FIELDS = (*("kind", "prev", "at", "events", "topics", "id", "type", "data", "form", "retry"),)
-"""The fields of an event's entry, in the order in which the script writes them."""
-
-OPTIONAL_FIELDS = ("mark", "skip", "trace", "swap")
-"""Fields that follow those of an event, if they are not empty. `swap` marks HTML."""
-
-OTHER_FIELDS = ("body", "epoch")
-"""The field of a control entry, and the field of an entry that begins an epoch."""
 
 
 class CanaryArguments(NamedTuple):
@@ -115,7 +106,7 @@ COMMON_ARGUMENTS = ("operation", "fresh_epoch")
 
 
 def _lua_constants() -> dict[str, str]:
-    """`APPEND_TOUCH` is an index of ARGV, `DRAFT_ID` an offset, `FIELD_ID` a name."""
+    """`APPEND_TOUCH` is an index of ARGV, and `DRAFT_ID` an offset."""
     constants: dict[str, object] = {name: i for i, name in enumerate(COMMON_ARGUMENTS, 1)}
     for arguments, operation in OPERATIONS.items():
         for index, name in enumerate(arguments._fields, len(COMMON_ARGUMENTS) + 1):
@@ -127,8 +118,6 @@ def _lua_constants() -> dict[str, str]:
     constants["draft_count"] = len(DRAFT_ARGUMENTS)
     constants["section_count"] = len(SECTION_ARGUMENTS)
     constants["sections_start"] = len(COMMON_ARGUMENTS) + len(AppendArguments._fields) + 1
-    for name in (*ENTRY_FIELDS, *OPTIONAL_FIELDS, *OTHER_FIELDS):
-        constants[f"field_{name}"] = f"'{name}'"
     constants |= {"nothing_kept": f"'{NOTHING_KEPT}'", "too_old": f"'{TOO_OLD}'"}
     return {name.upper(): str(value) for name, value in constants.items()}
 

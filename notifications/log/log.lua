@@ -6,51 +6,51 @@
 --
 -- KEYS: 1 the stream, 2 its meta hash (epoch, last, size), then the keys of the operation.
 -- ARGV: the operation, a fresh epoch, then the arguments of the operation. `layout.py` declares the
--- arguments and the fields of an entry, and replaces their names (OPERATION, SECTION_AFTER, DRAFT_ID,
--- FIELD_ID, ...) by their values: a local variable that functions use costs more than it seems.
+-- arguments, and replaces their names (OPERATION, SECTION_AFTER, DRAFT_ID, ...) by their values: a local
+-- variable that functions use costs more than it seems.
 --
--- Every entry names its predecessor (`prev`), so that a reader sees a hole that XREAD jumps over;
--- the bytes before it (`at`) and the number of events before it, so that trimming needs no counter
--- that could drift and a control entry is never counted as an event; and the last event before it,
--- so that a reader knows a hole in which only control entries were. `events` has both.
+-- An entry has one field, because each name and each value of a field costs every reader: its name is
+-- the header, and its value the content. The lines of a header are the topics of an event, or one empty
+-- line in an entry of any other kind, and the link. That has the predecessor, so that a reader sees a
+-- hole that XREAD jumps over; the kind; the bytes and the events before, so that trimming needs no
+-- counter that could drift and a control entry is never counted as an event; and the last event before,
+-- so that a reader knows a hole in which only control entries were.
 
 local stream, meta = KEYS[1], KEYS[2]
 local operation, fresh = ARGV[OPERATION], ARGV[FRESH_EPOCH]
 local epoch, last, size, events, last_event, oldest
 
 local function load_state()
-  local counted
-  epoch, last, size, events, last_event, counted, oldest = unpack(
-    redis.call('HMGET', meta, 'epoch', 'last', 'size', 'events', 'event', 'counted', 'oldest')
+  epoch, last, size, events, last_event, oldest = unpack(
+    redis.call('HMGET', meta, 'epoch', 'last', 'size', 'events', 'event', 'oldest')
   )
   size, events = tonumber(size or 0), tonumber(events or 0)
-  -- A process of an earlier version appended `last`, and did not say whether that is an event.
-  if counted ~= last then last_event = last end
 end
 
 -- `added` counts the events and control entries of this call.
 local operations, added = {}, 0
 
-local function add(kind, ...)
+local function add(kind, topics, content)
   local prev = last or '0-0'
-  local before = string.format('%.0f', events) .. ' ' .. (last_event or '0-0')
-  last = redis.call(
-    'XADD', stream, '*', FIELD_KIND, kind, FIELD_PREV, prev, FIELD_AT, size, FIELD_EVENTS, before,
-    ...
-  )
+  local header = topics .. '\n' .. prev .. ' ' .. kind
+    .. string.format(' %.0f %.0f ', size, events) .. (last_event or '0-0')
+  last = redis.call('XADD', stream, '*', header, content)
   if kind ~= 'epoch' then added = added + 1 end
 end
 
+-- The predecessor, the kind, the bytes and the events before; nothing for an entry that others wrote.
+local function link_of(entry)
+  return string.match(entry[2][1], '\n(%d+%-%d+) (%l+) (%d+) (%d+) %d+%-%d+$')
+end
+
 local function save_state()
-  redis.call(
-    'HSET', meta, 'last', last, 'size', size, 'events', events, 'event', last_event, 'counted', last
-  )
+  redis.call('HSET', meta, 'last', last, 'size', size, 'events', events, 'event', last_event)
 end
 
 -- An epoch begins with an entry of its own: a tail of an earlier epoch reads there that it ended.
 local function begin_epoch()
   epoch, last, last_event = fresh, nil, nil
-  add('epoch', FIELD_EPOCH, epoch)
+  add('epoch', '', epoch)
   last_event = last
   redis.call('HSET', meta, 'epoch', epoch)
   save_state()
@@ -109,13 +109,6 @@ local function add_growing(...)
   end
 end
 
-local function field(entry, name)
-  local fields = entry[2]
-  for i = 1, #fields, 2 do
-    if fields[i] == name then return fields[i + 1] end
-  end
-end
-
 local PAGE = 100
 
 local function is_too_far_back(at, before, max_events, max_bytes)
@@ -144,7 +137,8 @@ local function trim(max_events, max_controls, max_bytes, max_age_ms, appended)
     more = false
     for _, entry in ipairs(redis.call('XRANGE', stream, from, '+', 'COUNT', count)) do
       floor, seen = entry[1], seen + 1
-      at, before = field(entry, FIELD_AT), string.match(field(entry, FIELD_EVENTS) or '', '^%d+')
+      local _, _, bytes_before, events_before = link_of(entry)
+      at, before = bytes_before, events_before
       more = floor ~= last and is_too_far_back(at, before, max_events, max_bytes)
       if not more then break end
     end

@@ -6,7 +6,7 @@ import time
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
+from operator import itemgetter
 
 from notifications.conf.namespace import log_subjects, log_topics
 from notifications.errors import Conflict
@@ -27,12 +27,12 @@ from notifications.log.entries import (
     ControlAction,
     ControlEntry,
     Draft,
-    Entry,
     Gap,
     Receipt,
     ResetReason,
     Retention,
 )
+from notifications.log.records import Entry, Record, record_size
 from notifications.log.reports import ReportsInMemory
 from notifications.log.script import fresh_epoch
 
@@ -63,7 +63,7 @@ class MemoryStore:
     ) -> None:
         self.lock = threading.Lock()
         self.epoch = new_epoch()
-        self.entries: list[Entry] = []
+        self.records: list[Record] = []
         self.controls: list[ControlEntry] = []
         self.floor = START
         self.last = START
@@ -118,8 +118,8 @@ class MemoryStore:
             draft.trace.encode(),
             b"" if event.swap is None else str(event.swap).encode(),
         )
-        self.entries.append(entry)
-        self._size += entry.size
+        self.records.append(entry.record)
+        self._size += record_size(self.records[-1])
         receipt = Receipt(event.id, str(Cursor(self.epoch, self.last)))
         if draft.key is not None:
             deadline = self._clock() + self._retention.idempotency_age
@@ -163,34 +163,34 @@ class MemoryStore:
         self.last = max(now, Position(self.last + 1))
 
     def _trim(self) -> None:
-        surplus = len(self.entries) - self._retention.events
+        surplus = len(self.records) - self._retention.events
         oldest = position_ms(self.last) - self._retention.age * 1000
         cut = 0
-        for entry in self.entries[:-1]:
-            too_old = position_ms(entry.position) < oldest
+        for record in self.records[:-1]:
+            too_old = position_ms(record[0]) < oldest
             if not (cut < surplus or self._size > self._retention.bytes or too_old):
                 break
-            self._size -= entry.size
-            self.floor = entry.position
+            self._size -= record_size(record)
+            self.floor = record[0]
             cut += 1
-        del self.entries[:cut]
+        del self.records[:cut]
 
     def after(self, position: Position) -> Batch | None:
         """The next entries; None if entries that followed the position were trimmed."""
         with self.lock:
             if position < self.floor:
                 return None
-            first = bisect_right(self.entries, position, key=attrgetter("position"))
-            entries = self.entries[first : first + READ_COUNT]
-            more = first + READ_COUNT < len(self.entries)
-            last = entries[-1].position if more else max(position, self.last)
+            first = bisect_right(self.records, position, key=itemgetter(0))
+            records = self.records[first : first + READ_COUNT]
+            more = first + READ_COUNT < len(self.records)
+            last = records[-1][0] if more else max(position, self.last)
             controls = [entry for entry in self.controls if position < entry.position <= last]
             others = [(entry.position, entry.position) for entry in controls]
             if position < (dropped := min(self._last_dropped_control, last)):
                 everyone = ControlEntry(ControlAction.RECHECK, (EVERYONE,), "", dropped)
                 controls.insert(0, everyone)
                 others = [(Position(position + 1), dropped), *others]
-            return Batch(position, last, entries, controls, others)
+            return Batch(position, last, records, controls, others)
 
     def read(self, after: Position, until: Position) -> Iterator[Batch]:
         position = max(after, self.floor)
@@ -201,16 +201,16 @@ class MemoryStore:
                 continue
             if batch.last <= position:
                 return
-            entries = [entry for entry in batch.entries if entry.position <= until]
+            records = [record for record in batch.records if record[0] <= until]
             controls = [entry for entry in batch.controls if entry.position <= until]
-            yield Batch(batch.prev, min(batch.last, until), entries, controls, batch.others)
+            yield Batch(batch.prev, min(batch.last, until), records, controls, batch.others)
             position = batch.last
 
     def clear(self) -> None:
         """Lose everything, as FLUSHALL does."""
         with self.lock:
             self.epoch = self._new_epoch()
-            self.entries, self.controls, self._size, self._keys = [], [], 0, {}
+            self.records, self.controls, self._size, self._keys = [], [], 0, {}
             self.floor = self.last
             self._ended.clear()
         self._wake()

@@ -10,7 +10,7 @@ end
 local function may_be_deleted(position)
   local following = redis.call('XRANGE', stream, '(' .. position, '+', 'COUNT', 1)[1]
   if not following then return false end
-  local prev = field(following, FIELD_PREV)
+  local prev = link_of(following)
   return not (prev and is_after(position, prev))
 end
 
@@ -23,7 +23,7 @@ local function is_lost(position, event)
   if is_after(position, event) and may_be_deleted(position) then return is_lost(event, event) end
   local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   if not oldest then return false end
-  local prev = field(oldest, FIELD_PREV)
+  local prev = link_of(oldest)
   return is_after(position, oldest[1]) or (prev and is_after(position, prev)) or false
 end
 

@@ -1,21 +1,27 @@
 """Reading the stream: raw entries as batches, and how many to ask for at once."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from notifications.log.cursors import START, Position, format_position, parse_position
-from notifications.log.entries import EVERYONE, Batch, ControlAction, ControlEntry, Entry
-from notifications.log.layout import ENTRY_FIELDS
+from notifications.log.cursors import (
+    START,
+    Position,
+    format_position,
+    parse_position,
+    parse_positions,
+)
+from notifications.log.entries import EVERYONE, Batch, ControlAction, ControlEntry
+from notifications.log.records import Record
 
 type Raw = Sequence[Any]
-"""A stream entry as Redis returns it: its position `<ms>-<n>`, and a list of names and values."""
+"""A stream entry as Redis returns it: its position `<ms>-<n>`, and a list of header and content."""
 
-# Every process reads every event, so it finds a field by its index: that is twice as fast as by its
-# name. Optional fields may follow these.
-NAMES = [name.encode() for name in ENTRY_FIELDS]
-KIND, PREV, AT, EVENTS, TOPICS, ID, TYPE, DATA, FORM, RETRY = range(1, 2 * len(NAMES), 2)
-END = 2 * len(NAMES)
+_LINK = re.compile(rb"(\d+-\d+) ([a-z]+) \d+ \d+ (\d+-\d+)")
+"""The last line of a header: the predecessor, the kind, and the last event before (`log.lua`)."""
+_NOTHING = b" "
+"""No link begins so."""
 
 MIN_READ_ENTRIES, FIRST_READ_ENTRIES, MAX_READ_ENTRIES = 8, 100, 500
 """Entries of one read."""
@@ -31,109 +37,64 @@ class Reader:
 
     def __init__(self) -> None:
         self._topics: dict[bytes, tuple[str, ...]] = {}
-        self._types: dict[bytes, bytes] = {}
 
-    def batch(self, raw: Iterable[Raw], after: Position = START) -> Iterable[Batch]:
+    def batch(self, raw: Sequence[Raw], after: Position = START) -> Iterable[Batch]:
         """Yield a batch for each run of entries that name each other as predecessors.
 
         A run continues where only control entries are missing, and everyone is rechecked in their
         stead; `after` is the position up to which the caller has read. An entry of an unknown kind
         belongs to its batch, but is neither an event nor a control entry. Entries that others wrote
-        (no `prev`) are skipped.
+        are skipped.
         """
-        prev, last, before = after, after, b""
-        entries, controls = list[Entry](), list[ControlEntry]()
+        prev, last, expected = after, after, _NOTHING
+        records, controls = list[Record](), list[ControlEntry]()
         others = list[tuple[Position, Position]]()
-        for name, pairs in raw:
-            fields = pairs if pairs[:END:2] == NAMES else _in_order(pairs)
-            predecessor = fields[PREV]
-            if predecessor is None:
-                continue
-            if predecessor != before:
-                named = parse_position(predecessor)
-                if _only_controls_are_missing(fields[EVENTS], last, named):
+        positions = parse_positions([name for name, _ in raw])
+        for position, (name, fields) in zip(positions, raw, strict=True):
+            topics, _, link = fields[0].rpartition(b"\n")
+            if not link.startswith(expected):
+                match = _LINK.fullmatch(link)
+                if match is None:
+                    continue
+                named = parse_position(match[1])
+                if last < named and parse_position(match[3]) <= last:
+                    # The log deleted control entries in between, and no event.
                     controls.append(ControlEntry(ControlAction.RECHECK, (EVERYONE,), "", named))
                     others.append((Position(last + 1), named))
                 else:
-                    if before:
-                        yield Batch(prev, last, entries, controls, others)
-                    prev, entries, controls, others = named, [], [], []
-            before, last = name, parse_position(name)
-            if fields[KIND] == b"event":
-                entry = self._entry(last, fields)
-                if len(pairs) > END:
-                    entry.skip = _skip(pairs)
-                    entry.trace = _optional(pairs, b"trace")
-                    entry.swap = _optional(pairs, b"swap")
-                entries.append(entry)
+                    if expected != _NOTHING:
+                        yield Batch(prev, last, records, controls, others)
+                    prev, records, controls, others = named, [], [], []
+            expected, last = name + b" ", position
+            if topics:
+                shared = self._topics.get(topics) or self._shared_topics(topics)
+                records.append((position, shared, fields[1]))
                 continue
-            others.append((last, last))
-            if fields[KIND] == b"control":
-                controls.append(_control(last, pairs, fields[EVENTS]))
-        if before:
-            yield Batch(prev, last, entries, controls, others)
-
-    def _entry(self, position: Position, fields: Sequence[Any]) -> Entry:
-        topics, type_, retry = fields[TOPICS], fields[TYPE], fields[RETRY]
-        return Entry(
-            position,
-            self._topics.get(topics) or self._shared_topics(topics),
-            fields[ID],
-            self._types.setdefault(type_, type_) if type_ else None,
-            fields[DATA],
-            fields[FORM] == b"text",
-            int(retry) if retry else None,
-        )
+            others.append((position, position))
+            match = _LINK.fullmatch(link)
+            if match and match[2] == b"control":
+                controls.append(_control(position, fields[1], parse_position(match[3])))
+        if expected != _NOTHING:
+            yield Batch(prev, last, records, controls, others)
 
     def _shared_topics(self, joined: bytes) -> tuple[str, ...]:
         if len(self._topics) >= self.MAX_SHARED:
             self._topics.clear()
-            self._types.clear()
         topics = self._topics[joined] = tuple(joined.decode().split("\n"))
         return topics
 
 
 def last_event(batch: Batch) -> Position:
     """The position of the last event up to the end of a batch; `START`, if it does not say so."""
-    if batch.entries:
-        return batch.entries[-1].position
+    if batch.records:
+        return batch.records[-1][0]
     return batch.controls[-1].event if batch.controls else START
 
 
-def _only_controls_are_missing(events: bytes | None, last: Position, named: Position) -> bool:
-    """Whether the log deleted control entries, and no event, between `last` and the next entry.
-
-    That entry names its predecessor and, in `events`, the last event before it.
-    """
-    return events is not None and last < named and _event_before(events) <= last
-
-
-def _event_before(events: bytes | None) -> Position:
-    """The last event before an entry, which names it in `events`."""
-    return START if events is None else parse_position(events.split()[1])
-
-
-def _in_order(pairs: Sequence[bytes]) -> list[Any]:
-    """The fields of an entry, in the order that an event's fields have; None for a missing one."""
-    values = dict(zip(pairs[::2], pairs[1::2], strict=True))
-    return [part for name in NAMES for part in (name, values.get(name))]
-
-
-def _skip(pairs: Sequence[bytes]) -> frozenset[str] | None:
-    """The subjects to skip. Few events have any, and only those events have the field."""
-    names = _optional(pairs, b"skip")
-    return frozenset(names.decode().split("\n")) if names else None
-
-
-def _optional(pairs: Sequence[bytes], name: bytes) -> bytes:
-    names = pairs[::2]
-    return pairs[2 * names.index(name) + 1] if name in names else b""
-
-
-def _control(position: Position, pairs: Sequence[bytes], events: bytes | None) -> ControlEntry:
+def _control(position: Position, content: bytes, event_before: Position) -> ControlEntry:
     """An entry that this version cannot read is treated as an order to recheck everyone."""
     try:
-        body = json.loads(pairs[pairs.index(b"body") + 1])
+        body = json.loads(content)
         return ControlEntry(
             ControlAction(body["order"]),
             tuple(map(str, body["subjects"])),
@@ -141,7 +102,7 @@ def _control(position: Position, pairs: Sequence[bytes], events: bytes | None) -
             position,
             tuple(map(str, body.get("topics", ()))),
             str(body.get("namespace", "")),
-            event=_event_before(events),
+            event=event_before,
         )
     except (ValueError, LookupError, TypeError):
         return ControlEntry(ControlAction.RECHECK, (EVERYONE,), "", position)

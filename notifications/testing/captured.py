@@ -12,8 +12,8 @@ from unittest.mock import ANY
 from notifications.conf import get_settings
 from notifications.events import Event, compact_json
 from notifications.log.cursors import Cursor
-from notifications.log.entries import Entry
 from notifications.log.factory import memory_store
+from notifications.log.records import Entry
 from notifications.topics import bare_topic
 
 
@@ -51,7 +51,7 @@ class Outbox(Sequence[Event]):
             )
         store = memory_store(settings, quiet=True)
         with store.lock:
-            return [_event(store.epoch, entry) for entry in store.entries]
+            return [_event(store.epoch, Entry.of(record)) for record in store.records]
 
 
 def _event(epoch: str, entry: Entry) -> Event:

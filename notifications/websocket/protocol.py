@@ -18,7 +18,8 @@ from notifications.events import compact_json
 from notifications.hub import encoders
 from notifications.hub.encoders import Encoder
 from notifications.log.cursors import Cursor
-from notifications.log.entries import Entry, ResetReason
+from notifications.log.entries import ResetReason
+from notifications.log.records import Entry
 
 SUBPROTOCOL = "carillon.v1"
 MAX_COMMAND_CHARACTERS = 32 * 1024

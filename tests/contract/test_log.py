@@ -19,12 +19,12 @@ from notifications.log.entries import (
     ControlAction,
     ControlEntry,
     Draft,
-    Entry,
     Gap,
     ResetReason,
     Retention,
 )
 from notifications.log.memory import MemoryLog, MemoryStore, MemorySyncLog
+from notifications.log.records import Entry
 from notifications.log.redis import RedisLog
 from notifications.log.redis_sync import RedisSyncLog
 from tests.harness.failover import sentinel, single_node

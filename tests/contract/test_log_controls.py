@@ -16,12 +16,12 @@ from notifications.log.entries import (
     ControlAction,
     ControlEntry,
     Draft,
-    Entry,
     Gap,
     ResetReason,
     Retention,
 )
 from notifications.log.memory import MemoryLog, MemoryStore, MemorySyncLog
+from notifications.log.records import Entry
 from notifications.log.redis import RedisLog
 from notifications.log.redis_sync import RedisSyncLog
 from notifications.log.script import Slack

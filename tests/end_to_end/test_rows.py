@@ -9,6 +9,7 @@ import pytest
 from notifications.log import script
 from tests.end_to_end.shell import running_shell
 from tests.end_to_end.test_ending import Site, opened, reasons, refused
+from tests.harness.raw_log import raw_entries
 from tests.harness.servers import SERVERS, manage, redis_server, wait_until_ready
 
 SETTINGS = "tests.harness.row_settings"
@@ -18,6 +19,7 @@ CLASSES = """
 from tests.harness.row_classes.models import *
 from django.contrib.contenttypes.models import ContentType
 from guardian.shortcuts import assign_perm, remove_perm
+from tests.harness.raw_log import raw_entries
 
 class Defined(User):
     class Meta:
@@ -189,4 +191,4 @@ async def test_a_user_who_is_saved_at_each_request_costs_no_control_entry(
 
 def _controls(site: Site) -> int:
     with site.redis.client() as client:
-        return sum(fields[b"kind"] == b"control" for _, fields in client.xrange(KEYS.stream))
+        return sum(entry.kind == b"control" for entry in raw_entries(client, KEYS.stream))

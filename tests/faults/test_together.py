@@ -18,6 +18,7 @@ from notifications.log.redis import RedisLog
 from notifications.log.redis_sync import RedisSyncLog
 from notifications.publishing.publisher import fingerprint
 from tests.faults.site import KEYS
+from tests.harness.raw_log import raw_events
 from tests.harness.redis_faults import FaultyRedis, cut_replies, faulty_redis, full, killed, stopped
 from tests.harness.servers import PUBLISH_KEY, uvicorn, wait_until_ready
 
@@ -140,8 +141,7 @@ async def ways(redis: FaultyRedis, port: int) -> AsyncIterator[dict[str, Append]
 
 def in_log(redis: FaultyRedis) -> list[str]:
     with redis.redis.client() as client:
-        entries: Any = client.xrange(KEYS.stream)
-    return [fields[b"data"].decode() for _, fields in entries if fields[b"kind"] == b"event"]
+        return [event.data for event in raw_events(client, KEYS.stream)]
 
 
 async def _all_advance(publishers: list[Publisher]) -> None:

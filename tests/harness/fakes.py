@@ -4,7 +4,8 @@ import asyncio
 import socket
 
 from notifications.log.cursors import Cursor, make_position
-from notifications.log.entries import Batch, Entry
+from notifications.log.entries import Batch
+from notifications.log.records import Entry
 from notifications.sse import Decoder, ServerSentEvent
 from notifications.transport.base import Payload, Send, Transport
 from notifications.transport.detach import ServerConnection
@@ -104,7 +105,7 @@ def entry(ms: int, *topics: str, data: bytes | None = None) -> Entry:
 
 def batch(prev: int, *entries: Entry) -> Batch:
     last = entries[-1].position if entries else make_position(prev)
-    return Batch(make_position(prev), last, entries)
+    return Batch(make_position(prev), last, [each.record for each in entries])
 
 
 def at(ms: int, n: int = 0) -> str:

@@ -2,22 +2,24 @@
 
 from redis import Redis
 
-from notifications.log.layout import with_constants
 from notifications.log.script import Keys
 
 CHUNK_EVENTS = 20_000
-SCRIPT = with_constants("""
+SCRIPT = """
 local stream, meta = KEYS[1], KEYS[2]
-local last, size = unpack(redis.call('HMGET', meta, 'last', 'size'))
+local last, size, events, event = unpack(
+  redis.call('HMGET', meta, 'last', 'size', 'events', 'event')
+)
 for i = ARGV[1], ARGV[2] do
   local data = '{"row":' .. i .. '}'
-  last = redis.call('XADD', stream, '*', FIELD_KIND, 'event', FIELD_PREV, last, FIELD_AT, size,
-    FIELD_TOPICS, ARGV[3], FIELD_ID, 'urn:row:' .. i, FIELD_TYPE, '', FIELD_DATA, data,
-    FIELD_FORM, 'json', FIELD_RETRY, '')
-  size = size + #data
+  local counts = string.format('%.0f %.0f ', size, events)
+  local header = ARGV[3] .. '\\n' .. last .. ' event ' .. counts .. event
+  local content = '\\nurn:row:' .. i .. '\\njson\\n\\n\\n\\n\\n\\n' .. data
+  last = redis.call('XADD', stream, '*', header, content)
+  size, events, event = size + #ARGV[3] + #content, events + 1, last
 end
-redis.call('HSET', meta, 'last', last, 'size', size)
-""")
+redis.call('HSET', meta, 'last', last, 'size', size, 'events', events, 'event', event)
+"""
 
 
 def fill(client: Redis, topic: str, count: int, *, prefix: str = "carillon") -> None:

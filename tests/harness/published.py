@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
 from notifications.conf import get_settings
-from notifications.log.entries import Entry
 from notifications.log.factory import open_log
+from notifications.log.records import Entry
 
 DEADLINE_SECONDS = 60.0
 

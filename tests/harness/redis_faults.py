@@ -153,7 +153,7 @@ def turn_back_clock(faulty_redis: FaultyRedis) -> None:
         client.eval(
             "local last = redis.call('HGET', KEYS[2], 'last')\n"
             "local next = string.format('%.0f-0', string.match(last, '^%d+') + 3000)\n"
-            "redis.call('XADD', KEYS[1], next, 'kind', 'none', 'prev', last, 'at', 0)\n"
+            "redis.call('XADD', KEYS[1], next, '\\n' .. last .. ' none 0 0 ' .. last, '')\n"
             "redis.call('HSET', KEYS[2], 'last', next)",
             2,
             KEYS.stream,

@@ -133,10 +133,10 @@ _serve = Hub._serve
 
 
 def predecessor_is_not_checked(
-    self: Reader, raw: Iterable[Raw], after: Position = START
+    self: Reader, raw: Sequence[Raw], after: Position = START
 ) -> Iterable[Batch]:
     for batch in _read_batch(self, raw, after):
-        yield Batch(after, batch.last, batch.entries, batch.controls)
+        yield Batch(after, batch.last, batch.records, batch.controls)
         after = batch.last
 
 

@@ -11,7 +11,7 @@ from notifications.errors import Invalid
 from notifications.events import Event
 from notifications.hub import encoders
 from notifications.log.cursors import Cursor, make_position
-from notifications.log.entries import Entry
+from notifications.log.records import Entry
 from notifications.topics import parse_topics
 
 BEFORE, AT, AFTER = (Cursor("0123456789ab", make_position(1_795_360_000_000 + n)) for n in range(3))

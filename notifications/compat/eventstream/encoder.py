@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from notifications.compat.eventstream.translation import format_id, from_log_type, id_prefix
 from notifications.hub.encoders import RETRY_MS, Encoder
 from notifications.log.cursors import Cursor, Position
-from notifications.log.entries import Entry, ResetReason
+from notifications.log.entries import ResetReason
+from notifications.log.records import Entry
 from notifications.topics import bare_topic
 
 # Some polyfills wait for the first 2 KiB of a response.

@@ -12,8 +12,8 @@ from notifications.conf import get_settings
 from notifications.conf.namespace import current, log_topic
 from notifications.log.base import SyncLog
 from notifications.log.cursors import Cursor
-from notifications.log.entries import Entry
 from notifications.log.factory import open_sync_log
+from notifications.log.records import Entry
 
 
 class Storage(StorageBase):  # type: ignore[misc]  # it has no types

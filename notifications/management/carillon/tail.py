@@ -20,8 +20,9 @@ from notifications.hub import encoders
 from notifications.hub.subscribers import Start
 from notifications.log.base import Log
 from notifications.log.cursors import START, Cursor, Position, make_position, position_ms
-from notifications.log.entries import Entry, Gap, ResetReason
+from notifications.log.entries import Gap, ResetReason
 from notifications.log.factory import open_log
+from notifications.log.records import Entry
 from notifications.management.carillon.progress_bar import ProgressBars
 from notifications.management.carillon.subcommand import explain_error
 from notifications.publishing.progress import PROGRESS_TYPE

@@ -16,7 +16,8 @@ from notifications.hub.grants import Grant
 from notifications.hub.subscribers import CloseReason
 from notifications.log.base import Log
 from notifications.log.cursors import Cursor, Position, position_ms
-from notifications.log.entries import Batch, Entry, ResetReason
+from notifications.log.entries import Batch, ResetReason
+from notifications.log.records import Entry
 from notifications.views.history.permission import GrantWatch
 
 MAX_EXPORTS = 20

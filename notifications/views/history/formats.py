@@ -14,7 +14,7 @@ from notifications.log.cursors import (
     format_time,
     position_ms,
 )
-from notifications.log.entries import Entry
+from notifications.log.records import Entry
 from notifications.streaming.csv import CsvEncoder, escape_formula
 from notifications.topics import NAMESPACE_END, bare_topic
 

@@ -15,6 +15,7 @@ from notifications.hub.recheck import applies_to, concerns
 from notifications.log.cursors import Cursor, make_position
 from notifications.log.entries import ResetReason
 from notifications.log.factory import memory_store
+from notifications.log.records import Entry
 from notifications.topics import NAMESPACE_END
 
 
@@ -29,7 +30,7 @@ def tenants(own_log: None, settings: DjangoSettings) -> None:
 def test_a_channel_and_the_users_that_an_event_skips_are_of_the_tenant_that_sends() -> None:
     with namespaces.enter("one"):
         send("room", "message", "hi", [5])
-    [entry] = memory_store(get_settings(), quiet=True).entries
+    entry = Entry.of(*memory_store(get_settings(), quiet=True).records)
     assert entry.topics == (f"one{NAMESPACE_END}room",)
     assert entry.skip == frozenset({f"user:one{NAMESPACE_END}5"})
 

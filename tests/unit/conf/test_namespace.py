@@ -46,7 +46,7 @@ def tenants(own_log: None, settings: DjangoSettings) -> Iterator[None]:
 
 
 def topics_in_log() -> list[tuple[str, ...]]:
-    return [entry.topics for entry in memory_store(get_settings(), quiet=True).entries]
+    return [topics for _, topics, _ in memory_store(get_settings(), quiet=True).records]
 
 
 def controls_in_log() -> list[ControlEntry]:

@@ -8,7 +8,8 @@ from notifications.hub.encoders import ENVELOPED, PLAIN, Encoder
 from notifications.hub.payloads import MAX_CHUNK_BYTES
 from notifications.hub.subscribers import CloseReason, Start
 from notifications.log.cursors import Cursor, make_position
-from notifications.log.entries import Entry, ResetReason
+from notifications.log.entries import ResetReason
+from notifications.log.records import Entry
 from notifications.sse import Decoder, ServerSentEvent
 from tests.harness.fakes import EPOCH, FakeTransport, at, batch, entry, settle
 from tests.unit.hub.test_hub import hub_with, join

@@ -4,7 +4,8 @@ import json
 
 from notifications.hub.encoders import ENVELOPED, PLAIN
 from notifications.log.cursors import Cursor, make_position
-from notifications.log.entries import Entry, ResetReason
+from notifications.log.entries import ResetReason
+from notifications.log.records import Entry
 from notifications.sse import Decoder, ServerSentEvent
 
 EPOCH = "0123456789ab"

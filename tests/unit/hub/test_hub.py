@@ -13,7 +13,7 @@ from notifications.hub.scheduling import STRIDE, TimeSlice, Timing
 from notifications.hub.subscribers import CloseReason, Start, Subscriber
 from notifications.hub.window import Window
 from notifications.log.cursors import Cursor, Position, make_position
-from notifications.log.entries import Batch, ResetReason, Retention
+from notifications.log.entries import ResetReason, Retention
 from tests.harness.fakes import EPOCH, FakeTransport, at, batch, entry, settle
 
 NOW = Start()
@@ -426,7 +426,7 @@ async def test_no_gap_and_no_repeat_whatever_happens_between_any_two_slices(seed
             names = tuple(random.sample(Crowd.TOPICS, random.randint(1, 2)))
             entries.append(entry(clock, *names, data=b"x" * random.choice([5, 30_000])))
             crowd.published.append((make_position(clock), names))
-        await hub.deliver(Batch(make_position(prev), make_position(clock), entries))
+        await hub.deliver(batch(prev, *entries))
         crowd.act()
         await settle()
     for _ in range(200):

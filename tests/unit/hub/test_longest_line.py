@@ -8,7 +8,7 @@ from notifications.conf import Settings
 from notifications.events import MAX_NAME_BYTES
 from notifications.hub.encoders import ENVELOPED, PLAIN
 from notifications.log.cursors import make_position
-from notifications.log.entries import Entry
+from notifications.log.records import Entry
 from tests.harness.servers import ROOT
 
 EPOCH = "0123456789ab"

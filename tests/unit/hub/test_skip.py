@@ -3,7 +3,8 @@
 from notifications.hub.hub import Hub
 from notifications.hub.subscribers import Start, Subscriber
 from notifications.hub.window import Window
-from notifications.log.entries import Entry, Retention
+from notifications.log.entries import Retention
+from notifications.log.records import Entry
 from tests.harness.fakes import EPOCH, FakeTransport, at, batch, entry, settle
 
 ADA, EVE = "user:1", "user:2"

@@ -123,7 +123,7 @@ async def test_many_streams_are_served_in_slices(*, apart: bool) -> None:
             await hub.deliver(batch(0, entry(1, "news")))
         async with in_slices("a thousand events, some for all and some for one each"):
             many = [entry(i, f"user.{i}" if i % 10 else "news") for i in range(2, 1002)]
-            await hub.deliver(Batch(make_position(1), make_position(1001), many))
+            await hub.deliver(batch(1, *many))
         assert {transport.writes for transport in transports} == {3}
         async with in_slices("all transports stall"):
             QuickTransport.held = True
@@ -174,8 +174,8 @@ async def test_a_long_history_is_trimmed_and_replaced_in_slices() -> None:
     asyncio.get_running_loop().set_debug(enabled=False)
     window = Window(Retention(10**6, 10**9, 100))
     for start in range(0, 100_000, 500):
-        entries = [entry(i, f"user.{i % 20_000}") for i in range(start + 1, start + 501)]
-        window.append(Batch(make_position(start), make_position(start + 500), entries))
+        records = [entry(i, f"user.{i % 20_000}").record for i in range(start + 1, start + 501)]
+        window.append(Batch(make_position(start), make_position(start + 500), records))
     hub = Hub(EPOCH, window)
     async with in_slices("half of it is too old"):
         await hub.trim(now_ms=50_001 + 100_000)

@@ -9,8 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from notifications.hub.window import Window
 from notifications.log.cursors import START, Position, make_position, position_before, position_ms
-from notifications.log.entries import Batch, Entry, Retention
+from notifications.log.entries import Batch, Retention
 from notifications.log.reader import Raw, Reader
+from notifications.log.records import Entry, record_size
+from tests.harness.raw_log import header
 
 PLENTY = Retention(events=10_000, bytes=10**9, age=10**6)
 
@@ -21,7 +23,7 @@ def entry(ms: int, *topics: str, size: int = 10) -> Entry:
 
 def batch(prev: int, *entries: Entry, last: int | None = None) -> Batch:
     end = entries[-1].position if last is None else make_position(last)
-    return Batch(make_position(prev), end, entries)
+    return Batch(make_position(prev), end, [each.record for each in entries])
 
 
 def window_of(*entries: Entry, retention: Retention = PLENTY, prev: int = 0) -> Window:
@@ -59,7 +61,11 @@ def test_it_knows_which_positions_were_given_to_entries() -> None:
     window.append(batch(9, last=12))  # control entries, say
     window.append(
         Batch(
-            make_position(12), make_position(40), [entry(40)], (), [range_of(13, 20), range_of(30)]
+            make_position(12),
+            make_position(40),
+            [entry(40).record],
+            (),
+            [range_of(13, 20), range_of(30)],
         )
     )
     held = [ms for ms in range(50) if window.holds(make_position(ms))]
@@ -97,7 +103,7 @@ def test_the_oldest_events_are_removed_by_number() -> None:
 
 
 def test_the_oldest_events_are_removed_by_size() -> None:
-    window = window_of(*map(entry, range(1, 6)), retention=Retention(100, 25, 10**6))
+    window = window_of(*map(entry, range(1, 6)), retention=Retention(100, 25 + 2 * 12, 10**6))
     assert times(window.following(["t"], START)) == [4, 5]
 
 
@@ -136,18 +142,12 @@ def test_the_last_events_of_some_topics_are_counted_each_once() -> None:
 
 def raw(number: int) -> Raw:
     """An event with 200 bytes of data as Redis returns it, with a user's topic and a common one."""
-    fields = {
-        b"kind": b"event",
-        b"prev": b"%d-0" % (number - 1),
-        b"at": b"0",
-        b"topics": b"user.%d\nnews" % (number % 200),
-        b"id": b"urn:uuid:0d6dde49-9fe4-4ab0-8d2d-%012d" % number,
-        b"type": b"paid",
-        b"data": b"%0200d" % number,
-        b"form": b"text",
-        b"retry": b"",
-    }
-    return b"%d-0" % number, [part for field in fields.items() for part in field]
+    topics = f"user.{number % 200}", "news"
+    id = b"urn:uuid:0d6dde49-9fe4-4ab0-8d2d-%012d" % number
+    event = Entry(make_position(number), topics, id, b"paid", b"%0200d" % number, True, None)
+    prev = f"{number - 1}-0"
+    link = header(prev, "event", *topics, last_event=prev).encode()
+    return b"%d-0" % number, [link, event.record[2]]
 
 
 def test_an_event_costs_at_most_300_bytes_more_than_its_data() -> None:
@@ -183,7 +183,7 @@ class WindowMachine(RuleBasedStateMachine):
             self.clock += 1
             entries.append(entry(self.clock, *sorted(names)))
         last = entries[-1].position if entries else prev
-        self.window.append(Batch(prev, last, entries))
+        self.window.append(Batch(prev, last, [each.record for each in entries]))
         self.model = (self.model + entries)[-self.LIMIT :]
 
     @rule()
@@ -207,7 +207,7 @@ class WindowMachine(RuleBasedStateMachine):
     @invariant()
     def its_counts_are_right(self) -> None:
         assert len(self.window) == len(self.model)
-        assert self.window.size == sum(e.size for e in self.model)
+        assert self.window.size == sum(record_size(e.record) for e in self.model)
 
 
 TestWindowMachine = WindowMachine.TestCase
@@ -222,7 +222,7 @@ def test_long_indexes_are_compacted_without_losing_anything(steps: list[int]) ->
     for step in steps:
         clock += step
         window.append(
-            Batch(window.head, make_position(clock), [entry(clock, "hot", f"{clock % 7}")])
+            Batch(window.head, make_position(clock), [entry(clock, "hot", f"{clock % 7}").record])
         )
     expected = []
     clock = 0

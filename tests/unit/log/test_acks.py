@@ -26,6 +26,7 @@ from notifications.log.entries import (
 )
 from notifications.log.redis import RedisLog
 from notifications.log.redis_sync import RedisSyncLog
+from tests.harness.raw_log import raw_events
 from tests.harness.relay import Relay, relay
 from tests.harness.servers import RedisServer, free_port, redis_server
 
@@ -76,12 +77,7 @@ def drafts(*data: str, named: bool = False) -> list[Draft]:
 
 def kept(redis: Redis) -> list[tuple[str, str]]:
     """The position and the data of every event in the log."""
-    entries: Any = redis.xrange(KEYS.stream)
-    return [
-        (position.decode(), fields[b"data"].decode())
-        for position, fields in entries
-        if fields[b"kind"] == b"event"
-    ]
+    return [(event.position.decode(), event.data) for event in raw_events(redis, KEYS.stream)]
 
 
 def call_of(some: list[Draft], *, retention: Retention = RETENTION) -> list[Any]:

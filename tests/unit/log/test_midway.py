@@ -22,6 +22,7 @@ from notifications.log.entries import ControlAction, ControlEntry, Draft, Retent
 from notifications.log.redis import RedisLog
 from notifications.log.redis_sync import RedisSyncLog
 from tests.harness.old_redis import old_redis_binary
+from tests.harness.raw_log import raw_entries
 from tests.harness.servers import RedisServer, redis_server
 
 DEADLINE_SECONDS = 60.0
@@ -62,7 +63,7 @@ class Logs:
 
     def kinds(self) -> list[bytes]:
         with client_of(self.server) as client:
-            return [fields[b"kind"] for _, fields in client.xrange(KEYS.stream)]
+            return [entry.kind for entry in raw_entries(client, KEYS.stream)]
 
     async def append(self) -> Outcome | None:
         """The same outcome for both forms of the log."""
@@ -318,8 +319,7 @@ async def test_one_that_fails_midway_is_unknown_and_those_before_and_after_it_ar
     assert await _outcomes(logs.log, *appends) == [None, None, "unknown", "not_sent"]
     assert logs.kinds() == [b"epoch", *[b"event"] * 3]
     with client_of(logs.server) as client:
-        entries: Any = client.xrange(KEYS.stream)
-        assert client.hget(KEYS.meta, "last") == entries[2][0]
+        assert client.hget(KEYS.meta, "last") == raw_entries(client, KEYS.stream)[2].position
         assert client.hget(KEYS.meta, "events") == b"2"
 
 

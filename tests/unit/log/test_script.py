@@ -1,4 +1,4 @@
-"""The commands for Redis: Lua and Python agree about arguments and fields."""
+"""The commands for Redis: Lua and Python agree about arguments and entries."""
 
 from typing import Any
 
@@ -11,54 +11,61 @@ from notifications.log.entries import Draft, Retention
 from notifications.log.layout import (
     DRAFT_ARGUMENTS,
     DRAFT_OPTIONS,
-    ENTRY_FIELDS,
-    OPTIONAL_FIELDS,
     SECTION_ARGUMENTS,
 )
+from notifications.log.memory import MemoryStore
+from tests.harness.raw_log import RawEntry, raw_entries
 from tests.harness.servers import RedisServer
 
 KEYS = script.Keys("script")
 RETENTION = Retention(events=1000, bytes=10**7, age=3600)
 
 
-def append(redis: RedisServer, draft: Draft) -> list[bytes]:
-    """Append a draft, and return the names and values of its entry."""
+def append(redis: RedisServer, draft: Draft) -> RawEntry:
+    """Append a draft, and return its entry."""
     with redis.client() as client:
         call = sections.append(KEYS, RETENTION, [sections.section(KEYS, [draft])])
         client.execute_command(*script.as_eval(call))
-        client.response_callbacks.clear()
-        [[_, fields]] = client.execute_command("XREVRANGE", KEYS.stream, "+", "-", "COUNT", 1)
-    result: list[bytes] = fields
-    return result
+        return raw_entries(client, KEYS.stream)[-1]
 
 
-def test_an_entry_has_its_fields_in_the_order_of_the_layout(redis: RedisServer) -> None:
-    event = Event(
-        topics=("a", "b"), data="x", type="paid", id="urn:1", retry=500, swap=Swap("list")
-    )
-    fields = append(redis, Draft(event, skip=("user:1",), trace="00-1-2-01"))
-    names = [name.decode() for name in fields[::2]]
-    assert names == [*ENTRY_FIELDS, *OPTIONAL_FIELDS]
-    values = dict(zip(names, fields[1::2], strict=True))
-    del values["prev"], values["at"], values["mark"]
-    assert values.pop("events").startswith(b"0 ")
-    assert values == {
-        "kind": b"event",
-        "topics": b"a\nb",
-        "id": b"urn:1",
-        "type": b"paid",
-        "data": b"x",
-        "form": b"text",
-        "retry": b"500",
-        "skip": b"user:1",
-        "trace": b"00-1-2-01",
-        "swap": b"inner #list",
-    }
+@pytest.mark.parametrize(
+    "draft",
+    [
+        Draft(Event(topics=("a", "b"), data="x"), named=False),
+        Draft(Event(topics=("a",), data={"x": "\n"}, type="paid"), named=False),
+        Draft(Event(topics=("a",), data="1\n\n2\n"), named=False, skip=("user:1", "user:2")),
+        Draft(
+            Event(topics=("a",), data="x", type="paid", retry=500, swap=Swap("list")),
+            named=False,
+            trace="00-1-2-01",
+        ),
+    ],
+)
+def test_the_script_writes_an_event_as_the_log_in_memory_has_it(
+    redis: RedisServer, draft: Draft
+) -> None:
+    store = MemoryStore(RETENTION)
+    store.append([draft])
+    [(_, topics, content)] = store.records
+    entry = append(redis, draft)
+    assert [each.decode() for each in entry.topics] == [*topics]
+    assert entry.content == content
 
 
-def test_an_entry_without_mark_and_skip_has_no_optional_fields(redis: RedisServer) -> None:
-    fields = append(redis, Draft(Event(topics=("a",), data="x"), named=False))
-    assert [name.decode() for name in fields[::2]] == [*ENTRY_FIELDS]
+def test_an_entry_names_its_predecessor_and_what_is_before_it(redis: RedisServer) -> None:
+    first = append(redis, Draft(Event(topics=("a",), data="x"), named=False))
+    second = append(redis, Draft(Event(topics=("a",), data="x"), named=False))
+    assert second.prev == first.position
+    before, after = (list(map(int, each.counts)) for each in (first, second))
+    assert after == [before[0] + len(b"a") + len(first.content), before[1] + 1]
+    assert second.last_event == first.position
+
+
+def test_an_event_whose_id_was_chosen_has_a_mark_in_front(redis: RedisServer) -> None:
+    draft = Draft(Event(topics=("a",), data="x", id="urn:1"))
+    mark, id, *_ = append(redis, draft).content.split(b"\n")
+    assert (len(mark), id) == (2 * sections.MARK_BYTES + len(b".0"), b"urn:1")
 
 
 @pytest.mark.parametrize("keys", [0, 3])

@@ -8,7 +8,7 @@ from typing import Any
 
 from notifications import Event, publish_outbox_many
 from notifications.conf import get_settings
-from notifications.log.entries import Entry
+from notifications.log.records import Entry
 from notifications.publishing.outbox import Relay, RelayThreads
 from tests.harness.published import read_published
 
