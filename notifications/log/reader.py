@@ -118,12 +118,16 @@ class ReadSize:
 
     def __init__(self, *, first: int = FIRST_READ_ENTRIES, max_bytes: int = MAX_READ_BYTES) -> None:
         self.count = first
+        self._was_full = False
         self._max_bytes = max_bytes
 
     def adapt(self, raw: Sequence[Raw]) -> None:
         """Adapt to the entries of the last read, which may be fewer than it asked for."""
-        if len(raw) < self.count:
-            self.count = min(self.count, max(FIRST_READ_ENTRIES, 2 * len(raw)))
+        was_full, self._was_full = self._was_full, len(raw) >= self.count
+        if not self._was_full:
+            # After a full read, few entries are what that has left of a publisher's batch.
+            if not was_full:
+                self.count = min(self.count, max(FIRST_READ_ENTRIES, 2 * len(raw)))
             return
         sample = raw[:: max(1, len(raw) // SAMPLED_ENTRIES)]
         measured = sum(len(part) for _, pairs in sample for part in pairs)

@@ -1,5 +1,7 @@
 """Read sizes: they grow while entries are small, and shrink before a read has too many bytes."""
 
+import pytest
+
 from notifications.log.reader import (
     FIRST_READ_ENTRIES,
     MAX_READ_BYTES,
@@ -46,5 +48,20 @@ def test_a_tail_that_has_caught_up_reads_few_entries_again() -> None:
     read_size = ReadSize()
     for _ in range(5):
         read(read_size, size=200)
-    read(read_size, size=200, lag=3)
+    for _ in range(2):
+        read(read_size, size=200, lag=3)
     assert read_size.count == FIRST_READ_ENTRIES
+
+
+@pytest.mark.parametrize("batch", [90, 130, 250, 333, 500])
+def test_batches_that_come_again_and_again_are_each_one_read(batch: int) -> None:
+    read_size = ReadSize()
+    for _ in range(10):
+        left = batch
+        reads = 0
+        while left:
+            count = min(left, read_size.count)
+            read(read_size, size=200, lag=left)
+            left -= count
+            reads += 1
+    assert reads == 1
