@@ -4,7 +4,6 @@ MariaDB has no such indexes, so there they have all rows. With a `condition` in 
 Django would warn of that at each `migrate`, although all queries are right there too.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -12,15 +11,7 @@ from django.db.models import Index, Model, Q, UniqueConstraint
 
 
 class IndexWithoutNulls(Index):
-    """An index of the rows in which one column is not null: `present`, or the first one."""
-
-    def __init__(self, *, present: str = "", fields: Sequence[str], name: str) -> None:
-        super().__init__(fields=fields, name=name)
-        self.present = present
-
-    def deconstruct(self) -> Any:
-        path, expressions, kwargs = super().deconstruct()
-        return path, expressions, kwargs | ({"present": self.present} if self.present else {})
+    """An index of the rows in which the first column is not null."""
 
     def create_sql(
         self,
@@ -29,9 +20,7 @@ class IndexWithoutNulls(Index):
         using: str = "",
         **kwargs: Any,
     ) -> Any:
-        partial = Index(
-            fields=self.fields, name=self.name, condition=_has(self.present or self.fields[0])
-        )
+        partial = Index(fields=self.fields, name=self.name, condition=_has(self.fields[0]))
         return partial.create_sql(model, schema_editor, using=using, **kwargs)
 
 

@@ -47,9 +47,9 @@ end
 -- Of a key in parts, each part is a field of a hash, because a key of Redis costs more than a field.
 local function remembered(section, name, part)
   if part == '' then return redis.call('GET', name) end
-  if not section.lasting then
+  if not section.expiring then
     require_permission('EXPIRE', name, 1)
-    section.lasting = {}
+    section.expiring = {}
   end
   return redis.call('HGET', name, part)
 end
@@ -60,9 +60,9 @@ local function remember(section, name, part, held, key_age)
     return
   end
   redis.call('HSET', name, part, held)
-  if not section.lasting[name] then
+  if not section.expiring[name] then
     redis.call('EXPIRE', name, key_age)
-    section.lasting[name] = true
+    section.expiring[name] = true
   end
 end
 

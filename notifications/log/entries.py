@@ -99,10 +99,10 @@ class Draft:
 
     With a `key`, the event is appended unless that key was used before; that holds for as long as
     the log remembers keys. The `fingerprint` distinguishes a repetition from another event under
-    the same key. Of events that share a key, each has a `part`: the log remembers parts one by one,
-    and forgets the key as a whole. `named`: whether another draft may have the same id, as when the
-    publisher chose it. False if the id was generated for this draft alone. `skip`: as in `Entry`,
-    but like the topics without the `namespace`, which the log adds.
+    the same key. Events that share a key have each a `part`, all of them: the log remembers parts
+    one by one, and forgets the key as a whole. `named`: whether another draft may have the same id,
+    as when the publisher chose it. False if the id was generated for this draft alone. `skip`: as
+    in `Entry`, but like the topics without the `namespace`, which the log adds.
     """
 
     event: Event

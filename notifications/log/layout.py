@@ -73,7 +73,7 @@ DRAFT_ARGUMENTS = ("options", "topics", "id", "type", "data", "form")
 A plain tuple, because building a named one takes as long again as all the rest.
 """
 DRAFT_OPTIONS = ("key", "fingerprint", "mark", "part", "retry", "skip", "trace", "swap")
-"""What is empty at the end is left out, because each argument costs Redis time."""
+"""All of them follow, or those up to `part`, or none: each argument costs Redis time."""
 
 type Arguments = (
     CanaryArguments

@@ -5,11 +5,10 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import itemgetter
 
 from notifications.conf.namespace import log_subjects, log_topics
-from notifications.errors import Conflict
 from notifications.log.base import Log, SyncLog
 from notifications.log.cursors import (
     START,
@@ -32,21 +31,13 @@ from notifications.log.entries import (
     ResetReason,
     Retention,
 )
+from notifications.log.keys_in_memory import KeysInMemory
 from notifications.log.records import Entry, Record, record_size
 from notifications.log.reports import ReportsInMemory
 from notifications.log.script import fresh_epoch
 
 READ_COUNT = 1_000
 MAX_CONTROLS = 10_000
-
-
-@dataclass(slots=True)
-class _RememberedKey:
-    """An idempotency key, or a part of one, until a moment of the store's clock."""
-
-    fingerprint: str
-    receipt: Receipt
-    deadline: float
 
 
 class MemoryStore:
@@ -68,13 +59,12 @@ class MemoryStore:
         self.floor = START
         self.last = START
         self._retention = retention
-        self._clock = clock
         self._time_ns = time_ns
         self._new_epoch = new_epoch
         self._max_controls = max_controls
         self._last_dropped_control = START
         self._size = 0
-        self._keys: dict[tuple[str | None, str], _RememberedKey] = {}
+        self._keys = KeysInMemory(clock, retention.idempotency_age)
         self._ended = EndedInMemory(clock)
         self.reports = ReportsInMemory(clock)
         self.wakers: set[Callable[[], None]] = set()
@@ -86,24 +76,15 @@ class MemoryStore:
 
     def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         with self.lock:
-            self._refuse_conflicts(drafts)
+            self._keys.refuse_conflicts(drafts)
             receipts = [self._append(draft) for draft in drafts]
             self._trim()
         self._wake()
         return receipts
 
-    def _refuse_conflicts(self, drafts: Sequence[Draft]) -> None:
-        now = self._clock()
-        self._keys = {key: known for key, known in self._keys.items() if known.deadline > now}
-        seen = {key: known.fingerprint for key, known in self._keys.items()}
-        for index, draft in enumerate(drafts):
-            fingerprint, name = draft.fingerprint, (draft.key, draft.part)
-            if draft.key is not None and seen.setdefault(name, fingerprint) != fingerprint:
-                raise Conflict.at(index)
-
     def _append(self, draft: Draft) -> Receipt:
-        if draft.key is not None and (known := self._keys.get((draft.key, draft.part))):
-            return replace(known.receipt, duplicate=True)
+        if first := self._keys.receipt(draft):
+            return replace(first, duplicate=True)
         event = draft.event
         self._advance()
         entry = Entry(
@@ -121,10 +102,7 @@ class MemoryStore:
         self.records.append(entry.record)
         self._size += record_size(self.records[-1])
         receipt = Receipt(event.id, str(Cursor(self.epoch, self.last)))
-        if draft.key is not None:
-            deadline = self._clock() + self._retention.idempotency_age
-            remembered = _RememberedKey(draft.fingerprint, receipt, deadline)
-            self._keys[draft.key, draft.part] = remembered
+        self._keys.remember(draft, receipt)
         return receipt
 
     def append_control(self, control: ControlEntry) -> Cursor:
@@ -147,11 +125,8 @@ class MemoryStore:
             return self._ended.recall(name, self.epoch)
 
     def release(self, keys: Sequence[str], *, seconds: int) -> None:
-        deadline = self._clock() + seconds
         with self.lock:
-            for (key, _), known in self._keys.items():
-                if key in keys:
-                    known.deadline = min(known.deadline, deadline)
+            self._keys.release(keys, seconds=seconds)
 
     def state_before(self, seconds: float) -> Cursor:
         with self.lock:
@@ -210,7 +185,8 @@ class MemoryStore:
         """Lose everything, as FLUSHALL does."""
         with self.lock:
             self.epoch = self._new_epoch()
-            self.records, self.controls, self._size, self._keys = [], [], 0, {}
+            self.records, self.controls, self._size = [], [], 0
+            self._keys.clear()
             self.floor = self.last
             self._ended.clear()
         self._wake()

@@ -72,14 +72,14 @@ class Outbox:
         self.query(thread)
         return found
 
-    def remove(self, events: Sequence[WaitingEvent], *, using: str) -> Sequence[WaitingEvent]:
+    def remove(self, events: Sequence[WaitingEvent], *, using: str) -> Sequence[Row]:
         del using
         thread = RelayThread.current()
         self.query(thread)
         for event in events:
             self.rows.pop(event.row.pk, None)
         self.query(thread)
-        return events
+        return [event.row for event in events]
 
 
 class SimulatedLease(Lease):

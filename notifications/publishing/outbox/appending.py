@@ -20,8 +20,8 @@ FEW_EVENTS = 100
 class Appending:
     """A group of events, each with its data, on its way into the log, in batches.
 
-    `may_go_on` is asked before each batch but the first. `batch_size` belongs to this until it has
-    ended.
+    `may_go_on` is asked before each batch but the first. The relay's thread only reads `events` of
+    the `batch_size` until this has ended.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Appending:
 
     @property
     def is_complete(self) -> bool:
-        return self.done == len(self.events)
+        return self.failure is None and self.done == len(self.events)
 
     def _run(self) -> None:
         try:

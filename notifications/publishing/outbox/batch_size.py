@@ -1,6 +1,7 @@
 """How many events the relay reads, prepares and publishes at once."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from notifications.log.entries import Draft
 from notifications.publishing.outbox.rows import WaitingEvent
@@ -13,8 +14,8 @@ BATCHES_OF_GROUP = 2
 for, and Redis does nothing else while it appends a batch."""
 BATCHES_OF_ROWS = 4
 """How many batches the rows fill that are read at once, if each has one event."""
-GROUPS_OF_ROWS = 8
-"""How many groups they fill, about, if each has many."""
+GROUPS_AT_ONCE = 8
+"""How many groups they fill at most: a relay that ends has to end soon."""
 MAX_WINDOW = 64
 """How many times as many rows are read, where all that come first are postponed."""
 
@@ -40,13 +41,18 @@ class BatchSize:
 
         It asks for a row when it needs that, since reading the events of one takes time.
         """
+        return islice(self._groups(events_of_rows), GROUPS_AT_ONCE * self._window)
+
+    def _groups(
+        self, events_of_rows: Iterable[Sequence[WaitingEvent]]
+    ) -> Iterator[list[WaitingEvent]]:
         group: list[WaitingEvent] = []
         rows_of_group = size = 0
         self.rows = self._max_rows
         for events in events_of_rows:
             size_of_row = len(events[0].row.data)
             if group and not self._fits(len(group) + len(events), size + size_of_row):
-                self.rows = min(self._max_rows, GROUPS_OF_ROWS * rows_of_group * self._window)
+                self.rows = min(self._max_rows, GROUPS_AT_ONCE * rows_of_group * self._window)
                 yield group
                 group, rows_of_group, size = [], 0, 0
             rows_of_group, size = rows_of_group + 1, size + size_of_row

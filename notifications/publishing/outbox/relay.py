@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import batched
 
 from django.db import Error as DatabaseError
 from django.db import connections
@@ -15,7 +16,7 @@ from notifications.log.entries import ControlAction, ControlEntry
 from notifications.log.factory import open_relay_log
 from notifications.publishing.outbox import completion, table
 from notifications.publishing.outbox.appending import Appending
-from notifications.publishing.outbox.batch_size import BatchSize
+from notifications.publishing.outbox.batch_size import MAX_BATCH_EVENTS, BatchSize
 from notifications.publishing.outbox.connections import close_broken
 from notifications.publishing.outbox.lease import Lease
 from notifications.publishing.outbox.rows import Row, WaitingEvent
@@ -60,17 +61,17 @@ class Relay:
         self._standby_seconds = 0.0
         self.postponed = 0
         """How many events of the last rows wait for open transactions."""
-        self._released: set[str] = set()
-        """The keys of events that the outbox has no more."""
+        self._released: list[str] = []
+        """The keys of rows that the outbox has no more."""
         self._suspect: tuple[object, int] = (None, 0)
-        """The event that failed alone, by `WaitingEvent.name`, and how often in succession."""
+        """The event that failed alone, by `WaitingEvent.key`, and how often in succession."""
 
     def wake(self) -> None:
         """Look into the outbox now: it has new events."""
         self._woken.set()
 
     def stop(self) -> None:
-        """End after the batch that is being published."""
+        """End after the group that is being published."""
         self._stopping = True
         self._woken.set()
 
@@ -91,7 +92,7 @@ class Relay:
                 connections.close_all()
 
     def _step(self) -> float:
-        """Publish one batch, if there is one, and return how many seconds to pause afterwards."""
+        """Publish what was read, if there is any, and return how many seconds to pause then."""
         close_broken(self.using)
         try:
             pause = self._relay_batch()
@@ -158,15 +159,16 @@ class Relay:
                 following = self._prepare(group)
                 if last is not None:
                     last.wait()
-                    if not last.is_complete or not self._may_go_on():
+                    if not last.is_complete or self._stopping or not self._may_go_on():
                         break
                 following.begin()
                 last, ended = following, last
                 published += self._finish(ended)
-            published += self._finish(last)
-        finally:
-            if last is not None:
-                last.wait()
+        except Exception:
+            with suppress(Exception):  # the first one is raised
+                self._finish(last)
+            raise
+        published += self._finish(last)
         self._release_keys()
         if self.postponed and not published:
             self.batch_size.all_postponed()
@@ -190,18 +192,18 @@ class Relay:
         for event, reason in appending.refused:
             self._refuse(event, reason)
         if appending.done:
-            removed = table.remove(appending.events[: appending.done], using=self.using)
-            self._released |= {event.row.idempotency_key for event in removed}
+            gone = table.remove(appending.events[: appending.done], using=self.using)
+            self._released += [row.idempotency_key for row in gone]
         if appending.failure is not None:
             self._failed_to_append(appending.batch, appending.failure)
         return appending.done
 
     def _release_keys(self) -> None:
         """At the end of a step, since in its midst the log is busy with the next group."""
-        released, self._released = sorted(self._released), set()
+        released, self._released = self._released, []
         with suppress(Unavailable):  # then the log remembers the keys for longer
-            if released:
-                self._log.release(released, seconds=RELEASED_KEY_SECONDS)
+            for keys in batched(released, MAX_BATCH_EVENTS):
+                self._log.release(keys, seconds=RELEASED_KEY_SECONDS)
 
     def _waiting(self, batch: list[Row]) -> Iterator[list[WaitingEvent]]:
         for row in batch:
@@ -237,10 +239,10 @@ class Relay:
 
     def _blame_event_or_log(self, event: WaitingEvent, error: Unavailable) -> None:
         """Refuse one after too many failures in succession, if the log took `PROBE` each time."""
-        failures = self._suspect[1] if self._suspect[0] == event.name else 0
-        self._suspect = (event.name, 0)
+        failures = self._suspect[1] if self._suspect[0] == event.key else 0
+        self._suspect = (event.key, 0)
         self._log.append_control(PROBE)
-        self._suspect = (event.name, failures + 1)
+        self._suspect = (event.key, failures + 1)
         if failures + 1 >= MAX_EVENT_FAILURES:
             self._refuse(event, error.detail)
 

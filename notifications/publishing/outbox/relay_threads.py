@@ -13,7 +13,7 @@ from notifications.conf import Settings
 from notifications.publishing.outbox.relay import Relay
 
 STOP_BATCH_SECONDS = 5.0
-"""How long stopping waits, at most, for the batches that are being published."""
+"""How long stopping waits, at most, for the groups that are being published."""
 
 _running: set["RelayThreads"] = set()
 

@@ -81,7 +81,7 @@ class WaitingEvent:
     data: Any
 
     @property
-    def name(self) -> tuple[UUID, int]:
+    def key(self) -> tuple[UUID, int]:
         """What no other event of any outbox has."""
         return self.row.key, self.number
 

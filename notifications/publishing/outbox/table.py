@@ -116,27 +116,26 @@ def oldest(using: str, count: int) -> list[Row]:
     return [Row(*values) for values in _waiting(using).values_list(*columns)[:count]]
 
 
-def remove(events: Sequence[WaitingEvent], *, using: str) -> list[WaitingEvent]:
-    """Take events that were published from the outbox, and return those that this has taken.
+def remove(events: Sequence[WaitingEvent], *, using: str) -> list[Row]:
+    """Take events that were published from the outbox, and return the rows that are gone.
 
-    The others are in rows that another relay has changed meanwhile: it publishes them again, under
+    A row that another relay has changed meanwhile stays: its events are published again, under
     their keys.
     """
     by_row: defaultdict[int, list[WaitingEvent]] = defaultdict(list)
     for event in events:
         by_row[event.row.pk].append(event)
-    removed, empty = list[WaitingEvent](), list[int]()
-    for pk, some in by_row.items():
+    empty = list[Row]()
+    for some in by_row.values():
         row = some[0].row
         left = row.without(some)
         if left is None:
-            empty.append(pk)
-        elif not _replace_data(row, left, using):
-            continue
-        removed += some
+            empty.append(row)
+        else:
+            _replace_data(row, left, using)
     if empty:
-        outbox_events().objects.using(using).filter(pk__in=empty).delete()
-    return removed
+        outbox_events().objects.using(using).filter(pk__in=[row.pk for row in empty]).delete()
+    return empty
 
 
 def _replace_data(row: Row, data: bytes, using: str) -> bool:
@@ -165,6 +164,8 @@ def refuse(event: WaitingEvent, reason: str, *, using: str) -> None:
                 refused_at=timezone.now(),
                 refusal=reason,
             )
+        else:
+            row.waiting[event.number] = event.data  # it still does
 
 
 def refuse_row(row: Row, reason: str, *, using: str) -> None:

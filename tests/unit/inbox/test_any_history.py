@@ -138,7 +138,7 @@ class AnyHistory(RuleBasedStateMachine):
         for event, data in zip(waiting, completed, strict=True):
             published = event.draft(data).event
             data = json.loads(published.encoded)
-            self.log.events.setdefault(event.name, (published.topics[0], data))
+            self.log.events.setdefault(event.key, (published.topics[0], data))
         if crash != "published":
             table.remove(waiting, using=self.inboxes.alias)
 

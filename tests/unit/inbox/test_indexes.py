@@ -15,7 +15,6 @@ PARTIAL = {
     "carillon_actors": ["actor_type_id", "actor_id"],
     "carillon_targets": ["target_type_id", "target_id"],
     "carillon_expiry": ["expires_at"],
-    "carillon_counts": ["recipient_id", "state", "category"],
     "carillon_one_to_replace": ["recipient_id", "replaces"],
 }
 
@@ -54,7 +53,6 @@ def test_postgresql_has_no_entry_for_rows_without_a_value(inboxes: Inboxes) -> N
         ("carillon_expiry", {"expires_at__lte": "2026-01-01T00:00Z"}),
         ("carillon_counts", {"recipient": 5, "state__in": UNREAD, "number__isnull": False}),
         ("carillon_one_to_replace", {"recipient__in": [5, 6], "replaces": "name"}),
-        ("carillon_list", {"recipient": 5}),
     ],
 )
 def test_the_queries_of_ours_can_use_them(

@@ -19,13 +19,15 @@ from notifications.publishing.outbox.appending import FEW_EVENTS
 from notifications.publishing.outbox.batch_size import BATCHES_OF_GROUP
 from notifications.publishing.outbox.lease import NEVER
 from notifications.publishing.outbox.relay import Relay
+from notifications.publishing.outbox.rows import WaitingEvent
+from notifications.telemetry.counters import process_counters
 from tests.harness.databases import Database
 from tests.unit.publishing.outbox.reading import DEADLINE_SECONDS, Published
 
 TYPE = "test.appending"
 BATCH = FEW_EVENTS // 2
 GROUP = BATCH * BATCHES_OF_GROUP
-TOTAL = 10 * GROUP
+TOTAL = 6 * GROUP
 
 type Numbers = Sequence[int]
 
@@ -72,7 +74,7 @@ _append = RedisSyncLog.append
 def steps(
     database: Database, published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Steps]:
-    """Beside a row that fills ten groups."""
+    """Beside a row that fills some groups."""
     relay = Relay(database.alias, get_settings())
     relay.batch_size.events = BATCH
     steps = Steps(database, relay)
@@ -162,11 +164,11 @@ def test_an_event_that_the_log_refuses_is_set_aside_and_those_behind_it_follow(
 
 
 @pytest.mark.parametrize("error", [OperationalError("The database is away."), ValueError("Ours.")])
-def test_a_failure_while_a_group_is_prepared_waits_for_the_one_that_is_appended(
+def test_a_failure_while_a_group_is_prepared_ends_the_one_that_is_appended(
     steps: Steps, published: Published, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the log then has comes again under its keys."""
     failed = threading.Event()
+    before = process_counters.published
 
     def complete(using: str, events: Any) -> Any:
         if steps.prepared:
@@ -180,8 +182,9 @@ def test_a_failure_while_a_group_is_prepared_waits_for_the_one_that_is_appended(
         with pytest.raises(type(error)):
             steps.publish()
     assert sum(map(len, steps.appended)) == GROUP
-    assert steps.waiting() == list(range(TOTAL))
-    _publish_the_rest(steps, published, TOTAL)
+    assert steps.waiting() == list(range(GROUP, TOTAL))
+    _publish_the_rest(steps, published, TOTAL - GROUP)
+    assert process_counters.published == before + TOTAL
 
 
 _completed = completion.completed
@@ -193,6 +196,33 @@ def test_an_error_of_ours_while_appending_is_raised_and_loses_nothing(
     steps.appending = _raising(ValueError("Ours."), at=GROUP)
     with pytest.raises(ValueError, match="Ours"):
         steps.publish()
+    _publish_the_rest(steps, published, TOTAL - GROUP)
+
+
+def test_no_group_overtakes_one_whose_first_event_cannot_be_made(
+    steps: Steps, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = WaitingEvent.draft
+
+    def fail_at_first(event: WaitingEvent, data: Any) -> Draft:
+        if event.number == 0:
+            raise KeyError("Ours.")
+        return draft(event, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WaitingEvent, "draft", fail_at_first)
+        with pytest.raises(KeyError):
+            steps.publish()
+    assert steps.appended == []
+    _publish_the_rest(steps, published, TOTAL)
+
+
+def test_a_relay_that_is_stopped_ends_after_the_group_that_is_appended(
+    steps: Steps, published: Published
+) -> None:
+    steps.appending = lambda _: steps.relay.stop()
+    assert steps.publish() == GROUP
+    assert steps.waiting() == list(range(GROUP, TOTAL))
     _publish_the_rest(steps, published, TOTAL - GROUP)
 
 

@@ -12,7 +12,7 @@ from notifications.publishing.outbox.batch_size import (
     BATCHES_OF_GROUP,
     BATCHES_OF_ROWS,
     FIRST_BATCH_EVENTS,
-    GROUPS_OF_ROWS,
+    GROUPS_AT_ONCE,
     MAX_BATCH_BYTES,
     MAX_BATCH_EVENTS,
     BatchSize,
@@ -59,11 +59,19 @@ def test_as_many_rows_are_read_as_fill_some_groups() -> None:
     list(size.groups([events_of_row(1)] * 10))
     assert size.rows == size.events * BATCHES_OF_ROWS
     list(size.groups([events_of_row(most // 2)] * 4))
-    assert size.rows == 2 * GROUPS_OF_ROWS
+    assert size.rows == 2 * GROUPS_AT_ONCE
     list(size.groups([events_of_row(3 * most)] * 4))
-    assert size.rows == GROUPS_OF_ROWS
+    assert size.rows == GROUPS_AT_ONCE
     list(size.groups([events_of_row(1)] * (most + 1)))
     assert size.rows == size.events * BATCHES_OF_ROWS
+
+
+def test_a_step_has_a_few_groups_however_many_events_were_read() -> None:
+    size = BatchSize()
+    most = size.events * BATCHES_OF_GROUP
+    assert sizes_of(size.groups([events_of_row(100 * most)])) == [most] * GROUPS_AT_ONCE
+    size.all_postponed()
+    assert len(sizes_of(size.groups([events_of_row(100 * most)]))) == 2 * GROUPS_AT_ONCE
 
 
 def test_no_more_bytes_are_prepared_than_the_batches_may_have() -> None:

@@ -132,17 +132,59 @@ def test_postponed_events_stay_in_the_row_and_keep_their_keys(
         lambda _, written: [POSTPONED if each["number"] in late else each for each in written],
     )
     write_numbers(database, 4)
-    keys = [event.name for event in table.oldest(database.alias, 1)[0].events()]
+    keys = [event.key for event in table.oldest(database.alias, 1)[0].events()]
     relay = Relay(database.alias, get_settings())
     assert relay.publish(table.oldest(database.alias, 1)) == 2
     assert published.data() == [numbers(4)[0], numbers(4)[2]]
     assert relay.postponed == 2
     [row] = table.oldest(database.alias, 1)
-    assert [event.name for event in row.events()] == [keys[1], keys[3]]
+    assert [event.key for event in row.events()] == [keys[1], keys[3]]
     late.clear()
     assert publish(database) == 2
     assert published.data("topic-1") == numbers(4)[1:2]
     assert database.waiting == 0
+
+
+def test_a_key_stays_known_while_one_event_of_its_row_waits(
+    database: Database,
+    published: Published,
+    redis: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The log may have that event already, without our knowing it."""
+    late = {77}
+    monkeypatch.setitem(
+        completion._completions,
+        TYPE,
+        lambda _, written: [POSTPONED if each["number"] in late else each for each in written],
+    )
+    write_numbers(database, 100)
+    relay = Relay(database.alias, get_settings())
+    assert relay.publish(table.oldest(database.alias, 1)) == 99
+    [row] = table.oldest(database.alias, 1)
+    with redis.client() as client:
+        key = f"{{carillon}}:once:{row.idempotency_key}"
+        assert client.ttl(key) > RELEASED_KEY_SECONDS
+        late.clear()
+        assert relay.publish(table.oldest(database.alias, 1)) == 1
+        assert 0 < client.ttl(key) <= RELEASED_KEY_SECONDS
+
+
+def test_an_event_that_cannot_be_set_aside_in_a_row_that_has_changed_stays_in_it(
+    database: Database, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        completion._completions,
+        TYPE,
+        lambda _, written: [object() if each["number"] == 3 else each for each in written],
+    )
+    write_numbers(database, 100)
+    slow, [fast] = table.oldest(database.alias, 1), table.oldest(database.alias, 1)
+    table.remove(fast.events()[50:], using=database.alias)
+    assert Relay(database.alias, get_settings()).publish(slow) == 99
+    assert database.refused == 0
+    publish(database)
+    assert (database.waiting, database.refused) == (0, 1)
 
 
 def test_a_completion_that_makes_too_few_data_stops_nothing(
