@@ -6,24 +6,18 @@ from notifications.errors import Conflict
 from notifications.events import Event
 from notifications.log.entries import Draft, Receipt
 from notifications.log.keys_in_memory import KeysInMemory
+from tests.harness.fakes import FakeClock
 
 AGE = 60.0
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(0.0)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def keys(clock: Clock) -> KeysInMemory:
+def keys(clock: FakeClock) -> KeysInMemory:
     return KeysInMemory(clock, AGE)
 
 
@@ -37,7 +31,7 @@ def use(keys: KeysInMemory, part: str = "", fingerprint: str = "f") -> bool:
     return False
 
 
-def test_a_key_is_forgotten_at_its_age(keys: KeysInMemory, clock: Clock) -> None:
+def test_a_key_is_forgotten_at_its_age(keys: KeysInMemory, clock: FakeClock) -> None:
     assert not use(keys)
     clock.now = AGE - 1
     assert use(keys)
@@ -48,7 +42,7 @@ def test_a_key_is_forgotten_at_its_age(keys: KeysInMemory, clock: Clock) -> None
 
 
 def test_a_key_lives_as_long_after_its_last_part_as_after_its_first(
-    keys: KeysInMemory, clock: Clock
+    keys: KeysInMemory, clock: FakeClock
 ) -> None:
     assert not use(keys, "1")
     clock.now = AGE - 1
@@ -59,7 +53,7 @@ def test_a_key_lives_as_long_after_its_last_part_as_after_its_first(
     assert not use(keys, "2")
 
 
-def test_a_new_part_makes_a_released_key_last_again(keys: KeysInMemory, clock: Clock) -> None:
+def test_a_new_part_makes_a_released_key_last_again(keys: KeysInMemory, clock: FakeClock) -> None:
     use(keys, "1")
     keys.release(["k", "unknown"], seconds=5)
     use(keys, "2")

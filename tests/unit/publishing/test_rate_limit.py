@@ -8,24 +8,18 @@ from notifications.errors import TooMany
 from notifications.publishing.rate_limit import RateLimit
 from notifications.telemetry.counters import process_counters
 from tests.harness.django_client import post
+from tests.harness.fakes import FakeClock
 
 pytestmark = pytest.mark.usefixtures("own_log", "runtime_ends")
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def limited_endpoint(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def limited_endpoint(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The publish endpoint has empty buckets, which fill by the test's clock."""
     limit = RateLimit(clock=clock)
     monkeypatch.setattr("notifications.views.publish.publish_rate_limit", limit)
@@ -37,7 +31,7 @@ def set_rate(settings: DjangoSettings, rate: float) -> None:
 
 @pytest.mark.usefixtures("limited_endpoint")
 async def test_a_publisher_above_the_rate_learns_how_long_to_wait(
-    settings: DjangoSettings, clock: Clock, async_client: AsyncClient
+    settings: DjangoSettings, clock: FakeClock, async_client: AsyncClient
 ) -> None:
     set_rate(settings, 10)
     events = [{"topic": "demo.x", "data": n} for n in range(45)]
@@ -72,7 +66,7 @@ async def test_an_unreadable_request_counts_too(
     assert statuses == [400, 400, 429, 429]
 
 
-def test_a_rate_below_one_a_second_is_a_rate(settings: DjangoSettings, clock: Clock) -> None:
+def test_a_rate_below_one_a_second_is_a_rate(settings: DjangoSettings, clock: FakeClock) -> None:
     set_rate(settings, 0.1)
     limit = RateLimit(clock=clock)
     limit.check("key:a")
@@ -84,7 +78,7 @@ def test_a_rate_below_one_a_second_is_a_rate(settings: DjangoSettings, clock: Cl
 
 
 def test_publishers_do_not_share_a_bucket_and_full_buckets_are_dropped(
-    settings: DjangoSettings, clock: Clock
+    settings: DjangoSettings, clock: FakeClock
 ) -> None:
     set_rate(settings, 1)
     limit = RateLimit(max_buckets=3, clock=clock)

@@ -4,32 +4,24 @@ import pytest
 
 from notifications.access.identities.base import Identity, Kind
 from notifications.access.identities.cache import MAX_AGE_SECONDS, CredentialCache
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
+from tests.harness.fakes import FakeClock
 
 ADA = Identity(kind=Kind.KEY, name="key:ada", subjects=("key:1",))
 EVE = Identity(kind=Kind.KEY, name="key:eve", subjects=("key:2",))
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def cache(clock: Clock) -> CredentialCache:
+def cache(clock: FakeClock) -> CredentialCache:
     return CredentialCache(clock=clock)
 
 
 def test_an_identity_is_cached_for_a_while_and_then_not(
-    cache: CredentialCache, clock: Clock
+    cache: CredentialCache, clock: FakeClock
 ) -> None:
     cache.add("a", ADA, generation=cache.generation)
     clock.now += MAX_AGE_SECONDS - 0.1
@@ -39,7 +31,7 @@ def test_an_identity_is_cached_for_a_while_and_then_not(
 
 
 def test_unknown_credentials_are_not_found_at_any_time(
-    cache: CredentialCache, clock: Clock
+    cache: CredentialCache, clock: FakeClock
 ) -> None:
     clock.now = 0.0
     assert cache.get("a") is None
