@@ -99,8 +99,9 @@ class MemoryStore:
             draft.trace.encode(),
             b"" if event.swap is None else str(event.swap).encode(),
         )
-        self.records.append(entry.record)
-        self._size += record_size(self.records[-1])
+        record = entry.record
+        self.records.append(record)
+        self._size += record_size(record)
         receipt = Receipt(event.id, str(Cursor(self.epoch, self.last)))
         self._keys.remember(draft, receipt)
         return receipt

@@ -1,5 +1,6 @@
 """Records: events as the log and the window hold them, and as they are decoded."""
 
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 
 from notifications.log.cursors import Position
@@ -70,3 +71,8 @@ class Entry:
             self.data,
         )
         return self.position, self.topics, b"\n".join(lines)
+
+
+def decode(records: Iterable[Record], topics: Set[str]) -> Iterator[Entry]:
+    """The events that have at least one of these topics. No other is decoded."""
+    return (Entry.of(record) for record in records if not topics.isdisjoint(record[1]))

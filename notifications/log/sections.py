@@ -53,14 +53,14 @@ def section(keys: Keys, drafts: Sequence[Draft]) -> Section:
             names.append(keys.idempotency(draft.key))
         event = draft.event
         size += len(event.encoded)
-        options: tuple[Any, ...] = ()  # In the order of `DRAFT_OPTIONS`.
+        # In the order of `DRAFT_OPTIONS`.
+        options: tuple[Any, ...] = (number, draft.fingerprint, mark, draft.part)
         if event.retry or draft.skip or draft.trace or event.swap is not None:
             skip = "\n".join(log_subjects(draft.namespace, draft.skip))
             swap = "" if event.swap is None else str(event.swap)
-            common = number, draft.fingerprint, mark, draft.part
-            options = (*common, event.retry or "", skip, draft.trace, swap)
-        elif number or mark:
-            options = number, draft.fingerprint, mark, draft.part
+            options += (event.retry or "", skip, draft.trace, swap)
+        elif not number and not mark:
+            options = ()
         arguments += (  # In the order of `DRAFT_ARGUMENTS`.
             len(options),
             "\n".join(log_topics(draft.namespace, event.topics)),

@@ -22,7 +22,7 @@ from notifications.log.base import Log
 from notifications.log.cursors import START, Cursor, Position, make_position, position_ms
 from notifications.log.entries import Gap, ResetReason
 from notifications.log.factory import open_log
-from notifications.log.records import Entry
+from notifications.log.records import Entry, decode
 from notifications.management.carillon.progress_bar import ProgressBars
 from notifications.management.carillon.subcommand import explain_error
 from notifications.publishing.progress import PROGRESS_TYPE
@@ -115,8 +115,8 @@ async def _history(
 ) -> AsyncGenerator[Entry]:
     async with aclosing(log.read(until=until)) as batches:
         async for batch in batches:
-            for entry in batch.entries:
-                if entry.position > after and topics.intersection(entry.topics):
+            for entry in decode(batch.records, topics):
+                if entry.position > after:
                     yield entry
 
 

@@ -17,7 +17,7 @@ from notifications.hub.subscribers import CloseReason
 from notifications.log.base import Log
 from notifications.log.cursors import Cursor, Position, position_ms
 from notifications.log.entries import Batch, ResetReason
-from notifications.log.records import Entry
+from notifications.log.records import Entry, Record, decode
 from notifications.views.history.permission import GrantWatch
 
 MAX_EXPORTS = 20
@@ -80,7 +80,7 @@ class Export:
                         if batch.prev != position and not starts_between:
                             yield ExportSignal("reset", ResetReason.TRIMMED, batch.prev)
                         position = batch.last
-                        yield Page(_allowed(batch.entries, topics, self.grant), position)
+                        yield Page(_allowed(batch.records, topics, self.grant), position)
                 if position < self.until.position:
                     yield ExportSignal("reset", await self._loss_reason(), self.until.position)
             except Unavailable as error:
@@ -113,14 +113,13 @@ class Export:
         return ResetReason.TRIMMED if state.epoch == self.until.epoch else ResetReason.LOG_LOST
 
 
-def _allowed(entries: Sequence[Entry], topics: frozenset[str], grant: Grant) -> Sequence[Entry]:
-    """The entries of these topics, without those that skip the reader or that came too early."""
+def _allowed(records: Sequence[Record], topics: frozenset[str], grant: Grant) -> Sequence[Entry]:
+    """The events of these topics, without those that skip the reader or that came too early."""
     since, subjects = grant.log_since, grant.log_subjects
     allowed = [
         entry
-        for entry in entries
-        if not topics.isdisjoint(entry.topics)
-        and (entry.skip is None or entry.skip.isdisjoint(subjects))
+        for entry in decode(records, topics)
+        if entry.skip is None or entry.skip.isdisjoint(subjects)
     ]
     if not since:
         return allowed
