@@ -40,12 +40,12 @@ def complete(using: str, data: Sequence[Mapping[str, Any]]) -> list[Any]:
     events = [Written.parse(each) for each in data]
     numbered = give_numbers(list(dict.fromkeys(id for event in events for id in event.new)), using)
     found = _load(events, numbered, using)
-    close_pushes([id for id in _ids_changed(events) if not _is_unseen(found.rows.get(id))], using)
+    seen = [id for id in _ids_changed(events) if not _is_unseen(found.rows.get(id))]
+    close_pushes(list(map(UUID, seen)), using)
     to_python = get_user_model()._meta.pk.to_python  # noqa: SLF001 - documented
     recipients = {text: to_python(text) for text in {event.recipient for event in events}}
     counts = counts_of(recipients.values(), using)
-    pairs = [pair for event in events for pair in found.new(event)]
-    entries = iter(_whole_entries(pairs, using))
+    entries = iter(_whole_entries(events, found, recipients, using))
     counts_text = _Texts()
     completed = list[Any]()
     for event in events:
@@ -61,7 +61,7 @@ def complete(using: str, data: Sequence[Mapping[str, Any]]) -> list[Any]:
     return completed
 
 
-def _ids_changed(events: Iterable[Written]) -> set[UUID]:
+def _ids_changed(events: Iterable[Written]) -> set[str]:
     return {id for event in events for id in event.changed}
 
 
@@ -69,12 +69,12 @@ def _is_unseen(row: "Notification | None") -> bool:
     return row is not None and row.state == State.UNSEEN
 
 
-def _short(row: "Notification | None", id: UUID) -> str:
+def _short(row: "Notification | None", id: str) -> str:
     return _gone(id) if row is None else compact_json(short_entry(row))
 
 
-def _gone(id: UUID) -> str:
-    return compact_json({"id": str(id), "state": DELETED})
+def _gone(id: str) -> str:
+    return compact_json({"id": id, "state": DELETED})
 
 
 class _Texts:
@@ -101,10 +101,10 @@ type Pair = "tuple[Notification | Numbered, Notification]"
 class Found:
     """Rows by their ids, those that stand for all that are alike, and what has got a number."""
 
-    rows: "Mapping[UUID, Notification]"
+    rows: "Mapping[str, Notification]"
     models: "Mapping[str, Notification]"
-    numbered: Mapping[UUID, Numbered]
-    pending: Set[UUID]
+    numbered: Mapping[str, Numbered]
+    pending: Set[str]
     """Without a number yet, because somebody has locked the row."""
 
     def new(self, event: Written) -> Iterator[Pair | None]:
@@ -122,9 +122,9 @@ class Found:
         return bool(self.pending) and not self.pending.isdisjoint(event.new)
 
 
-def _load(events: Sequence[Written], numbered: Mapping[UUID, Numbered], using: str) -> Found:
+def _load(events: Sequence[Written], numbered: Mapping[str, Numbered], using: str) -> Found:
     """Of the rows that are alike, one is loaded."""
-    first, others = dict[str, UUID](), _ids_changed(events)
+    first, others = dict[str, str](), _ids_changed(events)
     for event in events:
         for id in event.new:
             if event.alike and id in numbered:
@@ -149,9 +149,9 @@ def _can_stand_for_others(row: "Notification") -> bool:
     return kind is None or kind.make_context is None
 
 
-def _read(ids: Iterable[UUID], using: str) -> "dict[UUID, Notification]":
+def _read(ids: Iterable[str], using: str) -> "dict[str, Notification]":
     return {
-        row.pk: row
+        str(row.pk): row
         for some in batched(ids, BATCH_ROWS)
         for row in rows(using).filter(IsAmong("pk", some))
     }
@@ -160,15 +160,22 @@ def _read(ids: Iterable[UUID], using: str) -> "dict[UUID, Notification]":
 # Content
 
 
-def _whole_entries(new: Sequence[Pair | None], using: str) -> list[str | None]:
-    """The JSON of each with its text, in the language of its recipient."""
-    pairs = [pair for pair in new if pair]
-    languages = iter(languages_of([head.recipient_id for head, _ in pairs], using))
-    load_objects(list({id(row): row for _, row in pairs}.values()))
+def _whole_entries(
+    events: Sequence[Written], found: Found, recipients: Mapping[str, Any], using: str
+) -> list[str | None]:
+    """The JSON of each new notification with its text, in its recipient's language.
+
+    None for one that is gone.
+    """
+    pairs = [pair for event in events for pair in found.new(event)]
+    languages = languages_of(
+        [recipients[event.recipient] for event in events for _ in event.new], using
+    )
+    load_objects(list({id(pair[1]): pair[1] for pair in pairs if pair}.values()))
     contents = _Contents()
     return [
-        f"{short_json(pair[0])[:-1]},{contents.of(pair[1], next(languages))[1:]}" if pair else None
-        for pair in new
+        pair and f"{short_json(pair[0])[:-1]},{contents.of(pair[1], language)[1:]}"
+        for pair, language in zip(pairs, languages, strict=True)
     ]
 
 

@@ -4,6 +4,7 @@ What they tell is made when the relay publishes them (`completion`). An event th
 is published as it is, and says that the inbox should be fetched again.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,19 +34,21 @@ class Written:
     """
 
     recipient: str
-    new: list[UUID]
-    changed: list[UUID]
+    new: Sequence[str]
+    """Ids, as `str` writes them: a UUID takes longer to make, and to find in a dictionary."""
+    changed: Sequence[str]
     alike: str
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
-        new, changed = data.get("new"), data.get("changed")
-        return cls(
-            data["recipient"],
-            [UUID(id) for id in new] if new else [],
-            [UUID(id) for id in changed] if changed else [],
-            data.get("alike", ""),
-        )
+        new, changed = data.get("new", ()), data.get("changed", ())
+        for id in (*new, *changed):
+            if not _is_id(id):
+                raise ValueError(f"{id!r} is no id of a notification.")
+        return cls(data["recipient"], new, changed, data.get("alike", ""))
+
+
+_is_id = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 
 
 def write_new(new: Iterable[tuple[Any, UUID]], *, using: str, alike: str = "") -> None:
@@ -84,7 +87,7 @@ def _write(
         if ids_of_row + len(ids) > MAX_IDS:
             outbox.write_per_topic(events, type=INBOX_TYPE, using=using)
             events, ids_of_row = [], 0
-        data = {**same, "recipient": str(recipient), name: [id.hex for id in ids]}
+        data = {**same, "recipient": str(recipient), name: [str(id) for id in ids]}
         events.append((topic_of(recipient), data))
         ids_of_row += len(ids)
     if events:

@@ -7,63 +7,107 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
-from django.db import transaction
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from notifications.inbox.keys import IsAmong
-from notifications.inbox.table import last_numbers, rows, unlocked
+from notifications.inbox.keys import IsAmong, array_of
+from notifications.inbox.table import last_numbers, notifications, rows, unlocked
 
 ONLY_ROW = 1
 
 
 @dataclass(slots=True)
 class Numbered:
-    """A row that has just got its number, without its content. The first fields are columns."""
+    """A row that has just got its number, without its content."""
 
-    pk: UUID
-    recipient_id: Any
+    pk: str
     version: int
     state: int
-    number: int = 0
+    number: int
 
 
-def give_numbers(ids: Sequence[UUID], using: str) -> dict[UUID, Numbered]:
+def give_numbers(ids: Sequence[str], using: str) -> dict[str, Numbered]:
     """Number the rows in this order, each once, except those that somebody has locked.
 
-    Returns those that have got a number.
+    Returns those that have got a number. The ids are different ones, and written as `str` does.
     """
     if not ids:
         return {}
-    columns = ("pk", "recipient_id", "version", "state")
+    connection = connections[using]
+    give = _by_one_statement if connection.vendor == "postgresql" else _by_queries
+    return {numbered.pk: numbered for numbered in give(ids, connection)}
+
+
+# On PostgreSQL
+
+
+def _by_one_statement(ids: Sequence[str], connection: BaseDatabaseWrapper) -> list[Numbered]:
+    """Each row gets a number of its own."""
+    array, keys = array_of(notifications()._meta.pk, ids, connection)  # noqa: SLF001 - documented
+    quote = connection.ops.quote_name
+    table, last = (
+        quote(model._meta.db_table)  # noqa: SLF001 - documented
+        for model in (notifications(), last_numbers())
+    )
+    statement = _STATEMENT.format(table=table, last=last, array=array)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [keys, ONLY_ROW, len(ids), len(ids)])
+        return [Numbered(*values) for values in cursor.fetchall()]
+
+
+_STATEMENT = """
+WITH free AS MATERIALIZED (
+    SELECT found.id, given.nth
+    FROM unnest((SELECT {array})) WITH ORDINALITY AS given (id, nth)
+    JOIN {table} AS found ON found.id = given.id
+    WHERE found.pending
+    FOR UPDATE OF found SKIP LOCKED
+), last AS (
+    INSERT INTO {last} AS kept (id, number)
+    SELECT %s, %s WHERE EXISTS (SELECT FROM free)
+    ON CONFLICT (id) DO UPDATE SET number = kept.number + excluded.number
+    RETURNING number
+)
+UPDATE {table} AS found
+SET number = last.number - %s + free.nth, pending = false
+FROM free, last
+WHERE found.id = free.id
+RETURNING found.id::text, found.version, found.state, found.number
+"""
+
+
+# Elsewhere
+
+
+def _by_queries(ids: Sequence[str], connection: BaseDatabaseWrapper) -> list[Numbered]:
+    """Rows of different recipients have the same number, so that one query gives it to all."""
+    using = connection.alias
     with transaction.atomic(using=using):
         pending = unlocked(rows(using).filter(IsAmong("pk", ids), pending=True), using)
-        found = pending.order_by("pk").values_list(*columns)
-        numbered = {values[0]: Numbered(*values) for values in found}
-        rounds = _rounds(row for id in ids if (row := numbered.get(id)))
+        columns = pending.order_by("pk").values_list("pk", "version", "state", "recipient_id")
+        found = {str(pk): (version, state, recipient) for pk, version, state, recipient in columns}
+        rounds = _rounds((id, found[id][2]) for id in ids if id in found)
         first = _reserve(len(rounds), using) if rounds else 0
         for number, some in enumerate(rounds, start=first):
-            round_ids = [row.pk for row in some]
-            rows(using).filter(IsAmong("pk", round_ids)).update(number=number, pending=False)
-            for row in some:
-                row.number = number
-    return numbered
+            rows(using).filter(IsAmong("pk", some)).update(number=number, pending=False)
+    return [
+        Numbered(id, *found[id][:2], number)
+        for number, some in enumerate(rounds, start=first)
+        for id in some
+    ]
 
 
-def _rounds(new: Iterable[Numbered]) -> list[list[Numbered]]:
-    """The first of these rows of each recipient, then the second of each, and so on.
-
-    Rows of different recipients can have the same number, since it is a place in one person's list:
-    so one statement gives it to all of a round.
-    """
-    rounds: list[list[Numbered]] = []
+def _rounds(new: Iterable[tuple[str, Any]]) -> list[list[str]]:
+    """The first of these rows of each recipient, then the second of each, and so on."""
+    rounds: list[list[str]] = []
     earlier = Counter[Any]()
-    for row in new:
-        number = earlier[row.recipient_id]
-        earlier[row.recipient_id] += 1
+    for id, recipient in new:
+        number = earlier[recipient]
+        earlier[recipient] += 1
         if number == len(rounds):
             rounds.append([])
-        rounds[number].append(row)
+        rounds[number].append(id)
     return rounds
 
 

@@ -119,13 +119,15 @@ class Relay:
     def _relay_batch(self) -> float:
         if self._lease.due and not self._acquire_lease():
             return self._standby_seconds
+        if not table.is_any_waiting(self.using):
+            return self._settings.OUTBOX_POLL
         batch = table.oldest(self.using, self.batch_size.rows)
         if not self._lease.held:
             return 0  # the query took so long that another relay may be active now
         published = self.publish(batch)
         if self.postponed and not published:
             return POSTPONED_PAUSE_SECONDS
-        return 0 if batch else self._settings.OUTBOX_POLL
+        return 0
 
     def _acquire_lease(self) -> bool:
         holder, remaining = self._lease.read()

@@ -59,7 +59,7 @@ class Row:
             return None
         for event in events:
             self.waiting[event.number] = None
-        if all(data is None for data in self.waiting):
+        if self.waiting.count(None) == len(self.waiting):
             return None
         return compact_json(self.waiting).encode()
 

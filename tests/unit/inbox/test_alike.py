@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
@@ -86,7 +85,7 @@ def test_one_that_is_deleted_meanwhile_takes_no_other_along(
 ) -> None:
     """The one that would have stood for the others."""
 
-    def give_and_delete(ids: Sequence[UUID], using: str) -> dict[UUID, Numbered]:
+    def give_and_delete(ids: Sequence[str], using: str) -> dict[str, Numbered]:
         numbered = give_numbers(ids, using)
         Notification.objects.filter(pk=ids[0]).delete()
         return numbered

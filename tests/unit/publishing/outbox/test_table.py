@@ -9,6 +9,7 @@ from pytest_django import Settings as DjangoSettings
 
 from notifications import Event, Invalid, TooLarge, publish_outbox, publish_outbox_many
 from notifications.errors import Unavailable
+from notifications.publishing.outbox import table
 from notifications.publishing.outbox.table import backlog
 from notifications.testing import assert_published, empty_log, outbox, relay_outbox
 from tests.harness.databases import Database
@@ -93,6 +94,17 @@ def test_a_relay_of_this_process_is_woken_by_the_commit(
         for number in range(1, 5):
             publish_outbox("t", str(number), using=database.alias)
             published.until(number + 1)
+
+
+def test_a_look_finds_what_is_to_be_published(database: Database) -> None:
+    assert not table.is_any_waiting(database.alias)
+    publish_outbox("t", "x", using=database.alias)
+    assert table.is_any_waiting(database.alias)
+    [row] = table.oldest(database.alias, 1)
+    table.refuse_row(row, "x", using=database.alias)
+    assert not table.is_any_waiting(database.alias)
+    table.retry_refused(database.alias)
+    assert table.is_any_waiting(database.alias)
 
 
 def test_without_the_table_the_application_gets_the_error(database: Database) -> None:
