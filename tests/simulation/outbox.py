@@ -64,6 +64,9 @@ class Outbox:
         if self.is_away:
             raise OperationalError("The database is away.")
 
+    def is_any_waiting(self, using: str) -> bool:
+        return bool(self.oldest(using, 1))
+
     def oldest(self, using: str, count: int) -> list[Row]:
         del using
         thread = RelayThread.current()
