@@ -5,12 +5,13 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
+from itertools import accumulate
 from operator import itemgetter
 
 from notifications.hub.positions import OtherPositions
 from notifications.log.cursors import START, Position, make_position, position_ms
 from notifications.log.entries import Batch, Retention
-from notifications.log.records import Entry, Record
+from notifications.log.records import Entry, Record, record_size
 
 REMOVED_PER_STEP = 1_000
 """The most entries that one step removes, besides twice as many as it adds: it must be short."""
@@ -89,24 +90,22 @@ class Window:
         `now_ms` is a time by the clock of the log.
         """
         oldest = make_position(max(0, now_ms - self._retention.age * 1000))
-        surplus = len(self) - self._retention.events
-        more = self._first < len(self._records)
-        while more:
-            record = self._records[self._first]
-            fits = surplus <= 0 and self.size <= self._retention.bytes
-            more = not (fits and record[0] >= oldest)
-            if not more or not most:
-                break
-            self._remove_oldest(record)
-            surplus -= 1
-            most -= 1
-            more = self._first < len(self._records)
-        if self._first > len(self) + REMOVED_PER_STEP:
-            del self._records[: self._first]
-            self._base += self._first
-            self._first = 0
-        self._others.forget(self.floor)
-        return more
+        held = len(self)
+        surplus = held - self._retention.events
+        if held and self._records[self._first][0] < oldest:
+            old = bisect_left(self._records, oldest, lo=self._first, key=_by_position)
+            surplus = max(surplus, old - self._first)
+        if self.size > self._retention.bytes:
+            surplus = max(surplus, self._count_oversize(most + 1))
+        if surplus > 0 and most:
+            self._remove_oldest(min(surplus, most))
+        return surplus > most
+
+    def _count_oversize(self, most: int) -> int:
+        """How many events, up to `most`, have to go before the others fit into the bytes."""
+        excess = self.size - self._retention.bytes
+        sizes = accumulate(map(record_size, self._records[self._first : self._first + most]))
+        return next((count for count, size in enumerate(sizes, 1) if size >= excess), most)
 
     def dismantle(self) -> bool:
         """Free a part, since all at once would take too long, and return whether more is left."""
@@ -115,21 +114,34 @@ class Window:
             self._topics.popitem()
         return bool(self._records or self._topics)
 
-    def _remove_oldest(self, record: Record) -> None:
-        number = self._base + self._first
-        position, topics, content = record
-        size = len(content)
-        for topic in topics:
-            size += len(topic)
-            index = self._topics[topic]
-            if index[-1] == number:
-                del self._topics[topic]
-            elif len(index) > 64 and index[len(index) // 2] <= number:
-                del index[: len(index) // 2]
-        self._records[self._first] = _REMOVED
-        self._first += 1
-        self.size -= size
-        self.floor = position
+    def _remove_oldest(self, count: int) -> None:
+        """Remove so many events, with one step for all that have the same topics."""
+        end = self._first + count
+        removed = self._records[self._first : end]
+        self._records[self._first : end] = [_REMOVED] * count
+        self._first = end
+        self.floor = removed[-1][0]
+        times: dict[tuple[str, ...], int] = {}
+        for _, topics, content in removed:
+            self.size -= len(content)
+            times[topics] = times.get(topics, 0) + 1
+        for topics, number in times.items():
+            for topic in topics:
+                self.size -= number * len(topic)
+                self._shorten_index(topic)
+        if self._first > len(self) + REMOVED_PER_STEP:
+            del self._records[: self._first]
+            self._base += self._first
+            self._first = 0
+        self._others.forget(self.floor)
+
+    def _shorten_index(self, topic: str) -> None:
+        index, oldest = self._topics.get(topic), self._base + self._first
+        if index is None or index[-1] < oldest:  # none: it went with an event of more topics
+            self._topics.pop(topic, None)
+            return
+        while len(index) > 64 and index[len(index) // 2] < oldest:
+            del index[: len(index) // 2]
 
     # What it answers
 
