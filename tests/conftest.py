@@ -15,6 +15,7 @@ from traceback import FrameSummary, StackSummary
 from types import FrameType
 
 import httpx
+import hypothesis
 import pytest
 import pytest_asyncio
 from httpx._transports import default as httpx_transports
@@ -47,6 +48,12 @@ vars(format_helpers)["extract_stack"] = _innermost
 # Each client of httpx reads the certificates of all authorities, which takes a twentieth of a
 # second, although it speaks to this machine. They are read once.
 vars(httpx_transports)["create_ssl_context"] = cache(httpx.create_ssl_context)
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.hookimpl(wrapper=True)

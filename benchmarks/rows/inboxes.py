@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -122,8 +123,13 @@ class Shell:
     folder: Path
     environment: Mapping[str, str]
 
-    def run(self, *arguments: str, before_end: Callable[[], None] = lambda: None) -> Cpu:
-        """Run a program to its end, which waits for that of its input. Returns its CPU."""
+    def run(
+        self, *arguments: str, before_end: Callable[[Callable[[], bool]], None] = lambda _: None
+    ) -> Cpu:
+        """Run a program to its end, which waits for that of its input. Returns its CPU.
+
+        `before_end` is called with whether the program still runs.
+        """
         with (self.folder / "shell.log").open("ab") as out:
             process = subprocess.Popen(
                 [*self.command, *arguments],
@@ -135,7 +141,7 @@ class Shell:
                 preexec_fn=processes.end_with_parent,
             )
             try:
-                before_end()
+                before_end(partial(_is_running, process.pid))
             finally:
                 process.stdin.close()  # type: ignore[union-attr]
                 _, status, used = os.wait4(process.pid, 0)
@@ -143,6 +149,11 @@ class Shell:
         if process.returncode:
             raise Broken(f"{' '.join(arguments)[:60]} failed: see {out.name}")
         return Cpu(used.ru_utime, used.ru_stime)
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a child runs, which is waited for later."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
 @contextmanager
@@ -308,10 +319,9 @@ def _at_once(site: Site, nothing: str, program: str, wait: Callable[[], None] | 
     """
     published = 0.0
 
-    def until_published() -> None:
+    def until_published(is_running: Callable[[], bool]) -> None:
         nonlocal published
-        if wait is not None:
-            _wait_for_times(site.shell.folder)
+        if wait is not None and _has_times(site.shell.folder, is_running):
             wait()
             published = time.monotonic()
 
@@ -328,13 +338,13 @@ def _at_once(site: Site, nothing: str, program: str, wait: Callable[[], None] | 
     }
 
 
-def _wait_for_times(folder: Path) -> None:
-    """Raises `Broken` if the program has not written them in time."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+def _has_times(folder: Path, is_running: Callable[[], bool]) -> bool:
+    """Wait for the times of a program. False if it has ended without them."""
     while not (folder / TIMES).exists():
-        if time.monotonic() > deadline:
-            raise Broken(f"The program did not end its call: see {folder / 'shell.log'}")
+        if not is_running():
+            return (folder / TIMES).exists()
         time.sleep(LOOK_EVERY_SECONDS)
+    return True
 
 
 def _missing() -> str | None:

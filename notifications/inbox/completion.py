@@ -26,18 +26,35 @@ from notifications.inbox.rendering import Renderer
 from notifications.inbox.states import DELETED, State
 from notifications.inbox.table import BATCH_ROWS, rows
 from notifications.publishing.outbox.completion import POSTPONED
+from notifications.telemetry.logs import logger
 
 if TYPE_CHECKING:
     from notifications.inbox.models import Notification
+
+MAX_LOGGED = 200
+"""Of an event that cannot be read, so many characters are logged."""
 
 
 def complete(using: str, data: Sequence[Mapping[str, Any]]) -> list[Any]:
     """The data of events of inboxes: the notifications as they are now, and the counts.
 
     An event of a row that an open transaction has locked is postponed: whoever waited for one
-    transaction would delay everybody's events.
+    transaction would delay everybody's events. One that somebody has spoilt stays as it is.
     """
-    events = [Written.parse(each) for each in data]
+    events = [_parsed(each) for each in data]
+    made = iter(_complete([event for event in events if event], using))
+    return [next(made) if event else each for event, each in zip(events, data, strict=True)]
+
+
+def _parsed(data: Mapping[str, Any]) -> Written | None:
+    try:
+        return Written.parse(data)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        logger.error("inbox.unreadable", data=repr(data)[:MAX_LOGGED], error=repr(error))  # noqa: TRY400
+        return None
+
+
+def _complete(events: Sequence[Written], using: str) -> list[Any]:
     numbered = give_numbers(list(dict.fromkeys(id for event in events for id in event.new)), using)
     found = _load(events, numbered, using)
     seen = [id for id in _ids_changed(events) if not _is_unseen(found.rows.get(id))]

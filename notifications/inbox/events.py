@@ -41,11 +41,14 @@ class Written:
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
-        new, changed = data.get("new", ()), data.get("changed", ())
-        for id in (*new, *changed):
-            if not _is_id(id):
-                raise ValueError(f"{id!r} is no id of a notification.")
+        """Raises `ValueError`, `TypeError`, `LookupError` or `AttributeError` for another thing."""
+        new, changed = _ids(data.get("new")), _ids(data.get("changed"))
         return cls(data["recipient"], new, changed, data.get("alike", ""))
+
+
+def _ids(written: Sequence[str] | None) -> Sequence[str]:
+    """The ids as `str` writes them: earlier versions wrote only their digits."""
+    return [id if _is_id(id) else str(UUID(id)) for id in written] if written else ()
 
 
 _is_id = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch

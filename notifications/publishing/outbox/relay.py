@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import batched
+from time import monotonic
 
 from django.db import Error as DatabaseError
 from django.db import connections
@@ -24,6 +25,8 @@ from notifications.telemetry.counters import process_counters
 from notifications.telemetry.logs import logger
 
 FIRST_FAILURE_PAUSE_SECONDS, LONGEST_FAILURE_PAUSE_SECONDS = 0.1, 2.0
+LOOK_PAUSES, LONGEST_LOOK_PAUSE_SECONDS = 20, 1.0
+"""A relay that finds nothing pauses for so many times as long as its look took, but no longer."""
 STANDBY_POLL_SECONDS = 1.0
 """How often a relay that stands by looks whether the lease was released."""
 POSTPONED_PAUSE_SECONDS = 0.05
@@ -59,6 +62,9 @@ class Relay:
         self._woken = threading.Event()
         self._stopping = False
         self._standby_seconds = 0.0
+        self._is_idle = False
+        """Whether nothing was waiting the last time."""
+        self._idle_pause = settings.OUTBOX_POLL
         self.postponed = 0
         """How many events of the last rows wait for open transactions."""
         self._released: list[str] = []
@@ -119,15 +125,24 @@ class Relay:
     def _relay_batch(self) -> float:
         if self._lease.due and not self._acquire_lease():
             return self._standby_seconds
-        if not table.is_any_waiting(self.using):
-            return self._settings.OUTBOX_POLL
+        if self._is_idle and not self._is_any_waiting():
+            return self._idle_pause
         batch = table.oldest(self.using, self.batch_size.rows)
+        self._is_idle = not batch
         if not self._lease.held:
             return 0  # the query took so long that another relay may be active now
         published = self.publish(batch)
         if self.postponed and not published:
             return POSTPONED_PAUSE_SECONDS
         return 0
+
+    def _is_any_waiting(self) -> bool:
+        """A look takes longer the more rows were refused, and then there are fewer of them."""
+        began = monotonic()
+        is_any_waiting = table.is_any_waiting(self.using)
+        pause = min(LOOK_PAUSES * (monotonic() - began), LONGEST_LOOK_PAUSE_SECONDS)
+        self._idle_pause = max(self._settings.OUTBOX_POLL, pause)
+        return is_any_waiting
 
     def _acquire_lease(self) -> bool:
         holder, remaining = self._lease.read()

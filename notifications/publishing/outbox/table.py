@@ -109,7 +109,7 @@ def _check_relayed(using: str) -> None:
 
 
 def is_any_waiting(using: str) -> bool:
-    """Whether a row is to be published, at a quarter of what `oldest` costs."""
+    """Whether a row is to be published. Mostly it costs a quarter of what `oldest` does."""
     with connections[using].cursor() as cursor:
         cursor.execute(*_look(using))
         return cursor.fetchone() is not None
@@ -118,8 +118,7 @@ def is_any_waiting(using: str) -> bool:
 @cache
 def _look(using: str) -> tuple[str, Sequence[Any]]:
     """A statement: to make it takes Django longer than the database needs for its answer."""
-    # In the order of their ids, since a walk through the table would meet all rows that are gone.
-    sql, params = _waiting(using).values("pk")[:1].query.get_compiler(using).as_sql()
+    sql, params = _waiting(using).order_by().values("pk")[:1].query.get_compiler(using).as_sql()
     return sql, params
 
 

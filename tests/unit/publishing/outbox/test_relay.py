@@ -5,9 +5,10 @@ import threading
 from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from pytest_django import Settings as DjangoSettings
 
 from notifications import Event, publish_outbox, publish_outbox_many
@@ -17,7 +18,8 @@ from notifications.log.calls import run
 from notifications.log.factory import open_relay_log
 from notifications.log.redis_sync import RedisSyncLog
 from notifications.publishing import outbox
-from notifications.publishing.outbox import table
+from notifications.publishing.outbox import relay, table
+from notifications.publishing.outbox.rows import Row
 from notifications.telemetry.counters import process_counters
 from tests.harness.databases import Database
 from tests.harness.servers import RedisServer, redis_server
@@ -211,3 +213,84 @@ def test_an_event_that_a_repetition_has_published_is_recognised(
     with relaying(database.alias):
         wait_until(lambda: not database.waiting)
     assert published.data() == ["a"]
+
+
+# When it looks
+
+
+class Looks:
+    """Counts how often a relay asks for rows, and how often it only looks whether there are any."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reads = self.looks = 0
+        self.now = self.seconds = 0.0
+        monkeypatch.setattr(relay, "monotonic", lambda: self.now)
+        oldest, is_any_waiting = table.oldest, table.is_any_waiting
+
+        def read(using: str, count: int) -> list[Row]:
+            self.reads += 1
+            return oldest(using, count)
+
+        def look(using: str) -> bool:
+            self.looks += 1
+            self.now += self.seconds
+            return is_any_waiting(using)
+
+        monkeypatch.setattr(table, "oldest", read)
+        monkeypatch.setattr(table, "is_any_waiting", look)
+
+
+def test_a_relay_pauses_where_nothing_waits(
+    database: Database, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = Looks(monkeypatch)
+    idle = outbox.Relay(database.alias, get_settings())
+    poll = get_settings().OUTBOX_POLL
+    pauses = [idle._step() for _ in range(3)]
+    assert (pauses, looks.reads, looks.looks) == ([0, poll, poll], 1, 2)
+    publish_outbox("t", "x", using=database.alias)
+    pauses = [idle._step() for _ in range(3)]
+    assert (pauses, looks.reads, looks.looks) == ([0, 0, poll], 3, 4)
+    assert len(published.entries()) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pause"), [(0.001, 0.05), (0.02, 0.4), (5, relay.LONGEST_LOOK_PAUSE_SECONDS)]
+)
+def test_looks_that_take_long_are_few(
+    database: Database,
+    published: Published,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    pause: float,
+) -> None:
+    """Of very many refused rows, for one, each look meets all."""
+    looks = Looks(monkeypatch)
+    looks.seconds = seconds
+    idle = outbox.Relay(database.alias, get_settings())
+    idle._step()
+    assert idle._step() == pytest.approx(pause)
+    looks.seconds = 0
+    idle._step()
+    assert idle._step() == get_settings().OUTBOX_POLL
+
+
+def test_a_relay_that_fails_looks_for_all_rows_again(
+    database: Database, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it also releases the keys of rows that somebody else has removed meanwhile."""
+    failing = outbox.Relay(database.alias, get_settings())
+    failing._step()
+    publish_outbox("t", "x", using=database.alias)
+    remove = table.remove
+
+    def remove_and_fail(*arguments: Any, **options: Any) -> list[Row]:
+        gone = remove(*arguments, **options)
+        failing._released += [row.idempotency_key for row in gone]
+        raise DatabaseError("The connection was lost.")
+
+    monkeypatch.setattr(table, "remove", remove_and_fail)
+    failing._step()
+    assert failing._released
+    failing._step()
+    assert not failing._released
