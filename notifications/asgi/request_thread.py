@@ -74,3 +74,15 @@ class RequestThread:
         """Close the connections in the thread that the request has taken out of the pool."""
         if self._executor.has_left_pool:
             self._executor.submit(close_idle_connections)
+
+
+def shared_pool() -> ThreadPool | None:
+    """The pool from which this request borrows a thread for each call.
+
+    None if it keeps one thread, or none of ours: its middleware may have left something there.
+    """
+    context = SyncToAsync.thread_sensitive_context.get(None)
+    executor = None if context is None else SyncToAsync.context_to_thread_executor.get(context)
+    if not isinstance(executor, RequestExecutor) or executor.may_keep_thread:
+        return None
+    return executor.pool

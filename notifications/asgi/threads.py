@@ -210,8 +210,8 @@ class RequestExecutor(Executor):
     """
 
     def __init__(self, thread_pool: ThreadPool, *, keep_thread: bool) -> None:
-        self._pool = thread_pool
-        self._keep_thread = keep_thread
+        self.pool = thread_pool
+        self.may_keep_thread = keep_thread
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._leased = False
@@ -230,7 +230,7 @@ class RequestExecutor(Executor):
 
         with self._lock:
             if not self._leased:
-                self._pool.lease(self)
+                self.pool.lease(self)
                 self._leased = True
             self._queue.put(work)
         return future
@@ -238,7 +238,7 @@ class RequestExecutor(Executor):
     def close(self) -> None:
         """The request is over. Calls that are queued still run."""
         with self._lock:
-            if self._leased and self._keep_thread:
+            if self._leased and self.may_keep_thread:
                 if self.has_left_pool:
                     self._queue.put(close_connections)
                 self._queue.put(None)
@@ -246,7 +246,7 @@ class RequestExecutor(Executor):
     @property
     def keeps_thread(self) -> bool:
         """Whether it occupies a thread for longer than a call."""
-        return self._keep_thread and self._leased
+        return self.may_keep_thread and self._leased
 
     def leave_pool(self) -> bool:
         """Take the thread that this executor occupies out of the pool.
@@ -254,9 +254,9 @@ class RequestExecutor(Executor):
         False if it occupies none for longer than a call.
         """
         with self._lock:
-            if self._leased and self._keep_thread and not self.has_left_pool:
+            if self._leased and self.may_keep_thread and not self.has_left_pool:
                 self.has_left_pool = True
-                self._pool.give_up_thread()
+                self.pool.give_up_thread()
         return self.has_left_pool
 
     def run(self) -> bool:
@@ -267,13 +267,13 @@ class RequestExecutor(Executor):
         reset_queries()
         while (work := self._next_work()) is not None:
             work()
-        return not self._keep_thread and not any(
+        return not self.may_keep_thread and not any(
             db.errors_occurred or db.in_atomic_block or db.needs_rollback
             for db in connections.all(initialized_only=True)
         )
 
     def _next_work(self) -> Work | None:
-        if self._keep_thread:
+        if self.may_keep_thread:
             return self._queue.get()
         with self._lock:
             try:

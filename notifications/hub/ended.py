@@ -1,7 +1,7 @@
 """Ended streams: what the log is to remember of them, and what it is asked for, by few commands.
 
-After a drain thousands of streams end and come back at the same time. What comes up in one turn of
-the event loop, or while a command is under way, is one command.
+After a drain thousands of streams end and come back at the same time. What comes up while the event
+loop is busy, or while a command is under way, is one command.
 """
 
 import asyncio
@@ -25,6 +25,8 @@ INTERRUPTIONS = frozenset(
 )
 """The reasons that are about the connection or the process, and not about a permission."""
 MAX_STREAMS_AT_ONCE = 500
+MAX_ITERATIONS = 10
+"""For how many iterations of the event loop a question waits, at most, for others that come."""
 FIND_SECONDS = 1.0
 """How long a browser that is back waits for the log, before the database is asked."""
 
@@ -103,17 +105,25 @@ class EndedStreams:
             self._spawn(self._work())
 
     async def _work(self) -> None:
-        # A task begins in the next turn of the loop, so all of this turn goes along.
         try:
             while self._ended or self._wanted:
                 try:
-                    await self._write()
+                    await self._gather()
+                    await self._write()  # the last thing before, so that what has ended is known
                     await self._read()
                 except Unavailable as error:
                     self._ended.clear()  # their browsers cost a query each
                     logger.debug("ended.unavailable", error=error.detail)
         finally:
             self._idle.set()
+
+    async def _gather(self) -> None:
+        """Wait as long as each iteration of the loop brings more questions."""
+        for _ in range(MAX_ITERATIONS):
+            count = len(self._wanted)
+            await asyncio.sleep(0)
+            if not count < len(self._wanted) < MAX_STREAMS_AT_ONCE:
+                return
 
     async def _write(self) -> None:
         while self._ended:

@@ -12,7 +12,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import OperationalError, close_old_connections
 from django.http import HttpRequest
 
-from notifications.access.identities import impersonate
+from notifications.access.identities import impersonate, session_crowd
 from notifications.access.identities.base import Identity, Kind, User
 from notifications.access.identities.logins import (
     MOVING_SECONDS,
@@ -71,7 +71,8 @@ async def _current_user(request: HttpRequest) -> User:
         async with asyncio.timeout(READ_TIMEOUT_SECONDS):
             # Django's own `auser` visits a thread, and the database, several times.
             if getattr(auser, "func", None) is session_user:
-                return await _read_user(request)
+                is_read = await session_crowd.read_user(request)
+                return request.user if is_read else await _read_user(request)
             return await auser()
     except TimeoutError as error:
         raise OperationalError(

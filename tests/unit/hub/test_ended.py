@@ -131,3 +131,28 @@ async def test_two_tabs_find_the_same_and_one_that_leaves_takes_nothing_from_the
     one.cancel()
     assert await other
     assert ("recall", 1) in scene.log.commands
+
+
+async def test_questions_that_come_one_after_the_other_are_one_command() -> None:
+    scene = Scene()
+    await scene.end(*"abc")
+    await scene.ended.flush()
+    scene.log.commands.clear()
+    questions = []
+    for name in "abc":
+        questions.append(asyncio.create_task(scene.found(name)))
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*questions) == [True] * 3
+    assert scene.log.commands == [("recall", 3)]
+
+
+async def test_what_ends_while_questions_gather_is_known_before_they_are_asked() -> None:
+    scene = Scene()
+    await scene.end("a", "b")
+    await scene.ended.flush()
+    scene.log.commands.clear()
+    questions = [asyncio.create_task(scene.found(name)) for name in "ab"]
+    await asyncio.sleep(0)  # they have asked
+    await scene.end("a", reason=CloseReason.PERMISSION_ENDED)
+    assert await asyncio.gather(*questions) == [False, True]
+    assert scene.log.commands == [("remember", 1), ("recall", 2)]
