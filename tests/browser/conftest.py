@@ -22,6 +22,26 @@ from playwright.async_api import (
 from tests.harness.changes import Changes
 from tests.harness.servers import WebServer, binary, daphne, manage, migrate, redis_server
 
+# For each window Chromium prepares what its address bar would show, in a process of its own. That
+# takes as much CPU as the rest of most tests, and no test types an address. Chromium obeys only the
+# last of such arguments, so the names that Playwright switches off are here too.
+SWITCHED_OFF = [
+    "WebUIOmniboxPopup",
+    "WebUIOmniboxAimPopup",
+    "AimEnabled",
+    "AvoidCorsURLLoaderRestartOnRedirect",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "LensOverlay",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "ThirdPartyStoragePartitioning",
+]
 ARGUMENTS = [
     "--no-sandbox",
     "--headless",
@@ -31,6 +51,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--disable-features={','.join(SWITCHED_OFF)}",
 ]
 DEADLINE_SECONDS = 60.0
 """A browser waits up to five seconds before it comes back, and the page up to four more."""
