@@ -14,8 +14,8 @@ BATCHES_OF_GROUP = 2
 for, and Redis does nothing else while it appends a batch."""
 BATCHES_OF_ROWS = 4
 """How many batches the rows fill that are read at once, if each has one event."""
-GROUPS_AT_ONCE = 8
-"""How many groups they fill at most: a relay that ends has to end soon."""
+GROUPS_AT_ONCE = 20
+"""How many groups they fill at most, since all of them are in memory."""
 MAX_WINDOW = 64
 """How many times as many rows are read, where all that come first are postponed."""
 
