@@ -196,7 +196,7 @@ class Settings(BaseModel):
     OUTBOX_LEASE: Annotated[float, Field(ge=1, le=300)] = 10
     """Seconds without a renewal of the relay's lease after which another relay takes over."""
 
-    OUTBOX_POLL: Annotated[float, Field(gt=0, le=60)] = 0.05
+    OUTBOX_POLL: Annotated[float, Field(gt=0, le=60)] = 0.1
     """Seconds between two queries of the relay for rows that other processes wrote."""
 
     OUTBOX_KEY_AGE: Annotated[int, Field(ge=60)] = 30 * 24 * 60 * 60

@@ -63,7 +63,7 @@ class Relay:
         self._stopping = False
         self._standby_seconds = 0.0
         self._is_idle = False
-        """Whether nothing was waiting the last time."""
+        """Whether nothing has been left of what waited."""
         self._idle_pause = settings.OUTBOX_POLL
         self.postponed = 0
         """How many events of the last rows wait for open transactions."""
@@ -127,13 +127,15 @@ class Relay:
             return self._standby_seconds
         if self._is_idle and not self._is_any_waiting():
             return self._idle_pause
-        batch = table.oldest(self.using, self.batch_size.rows)
-        self._is_idle = not batch
+        asked = self.batch_size.rows
+        batch = table.oldest(self.using, asked)
         if not self._lease.held:
             return 0  # the query took so long that another relay may be active now
+        self._is_idle = False
         published = self.publish(batch)
         if self.postponed and not published:
             return POSTPONED_PAUSE_SECONDS
+        self._is_idle = len(batch) < asked and not self.postponed
         return 0
 
     def _is_any_waiting(self) -> bool:

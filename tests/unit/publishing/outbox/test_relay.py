@@ -250,8 +250,21 @@ def test_a_relay_pauses_where_nothing_waits(
     assert (pauses, looks.reads, looks.looks) == ([0, poll, poll], 1, 2)
     publish_outbox("t", "x", using=database.alias)
     pauses = [idle._step() for _ in range(3)]
-    assert (pauses, looks.reads, looks.looks) == ([0, 0, poll], 3, 4)
+    assert (pauses, looks.reads, looks.looks) == ([0, poll, poll], 2, 5)
     assert len(published.entries()) == 1
+
+
+def test_a_relay_reads_on_where_there_may_be_more(
+    database: Database, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = Looks(monkeypatch)
+    busy = outbox.Relay(database.alias, get_settings())
+    busy.batch_size.rows = 2
+    monkeypatch.setattr(busy.batch_size, "groups", iter)
+    publish_outbox_many([Event(topics=["t"], data=str(n)) for n in range(3)], using=database.alias)
+    assert [busy._step() for _ in range(3)] == [0, 0, get_settings().OUTBOX_POLL]
+    assert (looks.reads, looks.looks) == (2, 1)
+    assert len(published.entries()) == 3
 
 
 @pytest.mark.parametrize(
