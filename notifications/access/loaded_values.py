@@ -92,7 +92,7 @@ def _wrap_from_db(cls: type[Model]) -> None:
     mode = signature(original).parameters.get("fetch_mode")
     has_mode = mode is not None and mode.kind is Parameter.KEYWORD_ONLY
     wrapper: Any = from_db_with_mode if has_mode else from_db
-    wrapper.keeps_loaded_values = True
+    wrapper.keeps_loaded_values = original
     setattr(cls, "from_db", classmethod(wrapper))  # noqa: B010 - a method
 
 

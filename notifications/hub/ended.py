@@ -25,8 +25,8 @@ INTERRUPTIONS = frozenset(
 )
 """The reasons that are about the connection or the process, and not about a permission."""
 MAX_STREAMS_AT_ONCE = 500
-MAX_ITERATIONS = 10
-"""For how many iterations of the event loop a question waits, at most, for others that come."""
+MAX_ITERATIONS, GATHER_SECONDS = 10, 0.05
+"""For how long a question waits, at most, for others that come: in iterations of the event loop."""
 FIND_SECONDS = 1.0
 """How long a browser that is back waits for the log, before the database is asked."""
 
@@ -91,9 +91,11 @@ class EndedStreams:
             self._start()
         try:
             async with asyncio.timeout(FIND_SECONDS):
-                return await asyncio.shield(future)
+                found = await asyncio.shield(future)
         except TimeoutError:
             return None
+        # It may have ended while the log was asked.
+        return None if self._denied.get(name, 0.0) > self._clock() else found
 
     async def flush(self) -> None:
         """Wait until the log has what was added, or could not be reached."""
@@ -119,10 +121,11 @@ class EndedStreams:
 
     async def _gather(self) -> None:
         """Wait as long as each iteration of the loop brings more questions."""
+        until = self._clock() + GATHER_SECONDS
         for _ in range(MAX_ITERATIONS):
             count = len(self._wanted)
             await asyncio.sleep(0)
-            if not count < len(self._wanted) < MAX_STREAMS_AT_ONCE:
+            if not count < len(self._wanted) < MAX_STREAMS_AT_ONCE or self._clock() >= until:
                 return
 
     async def _write(self) -> None:

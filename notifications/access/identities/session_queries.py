@@ -2,8 +2,8 @@
 
 Django builds and compiles the SQL of every query anew, which costs several times what the database
 needs for a row by its primary key. Django's own code still executes these queries and makes the
-instances: cursors, converters, signals and `from_db` are as for any query. For requests that wait
-together the same rows are read by two queries for all (`read_users`).
+instances: cursors, converters, signals and `from_db` are as for any query. Requests that wait at the
+same moment are read by two queries for all: see `sessions_together`.
 
 Whatever is not exactly Django's own (a store, a backend, a manager, a primary key of another kind)
 is left to Django, and so is every session that has no user in the end.
@@ -12,9 +12,8 @@ is left to Django, and so is every session that has no user in the end.
 # ruff: noqa: SLF001 - docs/extend.md lists them
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from contextvars import Context
 from types import FunctionType
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -36,12 +35,10 @@ from django.utils.functional import SimpleLazyObject, empty
 MAX_INTEGER_KEY = 2**31 - 1
 """For a key that no column can hold Django asks no database, and so this module asks none."""
 
-MANY_REQUESTS = 5
-"""Fewer cost less one by one, since the two queries for all of them have to be compiled."""
+READ = "_carillon_read"
+"""On a store: its data, which was read together with those of others."""
 
 _prepared = threading.local()
-_read = threading.local()
-"""The instances that were read for several requests, by their primary keys, for each model."""
 
 
 class _Unprepared(Exception):
@@ -80,11 +77,9 @@ class _PreparedGet:
 
 def _get(manager: Any, key: Any, **lookups: Any) -> Any:
     """The only instance with this primary key, or None if there is none. Raises `_Unprepared`."""
-    if not _is_plain(manager):
+    if not is_plain(manager):
         raise _Unprepared
     model, alias = manager.model, manager.db
-    if (instances := vars(_read).get(model)) is not None:
-        return instances.get(key)
     lookups[model._meta.pk.name] = key
     known: dict[Any, _PreparedGet] = vars(_prepared)
     prepared = known.get((model, alias))
@@ -96,7 +91,7 @@ def _get(manager: Any, key: Any, **lookups: Any) -> Any:
     return found[0] if found else None
 
 
-def _is_plain(manager: Any) -> bool:
+def is_plain(manager: Any) -> bool:
     """Whether the manager's `get` is that of a query set of Django's."""
     kind = type(manager)
     return (
@@ -106,26 +101,28 @@ def _is_plain(manager: Any) -> bool:
     )
 
 
-def _is_own_of(module: Any, function: Any) -> bool:
+def is_own_of(module: Any, function: Any) -> bool:
     """Whether a function is the one of that module, and not what another package put there."""
     return type(function) is FunctionType and function.__globals__ is vars(module)
 
 
 def load(store: Any, load: Any) -> dict[str, Any]:
     """What the `load` of a `SessionStore` returns."""
-    if _is_djangos_store(store, load):
+    if (known := vars(store).pop(READ, None)) is not None:
+        return dict(known)
+    if is_djangos_store(store, load):
         with suppress(_Unprepared):
             return _load(store)
     data: dict[str, Any] = load(store)
     return data
 
 
-def _is_djangos_store(store: Any, load: Any) -> bool:
+def is_djangos_store(store: Any, load: Any) -> bool:
     kind: Any = database_sessions.SessionStore
     return (
         type(store) is kind
-        and _is_own_of(database_sessions, load)
-        and _is_own_of(database_sessions, kind._get_session_from_db)
+        and is_own_of(database_sessions, load)
+        and is_own_of(database_sessions, kind._get_session_from_db)
     )
 
 
@@ -145,37 +142,41 @@ def read_user(request: HttpRequest) -> None:
     Does nothing if the user is known, if it comes from elsewhere, or if the session has none that
     is active and has the session's password.
     """
-    if _has_djangos_user(request):
+    if has_djangos_user(request):
         with suppress(_Unprepared):
             if user := _user_of(request.session):
                 request._cached_user = user  # type: ignore[attr-defined]
 
 
-def _has_djangos_user(request: HttpRequest) -> bool:
+def has_djangos_user(request: HttpRequest) -> bool:
     lazy: Any = request.user
     return (
         type(lazy) is SimpleLazyObject
         and vars(lazy)["_wrapped"] is empty
-        and _is_own_of(auth_middleware, vars(lazy).get("_setupfunc"))
-        and _is_own_of(auth_middleware, auth_middleware.get_user)
-        and _is_own_of(auth, auth.get_user)
+        and is_own_of(auth_middleware, vars(lazy).get("_setupfunc"))
+        and is_own_of(auth_middleware, auth_middleware.get_user)
+        and is_own_of(auth, auth.get_user)
         and not hasattr(request, "_cached_user")
     )
 
 
 def _user_of(session: Any) -> Any:
-    if (named := _named_user(session)) is None:
+    if (named := named_user(session)) is None:
         return None
     users: Any = backends.UserModel
     user = _get(users._default_manager, named.key)
-    if user is None or not named.backend.user_can_authenticate(user):
-        return None
+    return user if user is not None and is_user_of(named, user) else None
+
+
+def is_user_of(named: "Named", user: Any) -> bool:
+    """Whether the user may have the session."""
+    if not named.backend.user_can_authenticate(user):
+        return False
     auth_hash = getattr(user, "get_session_auth_hash", None)
-    verified = auth_hash is not None and constant_time_compare(named.verified_by, auth_hash())
-    return user if verified else None
+    return auth_hash is not None and constant_time_compare(named.verified_by, auth_hash())
 
 
-class _Named(NamedTuple):
+class Named(NamedTuple):
     """What a session has of its user."""
 
     backend: Any
@@ -183,18 +184,18 @@ class _Named(NamedTuple):
     verified_by: str
 
 
-def _named_user(session: Any) -> _Named | None:
+def named_user(session: Any) -> Named | None:
     text, path = session.get(SESSION_KEY), session.get(BACKEND_SESSION_KEY)
     verified_by = session.get(HASH_SESSION_KEY)
     if text is None or not verified_by or path not in settings.AUTHENTICATION_BACKENDS:
         return None
     backend: Any = auth.load_backend(path)
-    if type(backend).get_user is not backends.ModelBackend.get_user or not _is_own_of(
+    if type(backend).get_user is not backends.ModelBackend.get_user or not is_own_of(
         backends, backends.ModelBackend.get_user
     ):
         return None
     key = _parsed_key(backends.UserModel, text)
-    return None if key is None else _Named(backend, key, verified_by)
+    return None if key is None else Named(backend, key, verified_by)
 
 
 def _parsed_key(model: Any, text: Any) -> int | UUID | None:
@@ -208,56 +209,3 @@ def _parsed_key(model: Any, text: Any) -> int | UUID | None:
     if isinstance(key, UUID) or (type(key) is int and 0 < key <= MAX_INTEGER_KEY):
         return key
     return None
-
-
-# Of many requests
-
-
-def is_djangos(request: HttpRequest) -> bool:
-    """Whether the session and its user are exactly Django's own, and nothing has read them."""
-    store: Any = getattr(request, "session", None)
-    if store is None or not hasattr(request, "user") or not _has_djangos_user(request):
-        return False
-    load = getattr(type(store), "load", None)
-    users: Any = backends.UserModel
-    return (
-        _is_djangos_store(store, getattr(load, "__wrapped__", load))
-        and _is_plain(store.model.objects)
-        and _is_plain(users._default_manager)
-        and store.session_key is not None
-        and "_session_cache" not in vars(store)
-    )
-
-
-def read_users(requests: Sequence[tuple[HttpRequest, Context]]) -> list[bool]:
-    """`read_user` for each of these requests, in its context; of many, by two queries for all.
-
-    They are `is_djangos`. Returns whether each has its user now; of the others, the session is
-    loaded. Raises what the database raises.
-    """
-    if len(requests) < MANY_REQUESTS:
-        for request, context in requests:
-            context.run(read_user, request)
-    else:
-        _read_together(requests)
-    return [hasattr(request, "_cached_user") for request, _ in requests]
-
-
-def _read_together(requests: Sequence[tuple[HttpRequest, Context]]) -> None:
-    known = vars(_read)
-    users: Any = backends.UserModel
-    sessions: Any = database_sessions.SessionStore.get_model_class()
-    try:
-        keys = {request.session.session_key for request, _ in requests}
-        rows = sessions.objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
-        known[sessions] = {row.pk: row for row in rows}
-        named: dict[int | UUID, tuple[HttpRequest, Context]] = {}
-        for request, context in requests:
-            if (user := context.run(_named_user, request.session)) is not None:
-                # An instance belongs to one request.
-                named.setdefault(user.key, (request, context))
-        known[users] = users._default_manager.in_bulk(named)
-        for request, context in named.values():
-            context.run(read_user, request)
-    finally:
-        known.clear()

@@ -6,7 +6,12 @@ from collections.abc import Coroutine, Mapping, Sequence
 import pytest
 
 from notifications.errors import Unavailable
-from notifications.hub.ended import MAX_STREAMS_AT_ONCE, EndedStreams
+from notifications.hub.ended import (
+    GATHER_SECONDS,
+    MAX_ITERATIONS,
+    MAX_STREAMS_AT_ONCE,
+    EndedStreams,
+)
 from notifications.hub.grants import Continuable, Grant
 from notifications.hub.subscribers import CloseReason
 from notifications.log.ended import EndedStream, Recalled
@@ -156,3 +161,38 @@ async def test_what_ends_while_questions_gather_is_known_before_they_are_asked()
     await scene.end("a", reason=CloseReason.PERMISSION_ENDED)
     assert await asyncio.gather(*questions) == [False, True]
     assert scene.log.commands == [("remember", 1), ("recall", 2)]
+
+
+async def test_what_ends_while_the_log_is_asked_is_not_found() -> None:
+    scene = Scene()
+    await scene.end("a")
+    await scene.ended.flush()
+    recall = scene.log.recall
+
+    async def end_and_recall(names: Sequence[str]) -> list[Recalled | None]:
+        recalled = await recall(names)
+        await scene.end("a", reason=CloseReason.PERMISSION_ENDED)
+        return recalled
+
+    scene.log.recall = end_and_recall  # type: ignore[method-assign]
+    assert not await scene.found("a")
+
+
+async def test_questions_that_never_end_are_asked_all_the_same() -> None:
+    scene, questions = Scene(), list[asyncio.Task[bool]]()
+    while not scene.log.commands:
+        questions.append(asyncio.create_task(scene.found(str(len(questions)))))
+        await asyncio.sleep(0)
+    assert len(questions) < 3 * MAX_ITERATIONS
+    await asyncio.gather(*questions)
+
+
+async def test_where_the_loop_is_slow_questions_do_not_gather_for_long() -> None:
+    scene = Scene()
+    question = asyncio.create_task(scene.found("a"))
+    for number in range(4):
+        await asyncio.sleep(0)
+        scene.clock.now += GATHER_SECONDS
+        asyncio.create_task(scene.found(str(number)))  # noqa: RUF006
+    await question
+    assert scene.log.commands[0][1] <= 3

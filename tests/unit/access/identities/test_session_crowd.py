@@ -1,25 +1,37 @@
 """Requests that wait at the same moment have their users read together, as each would alone."""
 
 import asyncio
+import gc
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextvars import Context, ContextVar, copy_context
+import weakref
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import pytest
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
 from django.db import DatabaseError, connection
+from django.db.models import Manager
+from django.db.models.signals import post_init
 from django.http import HttpRequest
 from django.test.utils import CaptureQueriesContext
 
-from notifications.access.identities import session_crowd, session_queries
+from notifications.access.identities import (
+    session,
+    session_crowd,
+    session_queries,
+    sessions_together,
+)
 from notifications.access.identities.session_crowd import (
+    MANY_REQUESTS,
     MAX_ITERATIONS,
-    MAX_READING,
     MAX_REQUESTS_AT_ONCE,
     Crowd,
 )
+from notifications.access.identities.sessions_together import Found
+from notifications.access.session_store import LOADED, observe
 from notifications.asgi.request_thread import RequestThread, shared_pool
 from notifications.asgi.threads import ThreadPool
 from tests.unit.access.identities.test_session_queries import (
@@ -34,20 +46,22 @@ DEADLINE_SECONDS = 60.0
 NAMES = ("ada", "bob", "eve")
 
 
-@pytest.fixture
-def two_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_queries, "MANY_REQUESTS", 2)
-
-
-def together(requests: Sequence[HttpRequest]) -> list[bool]:
-    assert all(map(session_queries.is_djangos, requests))
-    return session_queries.read_users([(request, copy_context()) for request in requests])
-
-
 # What is read
 
 
-@pytest.mark.usefixtures("two_are_many")
+def together(requests: Sequence[HttpRequest]) -> list[bool]:
+    """Whether each has its user by what is read for all."""
+    assert all(map(sessions_together.is_djangos, requests))
+    found = sessions_together.read_together([each.session.session_key or "" for each in requests])
+    answers = []
+    for request in requests:
+        mine = found.pop(request.session.session_key or "", None)
+        if mine is not None:
+            sessions_together.use(request, mine)
+        answers.append(mine is not None)
+    return answers
+
+
 @pytest.mark.django_db
 def test_many_take_two_queries_and_each_has_its_own_user() -> None:
     logins = [log_in(name) for name in NAMES]
@@ -56,13 +70,14 @@ def test_many_take_two_queries_and_each_has_its_own_user() -> None:
         assert together(requests) == [True, True, True]
         assert [request.user.pk for request in requests] == [user.pk for user, _ in logins]
     assert len(queries) == 2
-    with CaptureQueriesContext(connection) as queries:
-        together([request_of(key) for _, key in logins])
-        session_queries.read_user(request_of(logins[0][1]))
-    assert len(queries) == 4  # what was read for others is not read from there again
+    for request, (_, key) in zip(requests, logins, strict=True):
+        assert dict(request.session.items()) == as_django(key)[2]
+        alone = request_of(key)
+        session_queries.read_user(alone)
+        assert vars(alone.session).keys() == vars(request.session).keys()
+        assert getattr(request.session, LOADED) == getattr(alone.session, LOADED)
 
 
-@pytest.mark.usefixtures("two_are_many")
 @pytest.mark.django_db
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_the_answer_is_djangos(change: Callable[[User, str], None], settings: Any) -> None:
@@ -75,47 +90,66 @@ def test_the_answer_is_djangos(change: Callable[[User, str], None], settings: An
     is_read, is_sound_read = together(requests)
     assert is_sound_read
     assert is_read == (change is CHANGES["stay"])
-    session_queries.read_user(requests[0])  # as a request does that has to read it by itself
+    assert is_read or sessions_together.is_djangos(requests[0])  # it is as if nobody had read it
+    session_queries.read_user(requests[0])
     answer = requests[0].user.pk, requests[0].session.session_key, dict(requests[0].session.items())
     assert answer == as_django(key)
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("many", "answers"), [(2, [True, False]), (3, [True, True])])
-def test_requests_of_one_user_share_no_instance(
-    many: int, answers: list[bool], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session_queries, "MANY_REQUESTS", many)
+def test_what_was_read_of_one_session_is_for_one_request() -> None:
     user, key = log_in()
     requests = [request_of(key), request_of(key)]
-    assert together(requests) == answers
-    for request in requests:
-        session_queries.read_user(request)
-        assert request.user.pk == user.pk
+    assert together(requests) == [True, False]
+    session_queries.read_user(requests[1])
     first, second = (request._cached_user for request in requests)  # type: ignore[attr-defined]
+    assert first == second == user
     assert first is not second
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("many", [2, 5])
-def test_each_is_read_in_its_own_context(many: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_queries, "MANY_REQUESTS", many)
-    names, seen = ContextVar("names", default=""), dict[str, str]()
-    auth_hash = User.get_session_auth_hash
+def test_of_two_sessions_of_a_user_one_is_read_alone() -> None:
+    user, key = log_in()
+    other = SessionStore()
+    other.update(dict(SessionStore(key).items()))
+    other.save()
+    found = sessions_together.read_together([key, other.session_key or ""])
+    assert [each.user for each in found.values()] == [user]
 
-    def noted(self: User) -> str:
-        seen[self.username] = names.get()
-        return auth_hash(self)
 
-    requests = list[tuple[HttpRequest, Context]]()
-    for name in NAMES:
-        _, key = log_in(name)
-        context = copy_context()
-        context.run(names.set, name)
-        requests.append((request_of(key), context))
-    monkeypatch.setattr(User, "get_session_auth_hash", noted)
-    assert all(session_queries.read_users(requests))
-    assert seen == dict(zip(NAMES, NAMES, strict=True))
+class Careful(ModelBackend):
+    """It asks more of a user than Django does, by a session of somebody else."""
+
+    def user_can_authenticate(self, user: Any) -> bool:
+        return bool(SessionStore(user.first_name).items())
+
+
+@pytest.mark.django_db
+def test_a_backend_that_decides_by_itself_is_asked_alone(settings: Any) -> None:
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.Careful"]
+    _, partner = log_in("bob")
+    user, key = log_in()
+    User.objects.filter(pk=user.pk).update(first_name=partner)
+    stored = SessionStore(key)
+    stored["_auth_user_backend"] = f"{__name__}.Careful"
+    stored.save()
+    assert sessions_together.read_together([key]) == {}
+    request = request_of(key)
+    session_queries.read_user(request)
+    assert request.user == user
+
+
+@pytest.mark.django_db
+def test_where_a_query_is_watched_each_is_read_alone() -> None:
+    """What watches it may decide by the request which rows there are."""
+    _, key = log_in()
+
+    def watch(execute: Any, *arguments: Any) -> Any:
+        return execute(*arguments)
+
+    with connection.execute_wrapper(watch):
+        assert sessions_together.read_together([key]) == {}
+    assert sessions_together.read_together([key]).keys() == {key}
 
 
 def unread(request: HttpRequest) -> None:
@@ -140,6 +174,11 @@ def no_session(request: HttpRequest) -> None:
 
 def no_key(request: HttpRequest) -> None:
     request.session = type(request.session)()
+
+
+def key_of_nobody(request: HttpRequest) -> None:
+    """PostgreSQL would refuse the query for all."""
+    request.session = type(request.session)("abcdefgh\0" + "x" * 23)
 
 
 def session_in_a_cookie(request: HttpRequest) -> None:
@@ -173,7 +212,52 @@ def test_what_is_not_as_django_leaves_it_is_read_alone(
     _, key = log_in()
     request = request_of(key)
     prepare(request)
-    assert session_queries.is_djangos(request) == (prepare is unread)
+    assert sessions_together.is_djangos(request) == (prepare is unread)
+
+
+def own_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(User, "get_session_auth_hash", lambda _: "")
+
+
+def own_from_db(monkeypatch: pytest.MonkeyPatch) -> None:
+    from_db = User.from_db.__func__  # type: ignore[attr-defined]
+    monkeypatch.setattr(User, "from_db", classmethod(lambda *values: from_db(*values)))
+
+
+def own_manager(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Users(Manager[User]):
+        def get_queryset(self) -> Any:
+            return super().get_queryset().none()
+
+    users = Users()
+    users.model = User
+    monkeypatch.setattr(User._meta, "default_manager", users)
+
+
+def own_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(post_init, "has_listeners", lambda sender: sender is User)
+
+
+def own_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection.settings_dict, "ENGINE", "site.backend")
+
+
+def nobody_observes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SessionStore, "load", SessionStore.load.__wrapped__)  # type: ignore[attr-defined]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "prepare", [own_hash, own_from_db, own_manager, own_signal, own_engine, nobody_observes]
+)
+def test_what_the_site_has_written_is_called_for_each_alone(
+    prepare: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observe(SessionStore)
+    _, key = log_in()
+    assert sessions_together.is_djangos(request_of(key))
+    prepare(monkeypatch)
+    assert not sessions_together.is_djangos(request_of(key))
 
 
 # Who waits with whom
@@ -189,13 +273,13 @@ class Reader:
         self.is_free.set()
         self.error: Exception | None = None
 
-    def __call__(self, requests: Sequence[tuple[HttpRequest, Context]]) -> list[bool]:
-        self.sizes.append(len(requests))
+    def __call__(self, keys: Collection[str]) -> dict[str, Found]:
+        self.sizes.append(len(keys))
         self._begun.release()
         assert self.is_free.wait(DEADLINE_SECONDS)
         if self.error is not None:
             raise self.error
-        return [True] * len(requests)
+        return {key: Found({"key": key}, None) for key in keys}
 
     async def begun(self) -> None:
         """Wait until another batch is being read."""
@@ -205,121 +289,167 @@ class Reader:
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     reader = Reader()
-    monkeypatch.setattr(session_queries, "read_users", reader)
+    monkeypatch.setattr(sessions_together, "read_together", reader)
     yield reader
     reader.is_free.set()
 
 
 class Scene:
     def __init__(self) -> None:
-        self.crowd, self.pool = Crowd(), ThreadPool()
+        self.crowd, self.pool, self._count = Crowd(), ThreadPool(), 0
 
-    def come(self, count: int = 1) -> list[asyncio.Task[bool]]:
-        return [
-            asyncio.create_task(self.crowd.read(HttpRequest(), self.pool)) for _ in range(count)
-        ]
+    def come(self, count: int = 1, key: str = "") -> list[asyncio.Task[Found | None]]:
+        """So many, each with a key of its own."""
+        tasks = []
+        for _ in range(count):
+            self._count += 1
+            asked = key or str(self._count)
+            tasks.append(asyncio.create_task(self.crowd.find(asked, self.pool)))
+        return tasks
 
 
-async def answered(tasks: Sequence[asyncio.Task[bool]]) -> list[bool]:
+async def answered(tasks: Sequence[asyncio.Task[Found | None]]) -> list[Found | None]:
     async with asyncio.timeout(DEADLINE_SECONDS):
         return await asyncio.gather(*tasks)
 
 
-async def test_one_alone_waits_for_nobody(reader: Reader) -> None:
+async def iterate() -> None:
+    for _ in range(2 * MAX_ITERATIONS):
+        await asyncio.sleep(0)
+
+
+async def test_few_are_read_alone_and_at_once(reader: Reader) -> None:
     scene = Scene()
-    for _ in range(3):
-        assert await answered(scene.come()) == [True]
-    assert reader.sizes == [1, 1, 1]
+    assert await answered(scene.come()) == [None]
+    assert await answered(scene.come(MANY_REQUESTS - 1)) == [None] * (MANY_REQUESTS - 1)
+    assert reader.sizes == []
 
 
 async def test_those_that_come_one_after_the_other_go_together(reader: Reader) -> None:
-    scene, tasks = Scene(), list[asyncio.Task[bool]]()
+    scene, tasks = Scene(), list[asyncio.Task[Found | None]]()
     for _ in range(5):
         tasks += scene.come(2)
         await asyncio.sleep(0)
-    assert await answered(tasks) == [True] * 10
+    found = await answered(tasks)
+    assert [each and each.data["key"] for each in found] == [str(n + 1) for n in range(10)]
     assert reader.sizes == [10]
 
 
+async def test_what_was_found_of_a_key_is_given_once(reader: Reader) -> None:
+    scene = Scene()
+    found = await answered([*scene.come(5), *scene.come(2, key="1")])
+    assert [each is not None for each in found] == [*[True] * 5, False, False]
+    assert reader.sizes == [5]
+
+
 async def test_nobody_waits_for_ever_for_those_that_still_come(reader: Reader) -> None:
-    scene, tasks = Scene(), list[asyncio.Task[bool]]()
+    scene, tasks = Scene(), list[asyncio.Task[Found | None]]()
     while not reader.sizes:
         tasks += scene.come(2)
         await asyncio.sleep(0)
     assert reader.sizes[0] < MAX_REQUESTS_AT_ONCE / 2
-    assert all(await answered(tasks))
+    await answered(tasks)
+
+
+async def test_nobody_waits_for_long_where_an_iteration_takes_long(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_crowd, "GATHER_SECONDS", 0.0)
+    scene = Scene()
+    tasks = scene.come(MANY_REQUESTS)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    tasks += scene.come(MANY_REQUESTS)
+    await answered(tasks)
+    assert reader.sizes[0] == MANY_REQUESTS
 
 
 async def test_a_batch_has_a_limit_and_what_comes_meanwhile_is_the_next(reader: Reader) -> None:
     scene = Scene()
     reader.is_free.clear()
-    tasks = scene.come(MAX_REQUESTS_AT_ONCE + 1)
+    tasks = scene.come(MAX_REQUESTS_AT_ONCE + 3)
     await reader.begun()
-    tasks += scene.come(3)
+    tasks += scene.come(4)
+    await iterate()
+    assert reader.sizes == [MAX_REQUESTS_AT_ONCE]
     reader.is_free.set()
-    assert all(await answered(tasks))
-    assert reader.sizes[0] == MAX_REQUESTS_AT_ONCE
-    assert sum(reader.sizes) == MAX_REQUESTS_AT_ONCE + 4
-    assert len(reader.sizes) == 2
+    assert None not in await answered(tasks)
+    assert reader.sizes == [MAX_REQUESTS_AT_ONCE, 7]
 
 
-async def test_one_that_gives_up_takes_nobody_along(reader: Reader) -> None:
+async def test_those_that_give_up_are_not_read_and_take_nobody_along(reader: Reader) -> None:
     scene = Scene()
     reader.is_free.clear()
-    gone, *others = scene.come(3)
+    tasks = scene.come(MANY_REQUESTS)
     await reader.begun()
-    gone.cancel()
+    gone = [tasks.pop(0), *scene.come(MAX_REQUESTS_AT_ONCE)]
+    tasks += scene.come(MANY_REQUESTS)
+    await iterate()
+    for each in gone:
+        each.cancel()
+    await asyncio.wait(gone)
     reader.is_free.set()
-    assert await answered(others) == [True, True]
-    with pytest.raises(asyncio.CancelledError):
-        await gone
+    assert None not in await answered(tasks)
+    assert reader.sizes == [MANY_REQUESTS] * 2
 
 
 async def test_after_an_error_each_reads_by_itself_and_the_next_together(reader: Reader) -> None:
     scene = Scene()
     reader.error = DatabaseError("The database is away.")
-    assert await answered(scene.come(2)) == [False, False]
+    assert await answered(scene.come(MANY_REQUESTS)) == [None] * MANY_REQUESTS
     reader.error = None
-    assert await answered(scene.come(2)) == [True, True]
+    assert None not in await answered(scene.come(MANY_REQUESTS))
 
 
 async def test_without_a_thread_each_finds_that_out_by_itself(reader: Reader) -> None:
     scene = Scene()
     scene.pool = ThreadPool(max_threads=0, max_waiting=0)
-    assert await answered(scene.come(2)) == [False, False]
+    count = 2 * MAX_REQUESTS_AT_ONCE
+    assert await answered(scene.come(count)) == [None] * count
     assert reader.sizes == []
 
 
-async def test_while_one_batch_is_read_others_wait(reader: Reader) -> None:
-    scene = Scene()
-    reader.is_free.clear()
-    tasks = scene.come()
-    await reader.begun()
-    tasks += scene.come(2)
-    for _ in range(MAX_ITERATIONS):
-        await asyncio.sleep(0)
-    assert reader.sizes == [1]
-    reader.is_free.set()
-    assert all(await answered(tasks))
-    assert reader.sizes == [1, 2]
+async def test_too_many_do_not_wait(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_crowd, "MAX_WAITING", MANY_REQUESTS)
+    found = await answered(Scene().come(2 * MANY_REQUESTS))
+    assert [each is not None for each in found] == [True] * MANY_REQUESTS + [False] * MANY_REQUESTS
 
 
-async def test_a_database_that_does_not_answer_one_batch_may_answer_others(
+async def test_behind_a_batch_without_an_answer_nobody_waits_for_long(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_crowd, "SLOW_SECONDS", -1.0)
-    scene, tasks = Scene(), list[asyncio.Task[bool]]()
+    monkeypatch.setattr(session_crowd, "SLOW_SECONDS", 0.01)
+    scene = Scene()
     reader.is_free.clear()
-    for _ in range(MAX_READING):
-        tasks += scene.come()
-        await reader.begun()
-    for _ in range(3):
-        tasks += scene.come()
-        for _ in range(MAX_ITERATIONS):
-            await asyncio.sleep(0)
+    tasks = scene.come(MANY_REQUESTS)
+    await reader.begun()
+    tasks += scene.come(MANY_REQUESTS)
+    await reader.begun()
+    few = scene.come()
+    assert await answered(few) == [None]
     reader.is_free.set()
-    assert all(await answered(tasks))
-    assert reader.sizes == [*[1] * MAX_READING, 3]
+    assert None not in await answered(tasks)
+
+
+def test_a_loop_that_ends_is_not_kept(reader: Reader) -> None:
+    reader.is_free.clear()
+    loops = list[weakref.ref[asyncio.AbstractEventLoop]]()
+
+    async def leave() -> None:
+        loop = asyncio.get_running_loop()
+        loops.append(weakref.ref(loop))
+        crowd = session_crowd._crowds.setdefault(loop, Crowd())
+        tasks = [
+            asyncio.create_task(crowd.find(str(n), ThreadPool())) for n in range(2 * MANY_REQUESTS)
+        ]
+        await reader.begun()
+        tasks.append(asyncio.create_task(crowd.find("late", ThreadPool())))
+        await asyncio.sleep(0)
+
+    asyncio.run(leave())
+    reader.is_free.set()
+    gc.collect()
+    assert [loop() for loop in loops] == [None]
 
 
 # Which requests may
@@ -341,7 +471,8 @@ async def test_a_request_that_keeps_its_thread_is_read_there(settings: Any) -> N
 def test_what_depends_on_more_than_the_key_is_read_alone(
     reader: Reader, settings: Any, setting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_queries, "is_djangos", lambda _: True)
+    monkeypatch.setattr(sessions_together, "is_djangos", lambda _: True)
+    monkeypatch.setattr(sessions_together, "use", lambda *_: None)
     if setting == "NAMESPACE":
         settings.CARILLON = {
             **settings.CARILLON,
@@ -350,12 +481,61 @@ def test_what_depends_on_more_than_the_key_is_read_alone(
     elif setting:
         settings.DATABASE_ROUTERS = [f"{__name__}.Router"]
 
-    async def is_read() -> bool:
+    async def are_read() -> list[bool]:
         with RequestThread(ThreadPool()):
-            return await session_crowd.read_user(HttpRequest())
+            requests = [request_with(f"{n:032d}") for n in range(MANY_REQUESTS)]
+            return await asyncio.gather(*map(session_crowd.read_user, requests))
 
-    assert asyncio.run(is_read()) == (not setting)
-    assert reader.sizes == [1] * (not setting)
+    assert asyncio.run(are_read()) == [not setting] * MANY_REQUESTS
+    assert reader.sizes == [MANY_REQUESTS] * (not setting)
+
+
+async def test_what_something_else_has_read_meanwhile_stays(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_unread(request: HttpRequest) -> bool:
+        return "_session_cache" not in vars(request.session)
+
+    monkeypatch.setattr(sessions_together, "is_djangos", is_unread)
+    reader.is_free.clear()
+    with RequestThread(ThreadPool()):
+        requests = [request_with(f"{n:032d}") for n in range(MANY_REQUESTS)]
+        tasks = [asyncio.create_task(session_crowd.read_user(each)) for each in requests]
+        await reader.begun()
+        for each in requests:
+            vars(each.session)["_session_cache"] = {"own": True}
+        reader.is_free.set()
+        assert await asyncio.gather(*tasks) == [False] * MANY_REQUESTS
+    assert [dict(each.session.items()) for each in requests] == [{"own": True}] * MANY_REQUESTS
+
+
+def request_with(key: str) -> HttpRequest:
+    request = HttpRequest()
+    request.session = SessionStore(key)
+    return request
+
+
+@pytest.mark.django_db(transaction=True)
+def test_requests_have_their_users_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    logins = [log_in(f"u{n}") for n in range(2 * MANY_REQUESTS)]
+    read, sizes = sessions_together.read_together, list[int]()
+
+    def counted(keys: Collection[str]) -> dict[str, Found]:
+        sizes.append(len(keys))
+        return read(keys)
+
+    monkeypatch.setattr(sessions_together, "read_together", counted)
+    pool = ThreadPool()
+
+    async def name_of(key: str) -> str:
+        with RequestThread(pool):
+            return (await session.authenticate_session(request_of(key))).name
+
+    async def names() -> list[str]:
+        return await asyncio.gather(*(name_of(key) for _, key in logins))
+
+    assert asyncio.run(names()) == [f"user:{user.pk}" for user, _ in logins]
+    assert sizes == [len(logins)]
 
 
 class Router:
