@@ -2,8 +2,8 @@
 
 Django builds and compiles the SQL of every query anew, which costs several times what the database
 needs for a row by its primary key. Django's own code still executes these queries and makes the
-instances: cursors, converters, signals and `from_db` are as for any query. Requests that wait at the
-same moment are read by two queries for all: see `sessions_together`.
+instances: cursors, converters, signals and `from_db` are as for any query. Where many wait at the
+same moment, two queries read the rows of all: see `sessions_together`.
 
 Whatever is not exactly Django's own (a store, a backend, a manager, a primary key of another kind)
 is left to Django, and so is every session that has no user in the end.
