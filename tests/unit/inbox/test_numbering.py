@@ -142,6 +142,10 @@ def test_what_changes_while_the_relay_waits_is_numbered_as_it_is(inboxes: Inboxe
             assert ended.wait(DEADLINE_SECONDS)
 
     def relay() -> None:
+        # A hash join would lock all rows before it waits.
+        with connections[inboxes.alias].cursor() as cursor:
+            cursor.execute("SET enable_hashjoin = off")
+            cursor.execute("SET enable_mergejoin = off")
         numbered.update(give_numbers(ids, inboxes.alias))
 
     threads = [in_thread(hold_last_number, inboxes.alias)]
@@ -172,12 +176,17 @@ def test_what_changes_while_the_relay_waits_is_numbered_as_it_is(inboxes: Inboxe
 
 
 def wait_for_lock(alias: str) -> None:
-    """Wait until a statement waits for another transaction."""
-    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    """Wait until the statement that gives numbers waits for another transaction."""
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+        "AND datname = current_database() AND query LIKE '%WITH free%'"
+    )
     deadline = time.monotonic() + DEADLINE_SECONDS
     with connections[alias].cursor() as cursor:
-        while cursor.execute(waits).fetchone() == (0,):
+        cursor.execute(waits)
+        while cursor.fetchone() == (0,):
             assert time.monotonic() < deadline
+            cursor.execute(waits)
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)
