@@ -72,7 +72,8 @@ def _is_djangos_model(manager: Any) -> bool:
         and model.__init__ is base.__init__
         and not signals.pre_init.has_listeners(model)
         and not signals.post_init.has_listeners(model)
-        and connections[manager.db].settings_dict["ENGINE"].startswith(_DJANGOS_ENGINES)
+        # `connections[…]` would make a connection for each request: this is the event loop.
+        and connections.settings[manager.db]["ENGINE"].startswith(_DJANGOS_ENGINES)
     )
 
 

@@ -12,7 +12,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, connections
 from django.db.models import Manager
 from django.db.models.signals import post_init
 from django.http import HttpRequest
@@ -213,6 +213,12 @@ def test_what_is_not_as_django_leaves_it_is_read_alone(
     request = request_of(key)
     prepare(request)
     assert sessions_together.is_djangos(request) == (prepare is unread)
+
+
+async def test_to_look_at_a_request_makes_no_connection_on_the_event_loop() -> None:
+    """Each request would make its own there, in cycles, and never use it."""
+    assert sessions_together.is_djangos(request_of("0" * 32))
+    assert connections.all(initialized_only=True) == []
 
 
 def own_hash(monkeypatch: pytest.MonkeyPatch) -> None:
