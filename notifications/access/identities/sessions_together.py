@@ -8,6 +8,8 @@ request reads its session by itself.
 
 import re
 from collections.abc import Collection, Mapping
+from functools import cache
+from inspect import getattr_static
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -70,11 +72,36 @@ def _is_djangos_model(manager: Any) -> bool:
         is_plain(manager)
         and from_db is base.from_db.__func__  # type: ignore[attr-defined]
         and model.__init__ is base.__init__
+        and _has_djangos_attributes(model)
         and not signals.pre_init.has_listeners(model)
         and not signals.post_init.has_listeners(model)
         # `connections[…]` would make a connection for each request: this is the event loop.
         and connections.settings[manager.db]["ENGINE"].startswith(_DJANGOS_ENGINES)
     )
+
+
+@cache
+def _has_djangos_attributes(model: Any) -> bool:
+    """Whether to set and get what an instance has of its row runs nothing of the site's."""
+    base, is_active = models.Model, getattr_static(model, "is_active", True)
+    return (
+        model.__setattr__ is base.__setattr__
+        and model.__getattribute__ is base.__getattribute__
+        and not hasattr(model, "__getattr__")
+        and (isinstance(is_active, bool) or _is_of_django(type(is_active)))
+        and all(_is_djangos_field(model, field) for field in model._meta.concrete_fields)
+    )
+
+
+def _is_djangos_field(model: Any, field: Any) -> bool:
+    kind = type(field)
+    conversions = kind.get_db_converters, getattr(kind, "from_db_value", kind.get_db_converters)
+    descriptor = type(getattr_static(model, field.attname))
+    return all(map(_is_of_django, (descriptor, *conversions)))
+
+
+def _is_of_django(each: Any) -> bool:
+    return bool(each.__module__.startswith("django."))
 
 
 def read_together(keys: Collection[str]) -> dict[str, Found]:

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
 from django.db import DatabaseError, connection, connections
-from django.db.models import Manager
+from django.db.models import CharField, Manager
 from django.db.models.signals import post_init
 from django.http import HttpRequest
 from django.test.utils import CaptureQueriesContext
@@ -221,6 +221,12 @@ async def test_to_look_at_a_request_makes_no_connection_on_the_event_loop() -> N
     assert connections.all(initialized_only=True) == []
 
 
+@pytest.fixture
+def attributes_looked_at_anew() -> Iterator[None]:
+    yield
+    sessions_together._has_djangos_attributes.cache_clear()
+
+
 def own_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(User, "get_session_auth_hash", lambda _: "")
 
@@ -228,6 +234,26 @@ def own_hash(monkeypatch: pytest.MonkeyPatch) -> None:
 def own_from_db(monkeypatch: pytest.MonkeyPatch) -> None:
     from_db = User.from_db.__func__  # type: ignore[attr-defined]
     monkeypatch.setattr(User, "from_db", classmethod(lambda *values: from_db(*values)))
+
+
+def own_is_active(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(User, "is_active", property(lambda _: True))
+
+
+def own_converter(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sealed(CharField[str, str]):
+        def from_db_value(self, value: str, *_: Any) -> str:
+            return value
+
+    monkeypatch.setattr(User._meta.get_field("first_name"), "__class__", Sealed)
+
+
+def own_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(User, "first_name", property(str, lambda *_: None))
+
+
+def own_setattr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(User, "__setattr__", lambda *values: object.__setattr__(*values))
 
 
 def own_manager(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,8 +280,13 @@ def nobody_observes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    "prepare", [own_hash, own_from_db, own_manager, own_signal, own_engine, nobody_observes]
+    "prepare",
+    [
+        *(own_hash, own_is_active, own_from_db, own_converter, own_descriptor, own_setattr),
+        *(own_manager, own_signal, own_engine, nobody_observes),
+    ],
 )
+@pytest.mark.usefixtures("attributes_looked_at_anew")
 def test_what_the_site_has_written_is_called_for_each_alone(
     prepare: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +294,7 @@ def test_what_the_site_has_written_is_called_for_each_alone(
     _, key = log_in()
     assert sessions_together.is_djangos(request_of(key))
     prepare(monkeypatch)
+    sessions_together._has_djangos_attributes.cache_clear()
     assert not sessions_together.is_djangos(request_of(key))
 
 
