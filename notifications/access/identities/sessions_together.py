@@ -15,7 +15,9 @@ from uuid import UUID
 
 from django.contrib.auth import SESSION_KEY, backends
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.sessions.backends import base as sessions
 from django.contrib.sessions.backends import db as database_sessions
+from django.core.signing import JSONSerializer
 from django.db import connections, models
 from django.db.models import signals
 from django.http import HttpRequest
@@ -56,6 +58,8 @@ def is_djangos(request: HttpRequest) -> bool:
         is_djangos_store(store, getattr(load, "__wrapped__", None))
         and _own_key(store.session_key or "") is not None
         and "_session_cache" not in vars(store)
+        and store.serializer is JSONSerializer
+        and is_own_of(sessions, type(store).decode)
         and all(map(_is_djangos_model, (store.model.objects, users._default_manager)))
         and users.get_session_auth_hash is base.get_session_auth_hash
         and users._get_session_auth_hash is base._get_session_auth_hash

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends import base as sessions
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
+from django.core.signing import JSONSerializer
 from django.db import DatabaseError, connection, connections
 from django.db.models import CharField, Manager
 from django.db.models.signals import post_init
@@ -256,6 +258,17 @@ def own_setattr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(User, "__setattr__", lambda *values: object.__setattr__(*values))
 
 
+def own_serializer(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Serializer(JSONSerializer):
+        pass
+
+    monkeypatch.setattr(sessions, "import_string", lambda _: Serializer)
+
+
+def own_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SessionStore, "decode", lambda *_: {})
+
+
 def own_manager(monkeypatch: pytest.MonkeyPatch) -> None:
     class Users(Manager[User]):
         def get_queryset(self) -> Any:
@@ -283,7 +296,7 @@ def nobody_observes(monkeypatch: pytest.MonkeyPatch) -> None:
     "prepare",
     [
         *(own_hash, own_is_active, own_from_db, own_converter, own_descriptor, own_setattr),
-        *(own_manager, own_signal, own_engine, nobody_observes),
+        *(own_serializer, own_decoding, own_manager, own_signal, own_engine, nobody_observes),
     ],
 )
 @pytest.mark.usefixtures("attributes_looked_at_anew")
