@@ -120,13 +120,16 @@ def read_together(keys: Collection[str]) -> dict[str, Found]:
     users: Any = backends.UserModel
     if any(connections[each.db].execute_wrappers for each in _managers(sessions, users)):
         return {}
-    rows = sessions.objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
+    # Of the query sets, since Django asks a manager for `get` alone, and others may be the site's.
+    rows = sessions.objects.get_queryset().filter(
+        session_key__in=keys, expire_date__gt=timezone.now()
+    )
     named = dict[int | UUID, tuple[str, Mapping[str, Any], Named]]()
     for row in rows:
         data = kind(row.session_key).decode(row.session_data)
         if (user := named_user(data)) is not None and _is_djangos_backend(user.backend):
             named.setdefault(user.key, (row.session_key, data, user))
-    found = users._default_manager.in_bulk(named)
+    found = users._default_manager.get_queryset().in_bulk(named)
     return {
         key: Found(data, found[pk])
         for pk, (key, data, user) in named.items()

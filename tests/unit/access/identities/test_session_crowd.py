@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.backends import base as sessions
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
+from django.contrib.sessions.models import Session
 from django.core.signing import JSONSerializer
 from django.db import DatabaseError, connection, connections
 from django.db.models import CharField, Manager
@@ -151,6 +152,19 @@ def test_where_a_query_is_watched_each_is_read_alone() -> None:
 
     with connection.execute_wrapper(watch):
         assert sessions_together.read_together([key]) == {}
+    assert sessions_together.read_together([key]).keys() == {key}
+
+
+@pytest.mark.django_db
+def test_a_manager_is_asked_for_its_query_set_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Django's own `get` asks it."""
+    _, key = log_in()
+
+    def hide(*_: Any, **__: Any) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(type(User.objects), "in_bulk", hide)
+    monkeypatch.setattr(type(Session.objects), "filter", hide)
     assert sessions_together.read_together([key]).keys() == {key}
 
 
