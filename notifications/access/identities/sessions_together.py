@@ -118,7 +118,7 @@ def read_together(keys: Collection[str]) -> dict[str, Found]:
     kind: Any = database_sessions.SessionStore
     sessions: Any = kind.get_model_class()
     users: Any = backends.UserModel
-    if any(connections[each.db].execute_wrappers for each in _managers(sessions, users)):
+    if any(map(_is_watched, (sessions.objects, users._default_manager))):
         return {}
     # Of the query sets, since Django asks a manager for `get` alone, and others may be the site's.
     rows = sessions.objects.get_queryset().filter(
@@ -137,8 +137,11 @@ def read_together(keys: Collection[str]) -> dict[str, Found]:
     }
 
 
-def _managers(sessions: Any, users: Any) -> tuple[Any, Any]:
-    return sessions.objects, users._default_manager
+def _is_watched(manager: Any) -> bool:
+    """Whether something of the site's is called with each query."""
+    connection = connections[manager.db]
+    connection.ensure_connection()  # a receiver of `connection_created` may install it
+    return bool(connection.execute_wrappers)
 
 
 def _is_djangos_backend(backend: Any) -> bool:

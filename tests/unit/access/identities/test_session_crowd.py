@@ -5,6 +5,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from django.contrib.sessions.backends.signed_cookies import SessionStore as Cook
 from django.contrib.sessions.models import Session
 from django.core.signing import JSONSerializer
 from django.db import DatabaseError, connection, connections
+from django.db.backends.signals import connection_created
 from django.db.models import CharField, Manager
 from django.db.models.signals import post_init
 from django.http import HttpRequest
@@ -153,6 +155,33 @@ def test_where_a_query_is_watched_each_is_read_alone() -> None:
     with connection.execute_wrapper(watch):
         assert sessions_together.read_together([key]) == {}
     assert sessions_together.read_together([key]).keys() == {key}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_comes_with_a_connection_watches_its_first_query_too() -> None:
+    _, key = log_in()
+    watched = list[str]()
+
+    def watch(execute: Any, sql: str, *arguments: Any) -> Any:
+        watched.append(sql)
+        return execute(sql, *arguments)
+
+    def install(connection: Any, **_: Any) -> None:
+        connection.execute_wrappers.append(watch)
+
+    def read() -> dict[str, Found]:
+        try:
+            return sessions_together.read_together([key])
+        finally:
+            connections.close_all()
+
+    connection_created.connect(install)
+    try:
+        with ThreadPoolExecutor(1) as new_thread:
+            assert new_thread.submit(read).result() == {}
+    finally:
+        connection_created.disconnect(install)
+    assert watched == []
 
 
 @pytest.mark.django_db
