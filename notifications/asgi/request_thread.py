@@ -4,7 +4,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import Self
 
-from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
 
 from notifications.asgi.threads import (
     RequestExecutor,
@@ -80,7 +80,11 @@ def shared_pool() -> ThreadPool | None:
     """The pool from which this request borrows a thread for each call.
 
     None if it keeps one thread, or none of ours: its middleware may have left something there.
+    None too in what a thread awaits by `async_to_sync`: it is read in that thread, which may be in a
+    transaction, and where all threads of the pool wait like this, no other would ever be free.
     """
+    if getattr(AsyncToSync.executors, "current", None) is not None:
+        return None
     context = SyncToAsync.thread_sensitive_context.get(None)
     executor = None if context is None else SyncToAsync.context_to_thread_executor.get(context)
     if not isinstance(executor, RequestExecutor) or executor.may_keep_thread:

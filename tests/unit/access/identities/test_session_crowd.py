@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends import base as sessions
@@ -559,6 +560,18 @@ async def test_a_request_that_keeps_its_thread_is_read_there(settings: Any) -> N
         assert shared_pool() is pool
         thread.leave_pool()
         assert shared_pool() is None
+
+
+async def test_what_waits_in_a_thread_is_read_in_that_thread() -> None:
+    """There may be a transaction, and all threads of the pool may wait like this."""
+
+    async def pool_there() -> ThreadPool | None:
+        return shared_pool()
+
+    pool = ThreadPool()
+    with RequestThread(pool):
+        assert await sync_to_async(lambda: async_to_sync(pool_there)())() is None
+        assert shared_pool() is pool
 
 
 @pytest.mark.parametrize("setting", ["NAMESPACE", "DATABASE_ROUTERS", ""])
