@@ -61,6 +61,7 @@ def is_djangos(request: HttpRequest) -> bool:
         and store.serializer is JSONSerializer
         and is_own_of(sessions, type(store).decode)
         and all(map(_is_djangos_model, (store.model.objects, users._default_manager)))
+        and issubclass(users, AbstractBaseUser)
         and users.get_session_auth_hash is base.get_session_auth_hash
         and users._get_session_auth_hash is base._get_session_auth_hash
     )
@@ -69,7 +70,7 @@ def is_djangos(request: HttpRequest) -> bool:
 def _is_djangos_model(manager: Any) -> bool:
     """Whether to read an instance runs nothing that the site has written."""
     model, base = manager.model, models.Model
-    from_db: Any = model.from_db.__func__
+    from_db: Any = getattr(model.from_db, "__func__", None)
     if is_own_of(loaded_values, from_db):
         from_db = from_db.keeps_loaded_values
     return (

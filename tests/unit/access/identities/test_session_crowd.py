@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.auth import backends
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.contrib.sessions.backends import base as sessions
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
@@ -313,6 +314,15 @@ def own_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SessionStore, "decode", lambda *_: {})
 
 
+def plain_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without `get_session_auth_hash`: Django asks it for none."""
+    monkeypatch.setattr(backends, "UserModel", Group)
+
+
+def static_from_db(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(User, "from_db", staticmethod(lambda *values: User(*values[2])))
+
+
 def own_manager(monkeypatch: pytest.MonkeyPatch) -> None:
     class Users(Manager[User]):
         def get_queryset(self) -> Any:
@@ -340,6 +350,7 @@ def nobody_observes(monkeypatch: pytest.MonkeyPatch) -> None:
     "prepare",
     [
         *(own_hash, own_is_active, own_from_db, own_converter, own_descriptor, own_setattr),
+        *(plain_model, static_from_db),
         *(own_serializer, own_decoding, own_manager, own_signal, own_engine, nobody_observes),
     ],
 )
