@@ -51,6 +51,8 @@ def is_djangos(request: HttpRequest) -> bool:
     store: Any = getattr(request, "session", None)
     if store is None or not hasattr(request, "user") or not has_djangos_user(request):
         return False
+    if getattr(getattr(request, "auser", None), "args", ()) != (request,):
+        return False  # a copy: its `user` reads the session of another request
     load = getattr(type(store), "load", None)
     users: Any = backends.UserModel
     base: Any = AbstractBaseUser

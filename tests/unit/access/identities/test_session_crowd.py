@@ -5,6 +5,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
+from copy import copy
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -266,6 +267,11 @@ async def test_to_look_at_a_request_makes_no_connection_on_the_event_loop() -> N
     """Each request would make its own there, in cycles, and never use it."""
     assert sessions_together.is_djangos(request_of("0" * 32))
     assert connections.all(initialized_only=True) == []
+
+
+def test_a_copy_of_a_request_is_read_alone() -> None:
+    """Its `user` is that of the first request, which nobody would have read."""
+    assert not sessions_together.is_djangos(copy(request_of("0" * 32)))
 
 
 @pytest.fixture
