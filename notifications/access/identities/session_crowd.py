@@ -50,8 +50,11 @@ async def read_user(request: HttpRequest) -> bool:
     ):
         return False
     crowd = _crowds.setdefault(asyncio.get_running_loop(), Crowd())
-    found = await crowd.find(request.session.session_key or "", pool)
+    key = request.session.session_key or ""
+    found = await crowd.find(key, pool)
     if found is None or not sessions_together.is_djangos(request):
+        return False
+    if request.session.session_key != key:
         return False
     sessions_together.use(request, found)
     return True

@@ -633,6 +633,22 @@ async def test_what_something_else_has_read_meanwhile_stays(
     assert [dict(each.session.items()) for each in requests] == [{"own": True}] * MANY_REQUESTS
 
 
+async def test_what_was_found_is_for_the_session_that_was_asked_for(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions_together, "is_djangos", lambda _: True)
+    reader.is_free.clear()
+    with RequestThread(ThreadPool()):
+        requests = [request_with(f"{n:032d}") for n in range(MANY_REQUESTS)]
+        tasks = [asyncio.create_task(session_crowd.read_user(each)) for each in requests]
+        await reader.begun()
+        for each in requests:
+            each.session = SessionStore("z" * 32)
+        reader.is_free.set()
+        assert await asyncio.gather(*tasks) == [False] * MANY_REQUESTS
+    assert "_session_cache" not in vars(requests[0].session)
+
+
 def request_with(key: str) -> HttpRequest:
     request = HttpRequest()
     request.session = SessionStore(key)
