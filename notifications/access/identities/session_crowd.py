@@ -112,11 +112,8 @@ class Crowd:
         if len(batch) < MANY_REQUESTS:
             _answer(batch, {})
             return
-        keys = {waiting.key for waiting in batch}
         try:
-            reading = RequestExecutor(pool, keep_thread=False).submit(
-                sessions_together.read_together, keys
-            )
+            reading = RequestExecutor(pool, keep_thread=False).submit(_read, batch)
         except (OperationalError, RuntimeError):  # no thread: each finds that out by itself
             _answer([*batch, *self._waiting], {})
             return
@@ -138,6 +135,12 @@ class Crowd:
         self._reads = False
         if self._waiting and not self._gathers:
             self._read_next(pool, asyncio.get_running_loop())
+
+
+def _read(batch: _Batch) -> dict[str, Found]:
+    """In the thread. While the batch waited for it, many may have given up."""
+    keys = {waiting.key for waiting in batch if not waiting.found.done()}
+    return sessions_together.read_together(keys) if keys else {}
 
 
 def _answer(batch: _Batch, found: Mapping[str, Found]) -> None:

@@ -505,6 +505,29 @@ async def test_those_that_give_up_are_not_read_and_take_nobody_along(reader: Rea
     assert reader.sizes == [MANY_REQUESTS] * 2
 
 
+async def test_a_batch_that_comes_to_its_thread_too_late_is_not_read(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a database has hung, the living do not wait for those that have given up."""
+    monkeypatch.setattr(session_crowd, "SLOW_SECONDS", 0.01)
+    scene = Scene()
+    scene.pool = ThreadPool(max_threads=1)
+    reader.is_free.clear()
+    tasks = scene.come(MANY_REQUESTS)
+    await reader.begun()
+    gone = scene.come(MANY_REQUESTS)
+    await iterate()
+    while scene.crowd._waiting:  # until they wait for the thread
+        await asyncio.sleep(0)
+    for each in gone:
+        each.cancel()
+    await asyncio.wait(gone)
+    reader.is_free.set()
+    tasks += scene.come(MANY_REQUESTS)
+    assert None not in await answered(tasks)
+    assert reader.sizes == [MANY_REQUESTS] * 2
+
+
 async def test_after_an_error_each_reads_by_itself_and_the_next_together(reader: Reader) -> None:
     scene = Scene()
     reader.error = DatabaseError("The database is away.")
