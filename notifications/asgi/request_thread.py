@@ -80,8 +80,8 @@ def shared_pool() -> ThreadPool | None:
     """The pool from which this request borrows a thread for each call.
 
     None if it keeps one thread, or none of ours: its middleware may have left something there.
-    None too in what a thread awaits by `async_to_sync`: it is read in that thread, which may be in a
-    transaction, and where all threads of the pool wait like this, no other would ever be free.
+    None too in what a thread awaits by `async_to_sync`: that thread may be in a transaction, and
+    where all threads of the pool wait like this, no other would ever be free.
     """
     if getattr(AsyncToSync.executors, "current", None) is not None:
         return None
