@@ -6,6 +6,7 @@ is signed: who can write to Redis can make no permission.
 """
 
 import hashlib
+import hmac
 import json
 import time
 from collections.abc import Sequence
@@ -43,9 +44,14 @@ def name_of(session_key: str, namespace: Namespace, topics: Sequence[str]) -> st
 
 
 def _hmac(purpose: str, content: str) -> str:
-    """By a key that follows from `SECRET_KEY` and from what decides about permissions here."""
-    salt = f"{SALT}.{purpose}.{_deciders()}"
-    return salted_hmac(salt, content, algorithm="sha256").hexdigest()
+    return hmac.digest(_key(purpose), content.encode(), "sha256").hex()
+
+
+@cache
+def _key(purpose: str) -> bytes:
+    """It follows from `SECRET_KEY` and from what decides about permissions here."""
+    salt = f"{SALT}.{purpose}"
+    return salted_hmac(salt, _deciders(), algorithm="sha256").digest()
 
 
 DECIDING_SETTINGS = (
@@ -54,7 +60,6 @@ DECIDING_SETTINGS = (
 )
 
 
-@cache
 def _deciders() -> str:
     """A digest of the settings and the module that decide: a deploy may bring other rules."""
     own = get_settings()
@@ -69,7 +74,7 @@ def _deciders() -> str:
 
 @receiver(setting_changed)
 def _forget(**_: object) -> None:
-    _deciders.cache_clear()
+    _key.cache_clear()
 
 
 # What is remembered

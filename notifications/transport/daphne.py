@@ -18,7 +18,7 @@ from typing import Any
 from notifications.transport.asgi import AsgiTransport
 from notifications.transport.base import NOBODY, Message, Send, Transport
 from notifications.transport.detach import ServerConnection
-from notifications.transport.tcp import limit_unacknowledged, limit_unsent
+from notifications.transport.tcp import limit_unacknowledged, limit_unsent, reset_at_close
 from notifications.transport.wrappers import unwrap
 
 DISCONNECT_SECONDS = 1.0
@@ -108,6 +108,9 @@ class DaphneConnection(ServerConnection):
         self._transport.abortConnection()
 
     reset = drop  # Twisted resets a connection that it aborts
+
+    def restore(self, ours: socket.socket) -> None:
+        reset_at_close(ours, enabled=False)
 
 
 class _Emptied:

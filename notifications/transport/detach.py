@@ -21,7 +21,7 @@ from notifications.transport.base import Receive, Send, wait_for_disconnect
 from notifications.transport.poller import Poller
 from notifications.transport.pollers import poller
 from notifications.transport.socket import SocketTransport
-from notifications.transport.tcp import limit_unsent, reset_at_close
+from notifications.transport.tcp import limit_unsent
 
 LOG_EVERY_SECONDS = 10.0
 
@@ -70,6 +70,9 @@ class ServerConnection(ABC):
     def drop(self) -> None:
         """Let the server close its descriptor and end the request, without a word to the client."""
 
+    def restore(self, ours: socket.socket) -> None:  # noqa: B027 - most servers set nothing
+        """Undo what the server has set, when it closed its own, in the socket that both share."""
+
     @abstractmethod
     def reset(self) -> None:
         """As `drop`, and let the connection end at once, whatever the client has not read."""
@@ -113,8 +116,7 @@ async def detach(
     except BaseException:
         transport.abort()
         raise
-    # Twisted sets it in the socket that both descriptors share, when it closes its own.
-    reset_at_close(ours, enabled=False)
+    connection.restore(ours)
     limit_unsent(ours)
     return transport
 
