@@ -15,6 +15,7 @@ from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
+from django.urls import Resolver404, resolve
 from django.utils.module_loading import import_string
 
 from notifications.asgi import get_asgi_application
@@ -80,6 +81,7 @@ def serve(
     """Serve the project's ASGI application until a command stops this process."""
     require_installed(server)
     application, lifecycle = _application(), Lifecycle(listeners, commands)
+    _load_urls()
     tune_garbage_collector()
     # Each server is an optional dependency, and takes long to import.
     if server == "uvicorn":
@@ -99,6 +101,13 @@ def _application() -> Any:
     if settings.DEBUG and apps.is_installed("django.contrib.staticfiles"):
         return ASGIStaticFilesHandler(application)
     return application
+
+
+def _load_urls() -> None:
+    """Import the project's URLs: a deploy whose URLs fail has to fail now, and not each request."""
+    if getattr(settings, "ROOT_URLCONF", None):
+        with suppress(Resolver404):
+            resolve("/")
 
 
 def tune_garbage_collector() -> None:
