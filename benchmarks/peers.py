@@ -147,14 +147,37 @@ def site(
 
     Several workers are for uvicorn alone: Daphne has none.
     """
-    port = port or free_port()
+    variables = site_environment(folder, store)
     application = f"benchmarks.sites.{name}:application"
+    with _site(
+        application, server, variables, folder / f"{name}-{server}.log", workers, port
+    ) as peer:
+        yield peer
+
+
+@contextmanager
+def views(folder: Path, store: Store, handler: str, server: str) -> Iterator[Peer]:
+    """`benchmarks.sites.views` by the handler `djangos` or `ours`, with our settings."""
+    variables = environment(folder, store)
+    log = folder / f"views-{handler}-{server}.log"
+    with _site(f"benchmarks.sites.views:{handler}", server, variables, log) as peer:
+        yield peer
+
+
+@contextmanager
+def _site(
+    application: str,
+    server: str,
+    variables: Mapping[str, str],
+    log: Path,
+    workers: int = 1,
+    port: int | None = None,
+) -> Iterator[Peer]:
+    port = port or free_port()
     command = (_uvicorn if server == "uvicorn" else _daphne)(application, port)
     if workers > 1:
         command += ["--workers", str(workers)]
-    variables = site_environment(folder, store)
-    log = folder / f"{name}-{server}.log"
-    with running(command, log=log, environment=variables) as process:
+    with running(command, log=log, environment=dict(variables)) as process:
         wait_for_http(process, port, "/up", log=log)
         yield Peer(port, process.pid, "/events/", "/publish/")
 

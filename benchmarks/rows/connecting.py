@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
-from benchmarks import database, probe, processes
+from benchmarks import database, peers, probe, processes
 from benchmarks.database import SESSION_OF_ONE, SESSION_OF_USER
 from benchmarks.peers import SERVERS, Peer
 from benchmarks.processes import POLL_SECONDS, Broken, Cpu
@@ -132,15 +133,36 @@ def _bare(bench: Bench, *, server: str) -> Sample:
     return connected.cpu.each(connected.opened).figures("connect")
 
 
+def _views(bench: Bench, *, handler: str, server: str) -> Sample:
+    """A tenth of the crowd, since Django's own handler takes long."""
+    with (
+        peers.redis(bench.folder) as store,
+        peers.views(bench.folder, store, handler, server) as peer,
+    ):
+        posted = bench.referee.deliver(peer, streams=1, events=bench.scale.posts // 4, rate=0)
+        connected = bench.referee.connect(peer, streams=bench.scale.crowd // 10)
+    return {
+        **posted.cpu.figures("post"),
+        **connected.cpu.each(connected.opened).figures("connect"),
+    }
+
+
 ANONYMOUS = under_each("anonymous", _anonymous, 60, compared=True)
 SESSION = under_each("session", _session, 40, compared=True, once=True)
 RETURNING = under_each("returning", _returning, 70, compared=True)
 BARE = under_each("bare", _bare, 9, ours=False)
+IDLE_VIEW = "a view that does nothing, with all middleware"
+HANDLERS = {"ours": "Carillon's handler", "djangos": "Django's own handler"}
+VIEWS = [
+    cell
+    for handler in HANDLERS
+    for cell in under_each(f"views {handler}", partial(_views, handler=handler), 10, ours=False)
+]
 
 CONNECT = Row(
     name="connect",
     title="CPU per connect, {crowd} of them",
-    cells=[*ANONYMOUS, *BARE],
+    cells=[*ANONYMOUS, *BARE, *VIEWS],
     lines=[
         Line(
             text=f"{text}, {server}",
@@ -153,6 +175,7 @@ CONNECT = Row(
         for text, cell, at_most in (
             ("anonymous", "anonymous", 0.75),
             ("a bare ASGI application", "bare", None),
+            *((f"{IDLE_VIEW}, {text}", f"views {name}", None) for name, text in HANDLERS.items()),
         )
         for server in SERVERS
     ],

@@ -7,6 +7,7 @@ from time import monotonic
 from benchmarks import peers, probe, processes
 from benchmarks.batches import ndjson, open_stream, post, read_until
 from benchmarks.peers import SERVERS, Peer
+from benchmarks.rows.connecting import HANDLERS, IDLE_VIEW, VIEWS
 from benchmarks.table import Bench, Line, Row, Sample, under_each
 
 BATCH = 500
@@ -104,7 +105,7 @@ FOREIGN = under_each("foreign", _foreign, 12, compared=True)
 PUBLISH = Row(
     name="publish",
     title="publishing by POST of one event, one process, which tails what it publishes",
-    cells=[*SINGLE, *TOGETHER_CELLS, *BATCHED],
+    cells=[*SINGLE, *TOGETHER_CELLS, *BATCHED, *VIEWS],
     lines=[
         Line(
             text=f"{text}, {server}",
@@ -123,6 +124,10 @@ PUBLISH = Row(
             ("NDJSON in batches of 500: events per second", "batched", "rate", "/s", 1, None, 1.6),
             ("NDJSON: CPU per event", "batched", "event", "µs", 1e6, None, None),
             ("NDJSON: CPU of Redis per event", "batched", "redis", "µs", 1e6, None, None),
+            *(
+                (f"{IDLE_VIEW}, {text}", f"views {name}", "post", "ms", 1e3, None, None)
+                for name, text in HANDLERS.items()
+            ),
         )
         for server in SERVERS
     ],
