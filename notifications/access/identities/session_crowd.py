@@ -52,9 +52,9 @@ async def read_user(request: HttpRequest) -> bool:
     crowd = _crowds.setdefault(asyncio.get_running_loop(), Crowd())
     key = request.session.session_key or ""
     found = await crowd.find(key, pool)
-    if found is None or not sessions_together.is_djangos(request):
-        return False
-    if request.session.session_key != key:
+    # Meanwhile the request may have been given another session.
+    is_same = sessions_together.is_djangos(request) and request.session.session_key == key
+    if found is None or not is_same:
         return False
     sessions_together.use(request, found)
     return True

@@ -644,33 +644,39 @@ async def test_what_something_else_has_read_meanwhile_stays(
     def is_unread(request: HttpRequest) -> bool:
         return "_session_cache" not in vars(request.session)
 
+    def read(request: HttpRequest) -> None:
+        vars(request.session)["_session_cache"] = {"own": True}
+
     monkeypatch.setattr(sessions_together, "is_djangos", is_unread)
-    reader.is_free.clear()
-    with RequestThread(ThreadPool()):
-        requests = [request_with(f"{n:032d}") for n in range(MANY_REQUESTS)]
-        tasks = [asyncio.create_task(session_crowd.read_user(each)) for each in requests]
-        await reader.begun()
-        for each in requests:
-            vars(each.session)["_session_cache"] = {"own": True}
-        reader.is_free.set()
-        assert await asyncio.gather(*tasks) == [False] * MANY_REQUESTS
+    requests = await requests_that_change(reader, read)
     assert [dict(each.session.items()) for each in requests] == [{"own": True}] * MANY_REQUESTS
 
 
 async def test_what_was_found_is_for_the_session_that_was_asked_for(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def log_in_again(request: HttpRequest) -> None:
+        request.session = SessionStore("z" * 32)
+
     monkeypatch.setattr(sessions_together, "is_djangos", lambda _: True)
+    requests = await requests_that_change(reader, log_in_again)
+    assert not any("_session_cache" in vars(each.session) for each in requests)
+
+
+async def requests_that_change(
+    reader: Reader, change: Callable[[HttpRequest], None]
+) -> Sequence[HttpRequest]:
+    """Requests that change while their sessions are read, and of which none gets what was found."""
     reader.is_free.clear()
     with RequestThread(ThreadPool()):
         requests = [request_with(f"{n:032d}") for n in range(MANY_REQUESTS)]
         tasks = [asyncio.create_task(session_crowd.read_user(each)) for each in requests]
         await reader.begun()
         for each in requests:
-            each.session = SessionStore("z" * 32)
+            change(each)
         reader.is_free.set()
         assert await asyncio.gather(*tasks) == [False] * MANY_REQUESTS
-    assert "_session_cache" not in vars(requests[0].session)
+    return requests
 
 
 def request_with(key: str) -> HttpRequest:
