@@ -21,8 +21,8 @@ class SplitAnswers:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         rest = b""
         try:
-            while request := await self._read(reader):
-                method, body = request
+            while True:
+                method, body = await self._read(reader)
                 if method == b"GET":
                     writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
                     self._streams.append(writer)
