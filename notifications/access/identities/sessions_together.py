@@ -34,6 +34,7 @@ from notifications.access.identities.session_queries import (
     is_user_of,
     named_user,
 )
+from notifications.asgi.session_user import is_unread_session_user
 
 _own_key = re.compile("[a-z0-9]{32}").fullmatch
 _DJANGOS_ENGINES = ("django.db.backends.", "django.contrib.gis.db.backends.")
@@ -49,10 +50,9 @@ class Found(NamedTuple):
 def is_djangos(request: HttpRequest) -> bool:
     """Whether the session and its user are exactly Django's own, and nothing has read them."""
     store: Any = getattr(request, "session", None)
-    if store is None or not hasattr(request, "user") or not has_djangos_user(request):
+    # The user of a copy reads the session of another request.
+    if store is None or not is_unread_session_user(request) or not has_djangos_user(request):
         return False
-    if getattr(getattr(request, "auser", None), "args", ()) != (request,):
-        return False  # a copy: its `user` reads the session of another request
     load = getattr(type(store), "load", None)
     users: Any = backends.UserModel
     base: Any = AbstractBaseUser
