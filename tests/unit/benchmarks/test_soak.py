@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
 
 from benchmarks.soak.memory import MIB, MemoryWatch
 from tests.harness.servers import ROOT, needs, redis_binary
+from tests.harness.service import restart, running_service
 
 SECONDS = 20
 
@@ -21,6 +23,17 @@ def test_a_short_soak_is_clean() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "PASSED" in done.stdout
     assert "streams came and went" in done.stdout
+
+
+def test_a_rolling_restart_ends_although_a_worker_died_a_moment_before(tmp_path: Path) -> None:
+    needs("redis-server", found=redis_binary("redis"))
+    with running_service(tmp_path, "uvicorn") as service:
+        before = set(service.workers())
+        killed = before.copy().pop()
+        killed.kill()
+        service.wait(lambda: "worker.died" in service.log.read_text())
+        restart(service)
+        assert before.isdisjoint(service.workers())
 
 
 def test_a_worker_that_grows_is_a_violation() -> None:
