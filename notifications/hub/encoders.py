@@ -2,7 +2,7 @@
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from notifications import sse
@@ -87,9 +87,6 @@ class SseEncoder(Encoder):
 
     depends_on_topics = False
 
-    def __init__(self, *, randint: Callable[[int, int], int] = random.randint) -> None:
-        self._randint = randint
-
     def event(self, epoch: str, entry: Entry, topics: Collection[str]) -> bytes:
         id = event_cursor(epoch, entry)
         return sse.encode(entry.data, id=id, type=entry.type, retry=entry.retry)
@@ -124,7 +121,7 @@ class SseEncoder(Encoder):
             compact_json(data).encode(),
             id=str(at).encode() if at else None,
             type=f"stream.{name}".encode(),
-            retry=self._randint(*retry_ms),
+            retry=random.randint(*retry_ms),
         )
 
 

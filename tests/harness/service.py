@@ -88,7 +88,7 @@ def kill_worker(service: Service, chance: random.Random) -> None:
 def restart(service: Service) -> None:
     """A rolling restart, to its end: all workers are others.
 
-    A worker that had just died is not replaced: its successor, after a pause, is another one anyway.
+    A worker that had just died is not replaced: its successor, after a pause, is another anyway.
     """
     before = set(service.workers())
     service.popen.send_signal(signal.SIGHUP)

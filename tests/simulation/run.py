@@ -2,13 +2,13 @@
 
 import hashlib
 import logging
-import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from random import Random
 from unittest.mock import MagicMock, patch
 
-from notifications.hub import runtime
+from notifications.hub import encoders, runtime
 from notifications.publishing.outbox import relay
 from notifications.telemetry.logs import logger
 from tests.simulation.checks import Violation, all_have_everything, violations
@@ -34,8 +34,11 @@ class Result:
 
 @contextmanager
 def _isolated(seed: int) -> Iterator[None]:
-    """Without what real processes run beside the hub, and with the world's randomness."""
-    before = random.getstate()
+    """Without what real processes run beside the hub, and with the world's randomness.
+
+    Not by seeding that of Python: other threads of this process may use it, too.
+    """
+    random = Random(f"{seed} code")
     level = logger.logger.level
     with ExitStack() as stack:
         stack.enter_context(patch.object(runtime, "services", []))
@@ -43,14 +46,14 @@ def _isolated(seed: int) -> Iterator[None]:
         stack.enter_context(patch.object(runtime, "is_available", lambda: False))
         stack.enter_context(patch.object(relay, "open_relay_log", lambda settings: None))
         stack.enter_context(patch.object(relay, "connections", MagicMock()))
+        stack.enter_context(patch.object(relay, "random", random))
+        stack.enter_context(patch.object(encoders, "random", random))
         # redis-py would read its own metadata from the disk for each connection.
         stack.enter_context(patch("redis.utils.get_lib_version", lambda: "0"))
         logger.logger.setLevel(logging.CRITICAL)
-        random.seed(seed)
         try:
             yield
         finally:
-            random.setstate(before)
             logger.logger.setLevel(level)
 
 
