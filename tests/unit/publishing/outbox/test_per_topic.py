@@ -10,6 +10,7 @@ from notifications.log.redis_sync import RedisSyncLog
 from notifications.models import OutboxEvent
 from notifications.publishing import outbox
 from notifications.publishing.outbox import completion, publish_waiting, table
+from notifications.publishing.outbox.batch_size import BatchSize
 from notifications.publishing.outbox.completion import POSTPONED
 from notifications.publishing.outbox.relay import RELEASED_KEY_SECONDS, Relay
 from tests.harness.databases import Database
@@ -61,7 +62,10 @@ def test_a_row_of_more_events_than_a_batch_is_published_in_order_in_several(
 
 
 def take_only(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the log take the events before this number, and no batch with a later one."""
+    """Have the log take the events before this number, and no batch with a later one.
+
+    Batches do not grow: the thread that appends decides when, and so where the next one begins.
+    """
     append = RedisSyncLog.append
 
     def take(self: RedisSyncLog, drafts: list[Draft]) -> list[Receipt]:
@@ -70,6 +74,7 @@ def take_only(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
         return append(self, drafts)
 
     monkeypatch.setattr(RedisSyncLog, "append", take)
+    monkeypatch.setattr(BatchSize, "published", lambda *_: None)
 
 
 @pytest.mark.parametrize("moment", ["remove", "_replace_data"])
