@@ -26,7 +26,6 @@ from notifications.access import assignments, loaded_values
 from notifications.access.identities import api_keys
 from notifications.access.rows import AnyField, AnyModel, RowLink, row_link
 from notifications.access.user_fields import relevant_user_fields
-from notifications.hub import runtime
 from notifications.hub.grants import user_subject
 from notifications.log.entries import EVERYONE, ControlEntry
 from notifications.models import ApiKey
@@ -74,8 +73,7 @@ _roles: WeakKeyDictionary[AnyModel, tuple[_Role, ...]] = WeakKeyDictionary()
 
 
 def connect() -> None:
-    """Connects the handlers: call it once, when Django's applications are loaded."""
-    runtime.control_observers.append(_on_control)
+    """Connects the handlers: call it when Django's applications are loaded."""
     class_prepared.connect(_on_class_prepared, dispatch_uid=UID)
     setting_changed.connect(_on_setting_changed, dispatch_uid=UID)
     _connect_all()
@@ -266,7 +264,7 @@ def _recheck(subjects: Iterable[str], using: str) -> None:
     recheck_streams_on_commit(*subjects, using=using)
 
 
-def _on_control(control: ControlEntry) -> None:
+def on_control(control: ControlEntry) -> None:
     """Another process may have changed these keys and users."""
     _note_changes(control.subjects)
 

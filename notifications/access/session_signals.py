@@ -10,7 +10,6 @@ from django.utils.module_loading import import_string
 
 from notifications.access import session_ends, session_store
 from notifications.access.identities import logins
-from notifications.hub import past_controls, runtime
 from notifications.publishing.control import recheck
 
 UID = "carillon"
@@ -24,9 +23,7 @@ PACKAGE_SIGNALS = (
 
 
 def connect() -> None:
-    """Connects the handlers: call it once, when Django's applications are loaded."""
-    runtime.control_observers.append(logins.changes.observe)
-    past_controls.observers.append(logins.changes.observe_past)
+    """Connects the handlers: call it when Django's applications are loaded."""
     user_logged_in.connect(_on_login, dispatch_uid=UID)
     user_logged_out.connect(_on_logout, dispatch_uid=UID)
     for model in session_ends.session_models():

@@ -17,7 +17,7 @@ from pytest_django import DjangoAssertNumQueries
 from pytest_django import Settings as DjangoSettings
 
 from notifications.access import Access, Rules, loaded_values, own
-from notifications.access.row_signals import _on_control
+from notifications.access.row_signals import on_control
 from notifications.log.entries import ControlAction, ControlEntry
 from tests.harness.row_classes.models import Editor, LegacyUser, Member, Staff
 from tests.unit.access.test_signals import ControlsOf, controls_of, recheck_of
@@ -182,11 +182,11 @@ def test_an_instance_that_is_out_of_date_and_saved_is_a_change(
 def test_a_change_in_another_process_makes_an_instance_out_of_date_too(
     ada: User, controls_of: ControlsOf
 ) -> None:
-    _on_control(ControlEntry(ControlAction.RECHECK, (f"user:{ada.pk}",), ""))
+    on_control(ControlEntry(ControlAction.RECHECK, (f"user:{ada.pk}",), ""))
     assert controls_of(ada.save) == recheck_of(f"user:{ada.pk}")
     assert controls_of(ada.save) == []
     may = User.objects.get(pk=ada.pk)
-    _on_control(ControlEntry(ControlAction.RECHECK, ("*",), ""))
+    on_control(ControlEntry(ControlAction.RECHECK, ("*",), ""))
     assert controls_of(may.save) == recheck_of(f"user:{ada.pk}")
 
 

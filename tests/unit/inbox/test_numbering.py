@@ -142,10 +142,10 @@ def test_what_changes_while_the_relay_waits_is_numbered_as_it_is(inboxes: Inboxe
             assert ended.wait(DEADLINE_SECONDS)
 
     def relay() -> None:
-        # A hash join would lock all rows before it waits.
+        # Of a plan with one of these, all rows may be locked before it waits.
         with connections[inboxes.alias].cursor() as cursor:
-            cursor.execute("SET enable_hashjoin = off")
-            cursor.execute("SET enable_mergejoin = off")
+            for way in ("hashjoin", "mergejoin", "seqscan"):
+                cursor.execute(f"SET enable_{way} = off")
         numbered.update(give_numbers(ids, inboxes.alias))
 
     threads = [in_thread(hold_last_number, inboxes.alias)]
