@@ -44,6 +44,12 @@ class Slot:
         return any(worker.state is not WorkerState.SERVING for worker in self.workers)
 
     @property
+    def is_settled(self) -> bool:
+        """Whether its worker serves, and the next change wakes whoever waits for its reports."""
+        states = [worker.state for worker in self.workers]
+        return states == [WorkerState.SERVING] and self.workers[0].control.fileno() >= 0
+
+    @property
     def is_drained(self) -> bool:
         """Whether the serving worker has no streams any more: the others accept no connections."""
         serving = self._worker(WorkerState.SERVING)

@@ -18,7 +18,9 @@ from notifications.management.server.slot import DRAIN_GRACE_SECONDS, EXIT_GRACE
 from notifications.telemetry.logs import logger
 from notifications.telemetry.snapshots import Snapshots
 
-POLL_SECONDS = 0.25
+POLL_SECONDS, SETTLED_POLL_SECONDS = 0.25, 1.0
+"""While all workers serve, what changes wakes the supervisor; it looks for a worker that exited and
+whose children keep its socket open."""
 
 
 class SupervisorState(Enum):
@@ -120,7 +122,9 @@ class Supervisor:
         """Wait for a worker's report or exit, a signal, the end of the state, or a moment."""
         workers = [worker for slot in self._slots for worker in slot.workers]
         controls = [worker.control for worker in workers if worker.control.fileno() >= 0]
-        seconds = min(POLL_SECONDS, max(0.0, self._state_ends_at - time.monotonic()))
+        is_settled = all(slot.is_settled for slot in self._slots)
+        poll = SETTLED_POLL_SECONDS if is_settled else POLL_SECONDS
+        seconds = min(poll, max(0.0, self._state_ends_at - time.monotonic()))
         if signals in wait([signals, *controls], seconds):
             signals.recv(64)
         if len(self._stop_signals) > 1:
