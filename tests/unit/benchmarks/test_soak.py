@@ -28,6 +28,8 @@ def test_a_short_soak_is_clean() -> None:
 def test_a_rolling_restart_ends_although_a_worker_died_a_moment_before(tmp_path: Path) -> None:
     needs("redis-server", found=redis_binary("redis"))
     with running_service(tmp_path, "uvicorn") as service:
+        # Of a service whose first workers die before one has started, none would start.
+        service.wait(lambda: service.log.read_text().count("window.loaded") == 2)
         before = set(service.workers())
         killed = before.copy().pop()
         killed.kill()
