@@ -18,6 +18,7 @@ from tests.harness.warm import python_process
 
 DEADLINE_SECONDS = 90.0
 POLL_SECONDS = 0.02
+WORKERS = 2
 SETTINGS = {
     "CARILLON_KEEPALIVE": "0.5",
     "CARILLON_DRAIN_SECONDS": "0.5",
@@ -50,7 +51,7 @@ def running_service(folder: Path, server: str) -> Iterator[Service]:
         migrate(folder / "web")
         variables = environment(redis.network.url, folder / "web", SETTINGS | {"PORT": str(port)})
         log = folder / "web.log"
-        command = ["manage.py", "carillon", "serve", "--workers", "2", "--server", server]
+        command = ["manage.py", "carillon", "serve", "--workers", str(WORKERS), "--server", server]
         with log.open("ab") as out:
             popen = python_process(
                 *command,
@@ -61,10 +62,11 @@ def running_service(folder: Path, server: str) -> Iterator[Service]:
             )
         service = Service(redis, port, popen, log)
         try:
-            service.wait(lambda: f":{port}/" in log.read_text())
+            # Of a service whose first workers die before one has started, none would start.
+            service.wait(lambda: log.read_text().count("window.loaded") >= WORKERS)
             yield service
         finally:
-            workers = service.workers()
+            workers = service.workers() if popen.poll() is None else []
             popen.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 popen.wait(DEADLINE_SECONDS)
@@ -92,7 +94,9 @@ def restart(service: Service) -> None:
     """
     before = set(service.workers())
     service.popen.send_signal(signal.SIGHUP)
-    service.wait(lambda: len(workers := service.workers()) >= 2 and before.isdisjoint(workers))
+    service.wait(
+        lambda: len(workers := service.workers()) >= WORKERS and before.isdisjoint(workers)
+    )
 
 
 @contextmanager
