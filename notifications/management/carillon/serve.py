@@ -1,5 +1,6 @@
 """`carillon serve`: serves in production. It migrates nothing and creates no keys."""
 
+import signal
 import socket
 from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
 from contextlib import ExitStack
@@ -60,17 +61,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     _require_shared_log(options["workers"])
     launch.require_installed(options["server"])
+    if options["fd"]:
+        _serve_share(options)
+        return
     with launch.until_interrupted(), ExitStack() as stack:
-        if options["fd"]:
-            listeners = [stack.enter_context(socket.socket(fileno=fd)) for fd in options["fd"]]
-            _share_metrics(options["snapshots"])
-            launch.serve(
-                listeners,
-                Commands.of_supervisor(),
-                server=options["server"],
-                proxy_headers=options["proxy_headers"],
-            )
-            return
         _require_tables()
         shares = listen(options["host"], options["port"], options["workers"])
         for listener in chain.from_iterable(shares):
@@ -83,6 +77,24 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
             Supervisor(shares, snapshots).run()
         except CannotStart:
             raise CommandError("No worker could start: the reason is above.") from None
+
+
+def _serve_share(options: dict[str, Any]) -> None:
+    """Serve as a worker.
+
+    Until the lifecycle handles signals, one ends the process at once: there is nothing to tidy up,
+    and an exception that comes amid an import or a destructor may be printed, or swallowed.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    _share_metrics(options["snapshots"])
+    with ExitStack() as stack:
+        launch.serve(
+            [stack.enter_context(socket.socket(fileno=fd)) for fd in options["fd"]],
+            Commands.of_supervisor(),
+            server=options["server"],
+            proxy_headers=options["proxy_headers"],
+        )
 
 
 def _share_metrics(snapshots: str | None) -> None:
