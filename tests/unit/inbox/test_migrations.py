@@ -14,34 +14,44 @@ from django.db.migrations.operations import AddConstraint
 from pytest_django import DjangoDbBlocker
 
 from notifications.inbox.models import Notification
-from tests.harness.databases import SQLITE, Database, added_database
-from tests.harness.mariadb import mariadb
-from tests.harness.postgresql import postgresql
+from tests.harness.databases import DATABASES, SQLITE, Database, added_database
 
-CONSTRAINT = "carillon_one_to_replace"
+APP = "carillon_inbox"
+CREATE = {
+    "postgres": "CREATE DATABASE carillon_fresh",
+    "maria": "CREATE DATABASE carillon_fresh CHARACTER SET utf8mb4",
+}
 
 
 @contextmanager
-def server(name: str, folder: Path) -> Iterator[str]:
+def fresh(name: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database without tables, on the server of the other tests."""
     if name == "sqlite":
         yield f"sqlite:///{folder}/db.sqlite3"
         return
-    with (postgresql if name == "postgres" else mariadb)() as url:
-        yield url
+    database: Database = request.getfixturevalue(name)
+    server = connections[database.alias]
+    with server.cursor() as cursor:
+        cursor.execute(CREATE[name])
+    try:
+        yield f"{database.url.rpartition('/')[0]}/carillon_fresh"
+    finally:
+        with server.cursor() as cursor:
+            cursor.execute("DROP DATABASE carillon_fresh")
+        server.close()
 
 
-@pytest.fixture(params=["sqlite", "postgres", "maria"])
+@pytest.fixture(params=DATABASES)
 def at_0005(
     request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Database]:
     """A database with rows, before the last migration."""
     with (
-        server(request.param, tmp_path) as url,
         django_db_blocker.unblock(),
+        fresh(request.param, tmp_path, request) as url,
         added_database("fresh", url, SQLITE if request.param == "sqlite" else {}) as database,
     ):
-        migrate(database)
-        migrate(database, "carillon_inbox", "0005")
+        migrate(database, APP, "0005")
         users = get_user_model().objects.using(database.alias)
         for user in [users.create(username=name) for name in ("ada", "bob")]:
             for replaces in ("a", "b", None, None):
@@ -75,7 +85,7 @@ def is_unique(database: Database) -> bool:
 
 
 def test_rows_and_their_uniqueness_stay_there_and_back(at_0005: Database) -> None:
-    for target in ((), ("carillon_inbox", "0005"), ()):
+    for target in ((), (APP, "0005"), ()):
         migrate(at_0005, *target)
         assert is_unique(at_0005)
         assert Notification.objects.using(at_0005.alias).count() == 8
@@ -113,7 +123,7 @@ def test_who_writes_meanwhile_stops_no_migration(
         add(self, *arguments)
 
     monkeypatch.setattr(AddConstraint, "database_forwards", add_late)
-    migrate(at_0005)
+    migrate(at_0005, APP)
     assert "written" not in outcomes
     assert (outcomes == []) == (connections[at_0005.alias].vendor == "mysql")
     assert is_unique(at_0005)
