@@ -34,11 +34,13 @@ class Published:
         return self.data()
 
 
-def wait_until(condition: Callable[[], bool], *, deadline: float = DEADLINE_SECONDS) -> None:
+def wait_until(
+    condition: Callable[[], bool], *, deadline: float = DEADLINE_SECONDS, pause: float = 0.01
+) -> None:
     end = time.monotonic() + deadline
     while not condition():
         assert time.monotonic() < end, "The condition did not become true."
-        time.sleep(0.01)
+        time.sleep(pause)
 
 
 @contextmanager
