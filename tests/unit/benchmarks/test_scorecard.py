@@ -1,9 +1,7 @@
 """`./run scorecard` with one scenario for Carillon and one peer."""
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,10 +13,11 @@ from benchmarks.scorecard.contestants import CONTESTANTS
 from benchmarks.scorecard.report import Report
 from benchmarks.scorecard.scenarios import SCENARIOS
 from tests.harness.servers import ROOT, binary
+from tests.harness.warm import ENVIRONMENT, python_process, run_python
 
 RESULT = ROOT / "benchmarks" / "results" / "scorecard.md"
 DEADLINE_SECONDS = 100.0
-COMMAND = sys.executable, "-m", "benchmarks.scorecard", "--only", "join"
+COMMAND = "-m", "benchmarks.scorecard", "--only", "join"
 POLL_SECONDS = 0.02
 
 
@@ -42,21 +41,11 @@ def _redis() -> None:
 
 @pytest.mark.usefixtures("_redis")
 def test_carillon_and_a_peer_are_judged(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [
-            *COMMAND,
-            "--only",
-            "Carillon",
-            "--only",
-            "django-eventstream",
-            "--results",
-            str(tmp_path),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+    done = run_python(
+        *(*COMMAND, "--only", "Carillon", "--only", "django-eventstream"),
+        *("--results", str(tmp_path)),
+        env=ENVIRONMENT,
         timeout=DEADLINE_SECONDS,
-        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     written = (tmp_path / "scorecard-some.md").read_text()
@@ -70,13 +59,12 @@ def test_carillon_and_a_peer_are_judged(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_redis")
 def test_ctrl_c_ends_all_processes(tmp_path: Path) -> None:
-    program = subprocess.Popen(
-        [*COMMAND, "--only", "django-eventstream", "--results", str(tmp_path)],
-        cwd=ROOT,
+    program = python_process(
+        *(*COMMAND, "--only", "django-eventstream", "--results", str(tmp_path)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**ENVIRONMENT, "PYTHONUNBUFFERED": "1"},
     )
     with program:
         assert program.stderr is not None

@@ -1,25 +1,25 @@
 """A short soak; a longer one is run by hand: `./run soak --minutes 30`."""
 
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
 from benchmarks.soak.memory import MIB, MemoryWatch
-from tests.harness.servers import ROOT, needs, redis_binary
+from tests.harness.servers import needs, redis_binary
 from tests.harness.service import kill_worker, restart, running_service
+from tests.harness.warm import ENVIRONMENT, run_python
 
 SECONDS = 20
+DEADLINE_SECONDS = 280.0
 
 
 @pytest.mark.timeout(300)
 def test_a_short_soak_is_clean() -> None:
     needs("redis-server", found=redis_binary("redis"))
-    command = [sys.executable, "-m", "benchmarks.soak", "--minutes", str(SECONDS / 60)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = ["-m", "benchmarks.soak", "--minutes", str(SECONDS / 60)]
+    done = run_python(*command, env=ENVIRONMENT, timeout=DEADLINE_SECONDS)
     print(done.stdout)  # noqa: T201 - the seed, where it fails
     assert done.returncode == 0, done.stdout + done.stderr
     assert "PASSED" in done.stdout
