@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -34,7 +35,7 @@ def fresh(name: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[s
     with server.cursor() as cursor:
         cursor.execute(CREATE[name])
     try:
-        yield f"{database.url.rpartition('/')[0]}/carillon_fresh"
+        yield urlsplit(database.url)._replace(path="/carillon_fresh").geturl()
     finally:
         with server.cursor() as cursor:
             cursor.execute("DROP DATABASE carillon_fresh")
