@@ -1,6 +1,7 @@
 """What django-generic-notifications sends comes into the inbox, and so do its rows of before."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,13 @@ import pytest
 from tests.harness.servers import NO_REDIS, environment
 from tests.harness.warm import run_python
 
+MIGRATE = """
+import django
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+print("{}")
+"""
 START = """
 import json
 import django
@@ -25,7 +33,6 @@ from notifications.inbox import lists
 from notifications.inbox.models import Notification
 from notifications.publishing.outbox import publish_waiting
 from tests.harness.generic_site.types import Comment
-call_command("migrate", verbosity=0)
 ada, bob = (User.objects.create_user(name) for name in ("ada", "bob"))
 group = Group.objects.create(name="the group")
 """
@@ -52,8 +59,34 @@ def run(folder: Path, script: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_what_is_sent_comes_into_the_inbox_in_the_readers_language(tmp_path: Path) -> None:
-    result = run(tmp_path, START + SEND + SHOW)
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a site that has its tables, and nothing in them."""
+    folder = tmp_path_factory.mktemp("migrated")
+    run(folder, MIGRATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def used(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a site on which something was sent."""
+    folder = copied(migrated, tmp_path_factory.mktemp("used"))
+    run(folder, START + SEND + "print('{}')")
+    return folder
+
+
+@pytest.fixture
+def site(migrated: Path, tmp_path: Path) -> Path:
+    return copied(migrated, tmp_path)
+
+
+def copied(original: Path, folder: Path) -> Path:
+    """A folder with the database of another, which no process has open."""
+    return shutil.copytree(original, folder, dirs_exist_ok=True)
+
+
+def test_what_is_sent_comes_into_the_inbox_in_the_readers_language(site: Path) -> None:
+    result = run(site, START + SEND + SHOW)
     shown, theirs = result["shown"], result["theirs"]
     assert (
         [each["text"] for each in shown]
@@ -71,7 +104,7 @@ def test_what_is_sent_comes_into_the_inbox_in_the_readers_language(tmp_path: Pat
     ]
 
 
-def test_rows_of_before_are_imported_once_below_what_came_since(tmp_path: Path) -> None:
+def test_rows_of_before_are_imported_once_below_what_came_since(site: Path) -> None:
     before = """
 [channel] = [each for each in registry.get_all_channels() if each.key == "inbox"]
 registry.unregister_channel(channel)
@@ -87,7 +120,7 @@ row = Notification.objects.get(params__contains="its own text")
 theirs = Theirs.objects.get(text="its own text")
 assert (row.created_at, row.read_at, row.seen_at) == (theirs.added, theirs.read, theirs.read)
 """
-    result = run(tmp_path, START + before + SEND + since + SHOW)
+    result = run(site, START + before + SEND + since + SHOW)
     shown, theirs = result["shown"], result["theirs"]
     assert [each["text"] for each in shown] == list(theirs.values())
     assert [each["state"] for each in shown] == ["unseen", "unseen", "read", "unseen"]
@@ -96,8 +129,9 @@ assert (row.created_at, row.read_at, row.seen_at) == (theirs.added, theirs.read,
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
-def test_a_site_without_that_package_still_has_the_texts(tmp_path: Path, is_kept: bool) -> None:
-    run(tmp_path, START + SEND + "print('{}')")
+def test_a_site_without_that_package_still_has_the_texts(
+    used: Path, tmp_path: Path, is_kept: bool
+) -> None:
     without = """
 from django.conf import settings
 import importlib
@@ -121,7 +155,7 @@ publish_waiting("default", get_settings())
 texts = [each["text"] for each in lists.page(User.objects.get(username="ada")).notifications]
 print(json.dumps(texts))
 """
-    texts = run(tmp_path, without)
+    texts = run(copied(used, tmp_path), without)
     if is_kept:
         assert texts[1:] == ["its own text", "Yes: bob wrote 2 to the group"]
     else:
