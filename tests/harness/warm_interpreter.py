@@ -27,6 +27,8 @@ from struct import pack
 from types import SimpleNamespace
 from typing import Any
 
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+
 from config.tokens import TokenVariables
 from config.variables import Carillon, Project
 from notifications.conf.explanation import schema_of
@@ -221,6 +223,8 @@ def main() -> None:
         importlib.import_module(name)
     for model in (Carillon, Project, TokenVariables):
         schema_of(model)  # which each process of the project needs, and keeps
+    # A hash of a password takes as much CPU as a start, and those of tests protect nothing.
+    PBKDF2PasswordHasher.iterations = 1
     assert threading.active_count() == 1, "A fork has only one of the threads."
     assert "twisted.internet.reactor" not in sys.modules, "A fork would share its descriptors."
     gc.collect()
