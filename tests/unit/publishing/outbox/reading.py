@@ -30,7 +30,7 @@ class Published:
 
     def until(self, number: int) -> list[str]:
         """The data of all events, once there are at least `number`."""
-        wait_until(lambda: len(self.data()) >= number)
+        wait_until(lambda: len(self.data()) >= number, pause=0.05)  # reading starts an event loop
         return self.data()
 
 
