@@ -14,8 +14,8 @@ from tests.harness.churn import churn
 from tests.harness.manage import DEADLINE_SECONDS, carillon_process
 
 PATH = "/events/?topic=demo.a"
-WARM_UP = 2_000
-STREAMS = 8_000
+WARM_UP = 1_000
+STREAMS = 3_000
 AT_A_TIME = 1_000
 POLL_SECONDS = 0.1
 GROWTH = 1.1
