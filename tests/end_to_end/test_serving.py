@@ -23,6 +23,12 @@ def production(redis: RedisServer, tmp_path: Path) -> dict[str, str]:
     return environment(redis.url, tmp_path, {"PORT": "0", "CARILLON_DRAIN_SECONDS": "0"})
 
 
+@pytest.fixture
+def tables(tmp_path: Path) -> None:
+    """The database of `dev` has its tables: making them is most of its first start."""
+    migrate(tmp_path)
+
+
 def is_running(folder: Path) -> bool:
     return Path(unquote(urlsplit(embedded.url(folder)).path)).exists()
 
@@ -46,6 +52,7 @@ async def test_dev_prints_a_curl_line_that_publishes_to_subscribers(
             assert (await stream.next_event()).data == '{"text":"Hello!"}'
 
 
+@pytest.mark.usefixtures("tables")
 def test_the_doctor_needs_no_options_for_dev(development: dict[str, str]) -> None:
     with carillon_process("dev", environment=development) as dev:
         url = f"http://127.0.0.1:{dev.port}"
@@ -55,6 +62,7 @@ def test_the_doctor_needs_no_options_for_dev(development: dict[str, str]) -> Non
     assert "chunks" in doctor.output  # a test for which a key is needed
 
 
+@pytest.mark.usefixtures("tables")
 def test_dev_offers_a_login_that_works(development: dict[str, str]) -> None:
     with carillon_process("dev", environment=development) as dev:
         line = dev.wait_for(r"sign in  (.*)")
@@ -82,6 +90,7 @@ def test_serve_serves_static_files_that_nobody_collected(production: dict[str, s
     assert "Warning" not in serve.output
 
 
+@pytest.mark.usefixtures("tables")
 def test_dev_serves_static_files_that_nobody_collected(development: dict[str, str]) -> None:
     with carillon_process("dev", environment=development) as dev:
         url = f"http://127.0.0.1:{dev.port}/static/admin/css/base.css"
@@ -89,6 +98,7 @@ def test_dev_serves_static_files_that_nobody_collected(development: dict[str, st
         assert css.status_code == 200
 
 
+@pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 async def test_dev_ends_at_once_and_closes_its_streams(
     development: dict[str, str], tmp_path: Path, by: signal.Signals
@@ -105,6 +115,7 @@ async def test_dev_ends_at_once_and_closes_its_streams(
     assert not is_running(tmp_path)
 
 
+@pytest.mark.usefixtures("tables")
 async def test_a_killed_dev_starts_again_with_its_log(development: dict[str, str]) -> None:
     with carillon_process("dev", environment=development) as dev:
         port = dev.port
