@@ -13,7 +13,7 @@ from notifications.sse import ServerSentEvent
 from tests.harness.changes import Changes
 from tests.harness.checker import Observation, Publication
 from tests.harness.event_source import EventSource
-from tests.harness.publisher import Publisher, Result, Sender
+from tests.harness.publisher import PAUSE_SECONDS, Publisher, Result, Sender
 
 REQUEST_SECONDS = 10.0
 SMALL_BUFFER = 16 * 1024
@@ -104,6 +104,9 @@ def _json_object(response: httpx.Response) -> dict[str, object]:
 
 class NumberedPublisher(Publisher):
     """Publishes each number once, never again, and may pad it."""
+
+    refused_pause_seconds = PAUSE_SECONDS
+    """As ever: how many are refused is a figure of the scorecard."""
 
     def __init__(self, peer: Peer) -> None:
         super().__init__("", TOPIC, PeerSender(peer), deadline_seconds=None)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.site import KEEPALIVE_SECONDS
 from tests.harness.event_source import subscribe
-from tests.harness.haproxy import Balancer, balancer
+from tests.harness.haproxy import CHECK_SECONDS, Balancer, balancer
 from tests.harness.load import Load, Subscriber, running_load
 from tests.harness.publisher import HttpSender, Publisher
 from tests.harness.redis_faults import (
@@ -87,6 +87,7 @@ async def noticed(balanced: Balanced) -> None:
     async with asyncio.timeout(NOTICED_SECONDS):
         while not await asyncio.to_thread(lambda: balanced.balancer.refuses_publications):
             assert await asyncio.to_thread(lambda: balanced.balancer.serves_streams)
+            await asyncio.sleep(CHECK_SECONDS / 2)
     for web in balanced.webs:
         assert (await asyncio.to_thread(web.get, "/health/ready"))[0] == 200
 

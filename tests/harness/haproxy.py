@@ -10,6 +10,8 @@ from pathlib import Path
 from tests.harness.proxies import haproxy
 from tests.harness.servers import POLL_SECONDS, START_DEADLINE_SECONDS, free_port
 
+CHECK_SECONDS = 0.2
+"""Between two checks of a server: so long at least it is taken for one that is down."""
 CONFIGURATION = """
 defaults
   mode http
@@ -17,7 +19,7 @@ defaults
   timeout client 60s
   timeout server 60s
   timeout check 5s
-  default-server inter 100ms fall 2 rise 1
+  default-server inter {inter}ms fall 2 rise 1
 frontend public
   bind 127.0.0.1:{port}
   monitor-uri /watch
@@ -74,6 +76,7 @@ def balancer(folder: Path, ports: Sequence[int]) -> Iterator[Balancer]:
     made = Balancer(free_port(), free_port(), free_port())
     servers = "\n".join(f"  server s{port} 127.0.0.1:{port} check" for port in ports)
     text = CONFIGURATION.format(
+        inter=round(CHECK_SECONDS * 1000),
         port=made.port,
         streams=made.streams_port,
         publishers=made.publishers_port,

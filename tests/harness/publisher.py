@@ -115,6 +115,9 @@ class Publisher:
     With `keys` it repeats each event, with the same idempotency key, until it is acknowledged.
     """
 
+    refused_pause_seconds = 0.1
+    """After a failure, of which most come while the test waits for somebody to notice it."""
+
     def __init__(
         self,
         name: str,
@@ -158,10 +161,12 @@ class Publisher:
         for number in count():
             if self._stopping:
                 return
+            publication = Publication(self._topic, self.data(number))
             async with self.sending:
-                await self._publish(Publication(self._topic, self.data(number)))
+                await self._publish(publication)
             self._changes.notify()
-            await asyncio.sleep(self.pause_seconds)
+            refused = publication.cursor is None
+            await asyncio.sleep(self.refused_pause_seconds if refused else self.pause_seconds)
 
     def data(self, number: int) -> str:
         """The data of the event with this number."""
@@ -182,7 +187,7 @@ class Publisher:
         key = publication.data if self._keys else None
         publication.outcome, publication.cursor = await self.sender.send(publication, key)
         while self._keys and publication.cursor is None and not self._stopping:
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(self.refused_pause_seconds)
             publication.repeated = True
             outcome, publication.cursor = await self.sender.send(publication, key)
             # An outcome that was unknown once stays unknown, unless it is acknowledged.
