@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
-from typing import Literal
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Browser, Route, expect
 
+from tests.browser.accessibility import expect_accessible
 from tests.browser.bells import Bells, badge, bell, device, items, open_tab, texts
 from tests.browser.test_carillon_js import until
 
@@ -29,12 +28,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bells]:
 def name() -> str:
     """Somebody whom no other test knows."""
     return f"person-{next(_numbers)}"
-
-
-async def expect_accessible(tab: Page) -> None:
-    result = await Axe().run(tab)
-    assert result.violations_count == 0, result.generate_report()
-    assert await tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_it_shows_its_count_and_list_without_a_request_and_what_arrives_at_once(
@@ -218,15 +211,8 @@ async def test_it_is_right_again_after_a_reset_and_after_an_event_without_conten
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("colours", ["light", "dark"])
-async def test_axe_finds_nothing(
-    browser: Browser, site: Bells, name: str, colours: Literal["light", "dark"], width: int
-) -> None:
-    options = {
-        "color_scheme": colours,
-        "viewport": {"width": width, "height": 800},
-        "reduced_motion": "reduce",
-    }
+async def test_axe_finds_nothing(browser: Browser, site: Bells, name: str, width: int) -> None:
+    options = {"viewport": {"width": width, "height": 800}}
     async with device(browser, site, name, **options) as context:
         tab = await open_tab(context, site)
         await bell(tab).click()

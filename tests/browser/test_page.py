@@ -1,13 +1,12 @@
 """The page at `/`, as a visitor uses it."""
 
 import re
-from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
+from tests.browser.accessibility import expect_accessible
 from tests.browser.conftest import PUBLISHER, Inbox, Site
 from tests.browser.faulty_proxy import FaultyProxy
 from tests.browser.visitor import expect_data, expect_state, log_in, visit
@@ -219,12 +218,8 @@ async def test_a_reset_is_shown(page: Page, site: Site) -> None:
     await expect_data(page, "before", "after")
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-async def test_axe_finds_nothing(
-    page: Page, site: Site, colours: Literal["light", "dark"], width: int
-) -> None:
-    await page.emulate_media(color_scheme=colours, reduced_motion="reduce")
+async def test_axe_finds_nothing(page: Page, site: Site, width: int) -> None:
     await page.set_viewport_size({"width": width, "height": 800})
     await visit(page, site.url, "secret", state="refused")
     await expect_accessible(page)
@@ -241,12 +236,6 @@ async def test_axe_finds_nothing(
     await expect(page.get_by_role("heading")).to_have_text("Not allowed")
     await page.wait_for_load_state()  # with its style
     await expect_accessible(page)
-
-
-async def expect_accessible(page: Page) -> None:
-    result = await Axe().run(page)
-    assert result.violations_count == 0, result.generate_report()
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_an_inline_script_does_not_run(browser: Browser, site: Site) -> None:
