@@ -19,6 +19,7 @@ from playwright.async_api import (
     expect,
 )
 
+from tests.browser.firefox import Firefox
 from tests.harness.changes import Changes
 from tests.harness.servers import WebServer, binary, daphne, manage, migrate, redis_server
 
@@ -152,7 +153,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Tests that share a browser share its event loop."""
-    if "browser" in getattr(item, "fixturenames", ()):
+    if {"browser", "firefox"} & {*getattr(item, "fixturenames", ())}:
         item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
@@ -200,6 +201,27 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     yield tab
     await context.close()
     assert not faults
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def firefoxes() -> AsyncIterator[list[Firefox]]:
+    """The Firefox of all tests, and those before it that did not answer."""
+    started: list[Firefox] = []
+    yield started
+    for each in started:
+        await each.end()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def firefox(
+    firefoxes: list[Firefox], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Firefox]:
+    """A Firefox without any tab or cookie. To start one takes longer than most tests."""
+    if not firefoxes or not firefoxes[-1].answers:
+        firefoxes.append(await Firefox.start(tmp_path_factory.mktemp("firefox")))
+    yield firefoxes[-1]
+    if firefoxes[-1].answers:
+        await firefoxes[-1].ask(leave=True)
 
 
 class Inbox[T]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.browser.bells import SHOWN, Bells
+from tests.browser.firefox import Firefox
 from tests.browser.test_carillon_js import until
-from tests.browser.test_carillon_js_in_firefox import Firefox, firefox
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
@@ -28,55 +28,54 @@ LOOK = """(() => {
 })()"""
 
 
-async def open_tab(browser: Firefox, site: Bells) -> int:
-    tab: int = await browser.ask(open=f"{site.url}/try/")
-    await until(partial(browser.evaluate, tab, IS_READY), bool)
+async def open_tab(firefox: Firefox, site: Bells) -> int:
+    tab: int = await firefox.ask(open=f"{site.url}/try/")
+    await until(partial(firefox.evaluate, tab, IS_READY), bool)
     return tab
 
 
-async def expect_same(browser: Firefox, site: Bells, tabs: list[int]) -> None:
+async def expect_same(firefox: Firefox, site: Bells, tabs: list[int]) -> None:
     state = await site.state("ada")
     for tab in tabs:
-        await until(partial(browser.evaluate, tab, f"({SHOWN})()"), lambda shown: shown == state)
+        await until(partial(firefox.evaluate, tab, f"({SHOWN})()"), lambda shown: shown == state)
 
 
 async def test_what_arrives_is_shown_and_what_a_person_does_is_the_same_in_all_tabs(
-    tmp_path: Path,
+    firefox: Firefox, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        site = Bells(tmp_path / "site", stack)
-        async with firefox(tmp_path / "home") as browser:
-            await browser.ask(open=f"{site.url}/try/enter/ada")
-            tabs = [await open_tab(browser, site) for _ in range(3)]
-            await site.notify("ada", "One")
-            await site.notify("ada", "Two")
-            await until(lambda: site.state("ada"), lambda state: state["counts"] == [2, 2])
-            await expect_same(browser, site, tabs)
-            look = await browser.evaluate(tabs[-1], LOOK)
-            assert (look["title"], look["badge"], look["expanded"]) == ("(2) Shop", "2", "false")
+        site = Bells(tmp_path, stack)
+        await firefox.ask(open=f"{site.url}/try/enter/ada")
+        tabs = [await open_tab(firefox, site) for _ in range(3)]
+        await site.notify("ada", "One")
+        await site.notify("ada", "Two")
+        await until(lambda: site.state("ada"), lambda state: state["counts"] == [2, 2])
+        await expect_same(firefox, site, tabs)
+        look = await firefox.evaluate(tabs[-1], LOOK)
+        assert (look["title"], look["badge"], look["expanded"]) == ("(2) Shop", "2", "false")
 
-            await browser.evaluate(tabs[-1], CLICK.format("#bell"))
-            await until(lambda: site.state("ada"), lambda state: state["counts"] == [0, 2])
-            await expect_same(browser, site, tabs)
-            look = await browser.evaluate(tabs[-1], LOOK)
-            assert look == {
-                "title": "Shop",
-                "badge": "",
-                "texts": ["Two", "One"],
-                "toasts": 0,
-                "expanded": "true",
-                "height": True,
-            }
+        await firefox.evaluate(tabs[-1], CLICK.format("#bell"))
+        await until(lambda: site.state("ada"), lambda state: state["counts"] == [0, 2])
+        await expect_same(firefox, site, tabs)
+        look = await firefox.evaluate(tabs[-1], LOOK)
+        assert look == {
+            "title": "Shop",
+            "badge": "",
+            "texts": ["Two", "One"],
+            "toasts": 0,
+            "expanded": "true",
+            "height": True,
+        }
 
-            await browser.evaluate(tabs[-1], CLICK.format("[part~=archive]"))
-            await until(lambda: site.state("ada"), lambda state: state["counts"] == [0, 1])
-            await expect_same(browser, site, tabs)
-            await site.kill_server()
-            await site.notify("ada", "Three")
-            await until(lambda: site.state("ada"), lambda state: len(state["list"]) == 2)
-            await until(
-                partial(browser.evaluate, tabs[-1], LOOK),
-                lambda look: look["texts"] == ["Three", "One"],
-            )
-            await until(lambda: site.state("ada"), lambda state: state["counts"] == [0, 2])
-            await expect_same(browser, site, tabs)
+        await firefox.evaluate(tabs[-1], CLICK.format("[part~=archive]"))
+        await until(lambda: site.state("ada"), lambda state: state["counts"] == [0, 1])
+        await expect_same(firefox, site, tabs)
+        await site.kill_server()
+        await site.notify("ada", "Three")
+        await until(lambda: site.state("ada"), lambda state: len(state["list"]) == 2)
+        await until(
+            partial(firefox.evaluate, tabs[-1], LOOK),
+            lambda look: look["texts"] == ["Three", "One"],
+        )
+        await until(lambda: site.state("ada"), lambda state: state["counts"] == [0, 2])
+        await expect_same(firefox, site, tabs)
