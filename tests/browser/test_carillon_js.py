@@ -91,13 +91,16 @@ class Shop:
 
 
 async def until[T](read: Callable[[], Awaitable[T]], accept: Callable[[T], bool]) -> T:
-    """The first acceptable answer. It fails with the last one at the deadline."""
-    found = await read()
+    """The first acceptable answer. It fails with the last one at the deadline.
+
+    The longer it waits, the more seldom it asks: that takes a browser and a server some work.
+    """
+    found, pause = await read(), 0.05
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             while not accept(found):
-                await asyncio.sleep(0.05)
-                found = await read()
+                await asyncio.sleep(pause)
+                found, pause = await read(), min(1.5 * pause, 0.5)
     except TimeoutError:
         pytest.fail(f"last: {found}")
     return found
