@@ -22,6 +22,12 @@ from tests.harness.fakes import FakeClock
 DEADLINE_SECONDS = 60.0
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a process may stand still for longer than a browser would wait."""
+    monkeypatch.setattr("notifications.hub.ended.FIND_SECONDS", DEADLINE_SECONDS)
+
+
 class CountingLog(MemoryLog):
     def __init__(self) -> None:
         super().__init__(MemoryStore(Retention(events=10, bytes=10**6, age=60)))
