@@ -23,7 +23,7 @@ DEADLINE_SECONDS = 60.0
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def longer_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine a process may stand still for longer than a browser would wait."""
     monkeypatch.setattr("notifications.hub.ended.FIND_SECONDS", DEADLINE_SECONDS)
 
